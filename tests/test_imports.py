@@ -1,0 +1,122 @@
+"""Imports go one way, cost nothing before they are needed, and are declared."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A module imports from rows above its own, never from its own row or one below; a package counts as one module.
+ORDER = (
+    ("config",),
+    ("images", "neurons", "objective", "prior"),
+    ("attention", "data"),
+    ("stages",),
+    ("encoder", "latent", "decoder", "classifier"),
+    ("model",),
+    ("checkpoints", "plots"),
+    ("evaluation",),
+    ("training",),
+    ("cli",),
+)
+RANK = {module: rank for rank, row in enumerate(ORDER) for module in row}
+# These know no network, wherever they stand.
+CONFINED = {"objective": {"config"}, "images": {"config"}, "prior": {"config"}, "data": {"config", "images"}}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(source: Path, *, anywhere: bool = True) -> Iterator[str]:
+    """Dotted names that a file imports: ``from a.b import c`` gives ``a.b.c``; functions count if ``anywhere``."""
+    pending: list[ast.AST] = [ast.parse(source.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}: a relative import; name the module in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if anywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            pending.extend(ast.iter_child_nodes(node))
+
+
+def room(dotted: str) -> str | None:
+    """The module of spikevae that a dotted name lies in; None for another library or spikevae itself."""
+    package, _, rest = dotted.partition(".")
+    name = rest.partition(".")[0]
+    is_module = (ROOT / "spikevae" / name).is_dir() or (ROOT / "spikevae" / f"{name}.py").is_file()
+    return name if package == "spikevae" and name and is_module else None
+
+
+def package_of(dotted: str) -> str:
+    return dotted.partition(".")[0]
+
+
+def own_room(source: Path) -> str:
+    return source.relative_to(ROOT / "spikevae").parts[0].removesuffix(".py")
+
+
+def test_imports_in_spikevae_go_one_way() -> None:
+    wrong = []
+    for source in sources("spikevae"):
+        own = own_room(source)
+        if own in ("__init__", "__main__"):
+            continue
+        assert own in RANK, f"spikevae/{own} has no place in ORDER: put it below all that it imports"
+        for dotted in imports(source):
+            other = room(dotted)
+            if dotted == "spikevae" or (package_of(dotted) == "spikevae" and other is None and own != "cli"):
+                wrong.append(f"{own} imports the package that holds it: {dotted}")
+            elif other is not None and other != own:
+                allowed = CONFINED.get(own, {module for module in RANK if RANK[module] < RANK[own]})
+                if other not in allowed:
+                    wrong.append(f"{own} imports {other}")
+    assert not wrong
+
+
+def test_the_page_stands_on_spikevae_and_nothing_stands_on_the_page_but_the_demo_command() -> None:
+    for source in sources("spikevae"):
+        if own_room(source) == "cli":
+            page = [dotted for dotted in imports(source, anywhere=False) if package_of(dotted) == "app"]
+            assert not page, f"cli imports {page} before the demo command is given"
+        else:
+            page = [dotted for dotted in imports(source) if package_of(dotted) in ("app", "gradio")]
+            assert not page, f"{source.name} imports {page}"
+    commands = [source.name for source in sources("app") if "cli" in map(room, imports(source))]
+    assert not commands, f"{commands} in app imports the command line"
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {
+        package: {re.split(r"[^\w.-]", line)[0].lower() for line in lines}
+        for package, lines in (
+            ("spikevae", project["dependencies"]),
+            ("app", project["dependencies"] + project["optional-dependencies"]["app"]),
+        )
+    }
+    distributions = importlib.metadata.packages_distributions()
+    for package, names in declared.items():
+        used = {library for source in sources(package) for library in map(package_of, imports(source))}
+        for library in sorted(used - sys.stdlib_module_names - {"app", "spikevae"}):
+            providers = {name.lower().replace("_", "-") for name in distributions.get(library, [])}
+            assert providers & names, f"{package} imports {library}, which pyproject.toml does not name"
+
+
+@pytest.mark.parametrize("module", ["spikevae", "spikevae.config", "spikevae.cli"])
+def test_torch_is_not_imported_before_a_command_needs_it(module: str) -> None:
+    heavy = ("torch", "torchvision", "spikingjelly", "matplotlib", "sklearn", "accelerate", "gradio")
+    program = f"import sys, {module}; print(*(name for name in {heavy!r} if name in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not result.stdout.split(), f"import {module} brings {result.stdout.strip()}"
