@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("images", "neurons", "objective", "prior"),
+    ("images", "neurons", "objective", "prior", "sources"),
     ("attention", "data"),
     ("stages",),
     ("encoder", "latent", "decoder", "classifier"),
@@ -30,7 +30,13 @@ ORDER = (
 )
 RANK = {module: rank for rank, row in enumerate(ORDER) for module in row}
 # These know no network, wherever they stand.
-CONFINED = {"objective": {"config"}, "images": {"config"}, "prior": {"config"}, "data": {"config", "images"}}
+CONFINED = {
+    "data": {"config", "images", "sources"},
+    "images": {"config"},
+    "objective": {"config"},
+    "prior": {"config"},
+    "sources": {"config"},
+}
 
 
 def sources(package: str) -> list[Path]:
