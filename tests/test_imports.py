@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("images", "neurons", "objective", "prior", "sources"),
-    ("attention", "data"),
-    ("stages",),
+    ("images", "neurons", "objective", "prior"),
+    ("attention", "sources"),
+    ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
     ("model",),
     ("checkpoints", "plots"),
@@ -35,7 +35,7 @@ CONFINED = {
     "images": {"config"},
     "objective": {"config"},
     "prior": {"config"},
-    "sources": {"config"},
+    "sources": {"config", "images"},
 }
 
 
