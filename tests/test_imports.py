@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("images", "neurons", "objective", "prior"),
+    ("critic", "images", "neurons", "objective", "prior"),
     ("attention", "sources"),
     ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
@@ -31,6 +31,7 @@ ORDER = (
 RANK = {module: rank for rank, row in enumerate(ORDER) for module in row}
 # These know no network, wherever they stand.
 CONFINED = {
+    "critic": {"config"},
     "data": {"config", "images", "sources"},
     "images": {"config"},
     "objective": {"config"},
