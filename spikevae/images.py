@@ -1,0 +1,199 @@
+"""One image file in, safely; many images out, whole or not at all. The only room that knows image file formats."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.utils import make_grid
+
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+PIXEL_LIMIT = 2**26
+"""Pixels of the largest image that is decoded: four times those of most cameras, a quarter of a GiB in memory."""
+
+# Named one by one because Pillow tries every format it knows, among them some that run other programs (EPS).
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def read_image(
+    source: Path | str | io.BytesIO,
+    *,
+    channels: Literal[1, 3],
+    size: int,
+    crop: int | None = None,
+    name: str | None = None,
+) -> UInt8[Tensor, "C {size} {size}"]:
+    """Decode an image file: upright, on white where transparent, cut to its central square, and resized.
+
+    Resizing is bilinear with antialiasing (a pixel of the result averages all that it covers), as in the papers.
+
+    Args:
+        source: path or content; of an animation, the first picture counts.
+        channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
+        size: height and width of the result, in pixels.
+        crop: side of the central square, in pixels; otherwise the largest that fits.
+        name: what to call the file in errors, if not by its path.
+
+    Raises:
+        ValueError: if the file is no image, damaged, or of more than ``PIXEL_LIMIT`` pixels.
+        OSError: if the file cannot be opened.
+    """
+    shown = name or str(source)
+    try:
+        with Image.open(source, formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height <= PIXEL_LIMIT:
+                pixels = _to_pixels(image, channels, size, crop)
+    except Exception as error:  # damaged files make Pillow's decoders raise errors of every kind
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = "not a known image format" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(f"{shown} cannot be read as an image ({reason}); replace or remove it") from error
+    if width * height > PIXEL_LIMIT:
+        raise ValueError(f"{shown} has {width}x{height} pixels, more than {PIXEL_LIMIT:,}; reduce it first")
+    return pixels
+
+
+def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """Pixels 0 to 255, on the CPU, of images in [0, 1]; values outside are cut off.
+
+    Raises:
+        ValueError: if a pixel is not a number.
+    """
+    images = images.detach().to("cpu", torch.float32)
+    if images.isnan().any():
+        raise ValueError("the images hold NaN; the model that made them is damaged or diverged in training")
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def save_images(
+    images: Float[Tensor, "N C H W"], path: Path | str, originals: Float[Tensor, "n c h w"] | None = None
+) -> None:
+    """Write images in [0, 1] in the form that the suffix of ``path`` names; equal images give equal bytes.
+
+    ``.png``: one nearly square grid. ``.npz``: ``arr_0``, uint8 [N, H, W, C]. No suffix: a folder of PNG files named
+    by their number. It is written under a temporary name and then renamed, so no half a file is ever seen.
+
+    Args:
+        images: [N, C, H, W], N > 0.
+        path: a file of the same kind is replaced; missing folders above it are made.
+        originals: what ``images`` reconstruct, of their shape: left of each in the grid, ``arr_1``, ``…_original.png``.
+
+    Raises:
+        ValueError: if there is nothing to write, or ``path`` cannot take it (see `check_save_path`).
+    """
+    path = check_save_path(path)
+    if len(images) == 0:
+        raise ValueError(f"there are no images to write to {path}")
+    if originals is not None and originals.shape != images.shape:
+        raise ValueError(f"originals {list(originals.shape)} and images {list(images.shape)} differ in shape")
+    pixels = to_uint8(images)
+    original_pixels = None if originals is None else to_uint8(originals)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write = {".png": _write_grid, ".npz": _write_arrays}.get(path.suffix.lower(), _write_folder)
+    _write_whole(path, lambda temporary: write(temporary, pixels, original_pixels))
+
+
+def check_save_path(path: Path | str) -> Path:
+    """Refuse a path that `save_images` cannot write to, before work is spent on images for it.
+
+    Raises:
+        ValueError: if the suffix is unknown, or something is in the way that would not be replaced by its like.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if suffix in (".png", ".npz"):
+            raise ValueError(f"{path} is a folder; give the name of a {suffix} file")
+        if any(path.iterdir()):
+            raise ValueError(f"{path} is not empty; name a new folder, or a .png or .npz file")
+    elif suffix not in ("", ".png", ".npz"):
+        raise ValueError(f"{path}: images are not written as {suffix}; use .png, .npz, or a folder (no suffix)")
+    elif path.exists() and (suffix == "" or not path.is_file()):
+        raise ValueError(f"{path} exists and is not a folder; name a new folder, or a .png or .npz file")
+    return path
+
+
+def _to_pixels(
+    image: Image.Image, channels: Literal[1, 3], size: int, crop: int | None
+) -> UInt8[Tensor, "C {size} {size}"]:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):
+        upright = _to_8_bit(upright)
+    elif upright.has_transparency_data:
+        coloured = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
+    if upright.mode not in ("L", "RGB"):
+        upright = upright.convert("L" if upright.mode == "1" else "RGB")
+    width, height = upright.size
+    side = min(width, height, crop or width)
+    left, top = (width - side) // 2, (height - side) // 2
+    square = upright.crop((left, top, left + side, top + side)).convert("L" if channels == 1 else "RGB")
+    if side != size:
+        square = square.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(square))  # [H, W] or [H, W, 3]
+    return pixels.reshape(size, size, channels).permute(2, 0, 1).contiguous()
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Grey levels 0 to 65535 as 0 to 255 (Pillow's own conversion cuts them off at 255)."""
+    levels = np.asarray(image)
+    if levels.dtype.kind == "f" or levels.min() < 0 or levels.max() > 65535:
+        raise ValueError(f"its pixels are {levels.dtype} from {levels.min()} to {levels.max()}, not 8 or 16 bit")
+    return Image.fromarray((levels.astype(np.uint32) * 255 // 65535).astype(np.uint8))
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_grid(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8[Tensor, "N C H W"] | None) -> None:
+    columns = math.ceil(math.sqrt(len(pixels)))
+    if originals is not None:
+        columns = 2 * math.ceil(math.sqrt(len(pixels) / 2))
+        pixels = torch.stack((originals, pixels), dim=1).flatten(0, 1)  # [2 N, C, H, W], in pairs
+    grid = make_grid(pixels, nrow=columns, padding=2)  # [3, H', W'], of grey images too
+    _write_png(path, grid[: pixels.shape[1]])
+
+
+def _write_arrays(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8[Tensor, "N C H W"] | None) -> None:
+    arrays = [part.permute(0, 2, 3, 1).contiguous().numpy() for part in (pixels, originals) if part is not None]
+    with path.open("wb") as file:
+        np.savez(file, *arrays)
+
+
+def _write_folder(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8[Tensor, "N C H W"] | None) -> None:
+    path.mkdir()
+    digits = max(4, len(str(len(pixels) - 1)))
+    for number, image in enumerate(pixels):
+        _write_png(path / f"{number:0{digits}}.png", image)
+        if originals is not None:
+            _write_png(path / f"{number:0{digits}}_original.png", originals[number])
+
+
+def _write_png(path: Path, pixels: UInt8[Tensor, "C H W"]) -> None:
+    array = pixels.permute(1, 2, 0).numpy()  # [H, W, C]
+    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    with path.open("wb") as file:
+        image.save(file, format="PNG")
