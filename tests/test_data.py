@@ -1,0 +1,519 @@
+"""Data sets into batches: order, resuming, parts, formats, and what is said of files that are wrong."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import pickle
+import shutil
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import platformdirs
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import datasets
+
+from spikevae import data
+from spikevae.config import DataConfig, Split
+from spikevae.data import ImageSet, StreamedPixels, data_root, divide, load_split
+from spikevae.sources import ImageFile
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@pytest.fixture
+def numbered() -> ImageSet:
+    """50 images, each of one grey level: its own number."""
+    pixels = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(50, 3, 8, 8).contiguous()
+    return ImageSet(pixels, torch.arange(50), name="numbered", split="train")
+
+
+@pytest.fixture
+def textured(generator: torch.Generator) -> ImageSet:
+    """23 images of noise, without labels."""
+    pixels = torch.randint(256, (23, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    return ImageSet(pixels, name="textured", split="train")
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every download fails, as without a network."""
+
+    def fail(*_: object) -> None:
+        raise URLError("no network")
+
+    for dataset in (datasets.MNIST, datasets.CIFAR10, datasets.CelebA):
+        monkeypatch.setattr(dataset, "download", fail)
+
+
+def joined(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    x, labels = zip(*batches, strict=True)
+    return torch.cat(x), torch.cat(labels)
+
+
+def equal(one: Iterator[tuple[Tensor, Tensor]], other: Iterator[tuple[Tensor, Tensor]]) -> bool:
+    return all(a.equal(b) and c.equal(d) for (a, c), (b, d) in zip(one, other, strict=True))
+
+
+def write_images(folder: Path, count: int, size: tuple[int, int] = (20, 16)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.new("RGB", size, (number, 2 * number, 100)).save(folder / f"{number:03}.png")
+
+
+def first_levels(images: ImageSet) -> list[int]:
+    return images.images()[:, 0, 0, 0].tolist()
+
+
+def test_without_a_seed_every_image_comes_in_order_and_unchanged(textured: ImageSet) -> None:
+    x, labels = joined(textured.batches(5, flip=True, shift=3))
+    assert x.mul(255).round().to(torch.uint8).equal(textured.images())
+    assert x.dtype == torch.float32
+    assert labels.tolist() == [-1] * 23
+
+
+def test_with_a_seed_every_image_comes_once_with_its_own_label(numbered: ImageSet) -> None:
+    x, labels = joined(numbered.batches(8, seed=3))
+    assert sorted(labels.tolist()) == list(range(50))
+    assert labels.tolist() != list(range(50))
+    assert x[:, 0, 0, 0].mul(255).round().to(torch.int64).equal(labels)
+
+
+def test_seed_and_epoch_decide_everything(textured: ImageSet) -> None:
+    def epoch(seed: int, epoch: int) -> Tensor:
+        return joined(textured.batches(5, seed=seed, epoch=epoch, flip=True, shift=2))[0]
+
+    assert epoch(1, 0).equal(epoch(1, 0))
+    others = [epoch(1, 1), epoch(0, 1), epoch(2, 0), epoch(0, 0)]
+    assert not any(epoch(1, 0).equal(other) for other in others)
+    assert not others[0].equal(others[1])
+
+
+@pytest.mark.parametrize("skip", [0, 2, 4, 5, 9])
+def test_an_interrupted_epoch_goes_on_with_what_it_would_have_seen(textured: ImageSet, skip: int) -> None:
+    whole = textured.batches(5, seed=7, epoch=3, flip=True, shift=2)
+    rest = textured.batches(5, seed=7, epoch=3, flip=True, shift=2, skip=skip)
+    assert equal(islice(whole, skip, None), rest)
+
+
+def test_augmentation_follows_the_image_and_not_its_batch(textured: ImageSet) -> None:
+    small, large = (joined(textured.batches(size, seed=1, flip=True, shift=2))[0] for size in (2, 23))
+    assert small.equal(large)
+
+
+def test_the_shares_of_all_processes_make_the_global_batch(numbered: ImageSet) -> None:
+    whole = numbered.batches(8, seed=1, flip=True, shift=1)
+    shares = [numbered.batches(8, seed=1, flip=True, shift=1, rank=rank, world_size=3) for rank in range(3)]
+    batches = list(zip(whole, *shares, strict=False))
+    assert len(batches) == 6  # and the last, of two images for three processes, is left out by all of them
+    assert [list(share) for share in shares] == [[], [], []]
+    for (_, labels), *parts in batches:
+        assert sorted(torch.cat([part for _, part in parts]).tolist()) == sorted(labels.tolist())
+        assert max(len(part) for _, part in parts) - min(len(part) for _, part in parts) <= 1
+
+
+def test_flipping_mirrors_about_half_and_changes_no_other(generator: torch.Generator) -> None:
+    pixels = torch.randint(256, (400, 1, 4, 4), dtype=torch.uint8, generator=generator)
+    images = ImageSet(pixels, torch.arange(400), name="noise", split="train")
+    x, labels = joined(images.batches(64, seed=0, flip=True))
+    original = pixels[labels].float() / 255
+    is_same = x.eq(original).flatten(1).all(1)
+    is_mirrored = x.eq(original.flip(-1)).flatten(1).all(1)
+    assert bool((is_same | is_mirrored).all())
+    assert 150 < int(is_mirrored.sum()) < 250
+
+
+def test_shifting_moves_each_image_by_whole_pixels_and_repeats_its_edge(generator: torch.Generator) -> None:
+    pixels = torch.randint(256, (200, 2, 6, 5), dtype=torch.uint8, generator=generator)[..., :5, :]
+    images = ImageSet(pixels, torch.arange(200), name="noise", split="train")
+    padded = torch.nn.functional.pad(pixels.float() / 255, (2, 2, 2, 2), mode="replicate")
+    windows = {
+        (down, right): padded[:, :, down : down + 5, right : right + 5] for down in range(5) for right in range(5)
+    }
+    seen = set()
+    for x, labels in images.batches(16, seed=0, shift=2):
+        for image, label in zip(x, labels.tolist(), strict=True):
+            places = {place for place, window in windows.items() if window[label].equal(image)}
+            assert len(places) == 1
+            seen |= places
+    assert len(seen) == 25
+
+
+@pytest.mark.parametrize("wrong", [{"rank": 1}, {"world_size": 9}, {"skip": -1}, {"shift": -1}, {"seed": -1}])
+def test_settings_that_make_no_batches_are_errors_at_once(numbered: ImageSet, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
+        numbered.batches(8, **wrong)  # type: ignore[arg-type]
+
+
+def test_one_image_a_stretch_and_a_subset_agree(numbered: ImageSet) -> None:
+    x, label = numbered[-1]
+    assert x.mul(255).round().to(torch.uint8).equal(numbered.images(49)[0])
+    assert int(label) == 49
+    assert numbered.images(3, 4)[:, 0, 0, 0].tolist() == [3, 4, 5, 6]
+    part = numbered.subset(7)
+    assert (len(part), part.name, len(part.subset(100))) == (7, "numbered", 7)
+    assert part.labels is not None
+    assert part.labels.tolist() == first_levels(part) == list(range(7))
+    with pytest.raises(IndexError):
+        numbered[50]
+
+
+def test_what_is_kept_and_held_out_is_disjoint_complete_and_always_the_same() -> None:
+    for count, share, expected in ((100, 0.05, 5), (60_000, 0.05, 3000), (7, 0.01, 1), (9, 0.0, 0), (1, 0.5, 0)):
+        kept, held_out = divide(count, share)
+        assert len(held_out) == expected
+        assert sorted(torch.cat([kept, held_out]).tolist()) == list(range(count))
+    assert divide(20, 0.2)[1].tolist() == [1, 8, 18, 19]  # pinned: a release must not move images between parts
+
+
+def test_training_and_validation_part_share_the_training_split(made_root: Path) -> None:
+    config = DataConfig(data_root=str(made_root), validation_share=0.1)
+    train, validation, test = (load_split(config, split) for split in SPLITS)
+    assert (len(train), len(validation), len(test)) == (108, 12, 30)
+    everything = load_split(DataConfig(data_root=str(made_root), validation_share=0.0), "train")
+    both = torch.cat([train.images(), validation.images()]).flatten(1).tolist()
+    assert sorted(both) == sorted(everything.images().flatten(1).tolist())
+    assert train.class_names[9] == "ankle boot"
+    assert (train.image_size, train.image_channels, train.split, train.name) == (28, 1, "train", "fashion-mnist")
+
+
+def test_a_data_root_is_only_read(made_root: Path) -> None:
+    def listing() -> list[tuple[str, int]]:
+        return sorted((str(path), path.stat().st_mtime_ns) for path in made_root.rglob("*"))
+
+    before = listing()
+    load_split(DataConfig(data_root=str(made_root)), "train")
+    assert listing() == before
+
+
+def test_packed_and_unpacked_files_are_the_same(made_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(made_root, tmp_path / "unpacked")
+    for path in (tmp_path / "unpacked").rglob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    packed, unpacked = (
+        load_split(DataConfig(data_root=str(root)), "test") for root in (made_root, tmp_path / "unpacked")
+    )
+    assert packed.images().equal(unpacked.images())
+
+
+def test_the_root_is_the_setting_then_the_environment_then_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEVAE_DATA", "/from/environment")
+    assert data_root(DataConfig(data_root="/from/setting")) == Path("/from/setting")
+    assert data_root(DataConfig()) == Path("/from/environment")
+    monkeypatch.delenv("SPIKEVAE_DATA")
+    assert platformdirs.user_cache_path("spikevae") in data_root(DataConfig()).parents
+
+
+def test_a_set_is_resized_and_made_grey_or_coloured_on_demand(made_root: Path) -> None:
+    plain = load_split(DataConfig(data_root=str(made_root)), "test")
+    config = DataConfig(data_root=str(made_root), image_size=32)
+    coloured = load_split(config, "test", image_channels=3)
+    assert coloured.images().shape == (30, 3, 32, 32)
+    expected = torch.nn.functional.interpolate(plain.images().float(), (32, 32), mode="bilinear")
+    assert (coloured.images().float() - expected).abs().max() <= 0.51  # rounded once
+
+
+def test_tensors_turn_grey_as_image_files_do(tmp_path: Path, generator: torch.Generator) -> None:
+    pixels = torch.randint(256, (5, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(tmp_path / f"{number}.png")
+    files = [ImageFile(tmp_path / f"{number}.png") for number in range(5)]
+    assert data._converted(pixels, None, 1).equal(StreamedPixels(files, 1, 16)[:])
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("fashion-mnist", "FashionMNIST/raw/train-images-idx3-ubyte.gz"),
+        ("mnist", "MNIST/raw/train-images-idx3-ubyte.gz"),
+        ("cifar10", "cifar-10-batches-py/data_batch_1"),
+        ("cifar10-jpeg", "cifar10_jpeg/train_0.npz"),
+        ("celeba", "celeba/img_align_celeba.zip"),
+    ],
+)
+def test_without_a_network_a_missing_file_is_named_with_where_to_put_it(tmp_path: Path, name: str, file: str) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        load_split(DataConfig(dataset=name, data_root=str(tmp_path)), "train")
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / file))
+    assert " put " in message
+    assert "\n" not in message
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def shorten(path: Path) -> None:
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-100]))
+
+
+def replace_by_text(path: Path) -> None:
+    path.write_text("<html>Not found</html>")
+
+
+def replace_by_packed_text(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"<html>Not found</html>"))
+
+
+def replace_by_fewer(path: Path) -> None:
+    path.write_bytes(gzip.compress(bytes((0, 0, 8, 3)) + struct.pack(">3I", 7, 28, 28) + bytes(7 * 28 * 28)))
+
+
+@pytest.mark.parametrize("damage", [truncate, shorten, replace_by_text, replace_by_packed_text, replace_by_fewer])
+def test_a_wrong_idx_file_is_named_in_one_line(made_root: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    shutil.copytree(made_root, tmp_path / "root")
+    damage(tmp_path / "root" / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz")
+    with pytest.raises(ValueError, match="t10k-images-idx3-ubyte") as caught:
+        load_split(DataConfig(data_root=str(tmp_path / "root")), "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_data_set_is_met_with_the_nearest_name() -> None:
+    with pytest.raises(ValueError, match="did you mean 'fashion-mnist'"):
+        load_split(DataConfig(dataset="fashion_mnist"), "train")
+
+
+@pytest.fixture
+def cifar_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> Path:
+    """CIFAR10 with 4 images in each batch, and MD5 sums that say so."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+
+    def write(name: str, content: object) -> list[str]:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def write_batch(name: str) -> list[str]:
+        images = torch.randint(256, (4, 3072), dtype=torch.uint8, generator=generator)
+        return write(name, {"data": images.numpy(), "labels": [0, 3, 9, 1]})
+
+    names = write("batches.meta", {"label_names": ["a"] * 10})
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", [write_batch(f"data_batch_{number}") for number in range(1, 6)])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [write_batch("test_batch")])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", {"filename": names[0], "key": "label_names", "md5": names[1]})
+    return tmp_path
+
+
+@pytest.mark.usefixtures("offline")
+def test_cifar10_is_read_from_the_official_batches(cifar_root: Path) -> None:
+    config = DataConfig(dataset="cifar10", data_root=str(cifar_root))
+    train, validation, test = (load_split(config, split) for split in SPLITS)
+    assert (len(train), len(validation), len(test)) == (19, 1, 4)
+    assert test.labels is not None
+    assert [test.class_names[label] for label in test.labels.tolist()] == ["airplane", "cat", "truck", "automobile"]
+    content = pickle.loads((cifar_root / "cifar-10-batches-py" / "test_batch").read_bytes())
+    assert test.images().flatten(1).numpy().tolist() == content["data"].tolist()
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_foreign_pickle_among_the_cifar10_batches_is_named_and_not_opened(cifar_root: Path) -> None:
+    (cifar_root / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"cbuiltins\nexit\n(tR.")
+    with pytest.raises(ValueError, match="data_batch_3 is truncated or not the official file"):
+        load_split(DataConfig(dataset="cifar10", data_root=str(cifar_root)), "test")
+
+
+def write_jpeg_set(path: Path, levels: list[int]) -> None:
+    content, offsets = b"", [0]
+    for level in levels:
+        buffer = io.BytesIO()
+        Image.new("RGB", (32, 32), (level, level, level)).save(buffer, "JPEG")
+        content += buffer.getvalue()
+        offsets.append(len(content))
+    path.parent.mkdir(exist_ok=True)
+    np.savez(
+        path, jpeg=np.frombuffer(content, np.uint8), offsets=np.array(offsets), labels=np.array(levels, np.uint8) % 10
+    )
+
+
+def test_the_lossy_cifar10_copy_is_read_and_a_damaged_one_named(tmp_path: Path) -> None:
+    write_jpeg_set(tmp_path / "cifar10_jpeg" / "test.npz", [10, 27, 255])
+    config = DataConfig(dataset="cifar10-jpeg", data_root=str(tmp_path))
+    images = load_split(config, "test")
+    assert first_levels(images) == [10, 27, 255]
+    assert images.labels is not None
+    assert images.labels.tolist() == [0, 7, 5]
+    (tmp_path / "cifar10_jpeg" / "test.npz").write_bytes(b"PK\x03\x04 but no more")
+    with pytest.raises(ValueError, match=r"test\.npz is truncated"):
+        load_split(config, "test")
+    np.savez(tmp_path / "cifar10_jpeg" / "test.npz", arr_0=np.zeros(3))
+    with pytest.raises(ValueError, match=r"test\.npz is truncated or not of this format"):
+        load_split(config, "test")
+
+
+@pytest.fixture
+def celeba_root(tmp_path: Path) -> Path:
+    """CelebA with 6 images, of which only the central 148 pixels are not black."""
+    images = tmp_path / "celeba" / "img_align_celeba"
+    images.mkdir(parents=True)
+    lines = []
+    for number, part in enumerate([0, 0, 1, 2, 0, 2], start=1):
+        image = Image.new("RGB", (178, 218))
+        image.paste((10 * number, 200, 200), (15, 35, 163, 183))
+        image.save(images / f"{number:06}.jpg", "PNG")  # without loss; the name is what CelebA's list says
+        lines.append(f"{number:06}.jpg {part}")
+    (tmp_path / "celeba" / "list_eval_partition.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("offline")
+def test_celeba_keeps_its_own_parts_and_the_central_148_pixels(celeba_root: Path) -> None:
+    config = DataConfig(dataset="celeba", data_root=str(celeba_root))
+    parts = [load_split(config, split) for split in SPLITS]
+    assert [first_levels(part) for part in parts] == [[10, 20, 50], [30], [40, 60]]
+    assert all(part.images().shape[1:] == (3, 64, 64) for part in parts)
+    assert all(bool((part.images()[:, 1:] == 200).all()) for part in parts)
+
+
+@pytest.mark.usefixtures("offline")
+def test_celeba_is_unpacked_where_only_its_archive_is_there(celeba_root: Path) -> None:
+    folder = celeba_root / "celeba"
+    with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
+        for path in sorted((folder / "img_align_celeba").iterdir()):
+            archive.write(path, f"img_align_celeba/{path.name}")
+    shutil.rmtree(folder / "img_align_celeba")
+    config = DataConfig(dataset="celeba", data_root=str(celeba_root))
+    assert len(load_split(config, "train")) == 3
+
+    (folder / "img_align_celeba" / "000004.jpg").unlink()
+    with pytest.raises(ValueError, match=r"000004\.jpg is missing"):
+        load_split(config, "train")
+    shutil.rmtree(folder / "img_align_celeba")
+    truncate(folder / "img_align_celeba.zip")
+    with pytest.raises(ValueError, match=r"img_align_celeba\.zip is truncated"):
+        load_split(config, "train")
+    (folder / "list_eval_partition.txt").write_text("<html>quota exceeded</html>")
+    (folder / "img_align_celeba").mkdir()
+    with pytest.raises(ValueError, match=r"list_eval_partition\.txt is damaged"):
+        load_split(config, "train")
+
+
+def test_a_folder_of_nested_images_of_any_size_and_mode_becomes_one_set(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    Image.new("L", (100, 30), 7).save(tmp_path / "a" / "b" / "grey.PNG")
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(tmp_path / "a" / "clear.webp", lossless=True)
+    Image.new("CMYK", (40, 64), (0, 0, 0, 255)).save(tmp_path / "black.jpg")
+    Image.new("P", (64, 64), 0).save(tmp_path / "palette.gif")
+    write_images(tmp_path / "many", 30)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden.png").write_text("no image")
+    (tmp_path / "many" / "._000.png").write_text("no image")
+    config = DataConfig(dataset=f"folder:{tmp_path}", image_size=16)
+    parts = [load_split(config, split) for split in SPLITS]
+    assert [len(part) for part in parts] == [29, 2, 3]
+    assert all(part.images().shape[1:] == (3, 16, 16) and part.labels is None for part in parts)
+    levels = sorted(level for part in parts for level in first_levels(part))
+    assert len(levels) == 34
+    assert set(range(30)) | {255} <= set(levels)
+
+
+@pytest.mark.parametrize("limit", [0, 2**29])
+def test_a_broken_file_in_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    write_images(tmp_path, 20)
+    (tmp_path / "011.png").write_bytes(b"broken")
+    monkeypatch.setattr(data, "_MEMORY_LIMIT", limit)
+
+    def read_all() -> None:
+        for split in SPLITS:
+            list(load_split(DataConfig(dataset=f"folder:{tmp_path}", image_size=8), split).batches(4, seed=0))
+
+    with pytest.raises(ValueError, match=r"011\.png cannot be read as an image"):
+        read_all()
+
+
+def pack(folder: Path) -> None:
+    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
+        archive.add(folder, folder.name)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("named", ["", "train"])
+def test_a_folder_with_its_own_test_split_keeps_it(tmp_path: Path, packed: bool, named: str) -> None:
+    write_images(tmp_path / "train" / "deep", 10)
+    write_images(tmp_path / "test", 3)
+    if packed:
+        pack(tmp_path / "train")
+        pack(tmp_path / "test")
+        named = named and f"{named}.tar"
+    config = DataConfig(dataset=f"folder:{tmp_path / named}", image_size=8, validation_share=0.2)
+    train, validation, test = (load_split(config, split) for split in SPLITS)
+    assert first_levels(test) == [0, 1, 2]
+    assert sorted(first_levels(train) + first_levels(validation)) == list(range(10))
+
+
+def test_a_folder_that_cannot_serve_says_why(tmp_path: Path) -> None:
+    write_images(tmp_path / "one", 1)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "file.tar").write_text("no archive")
+    for name, message in {
+        "one": "1 training images .* leave none for the validation part",
+        "none": "holds no images",
+        "absent": "there is no such folder",
+        "file.tar": "neither a folder nor a whole, uncompressed tar file",
+    }.items():
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            load_split(DataConfig(dataset=f"folder:{tmp_path / name}"), "validation")
+
+
+def test_a_stream_gives_the_same_batches_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path, 40)
+    config = DataConfig(dataset=f"folder:{tmp_path}", image_size=8)
+    decoded = load_split(config, "train")
+    monkeypatch.setattr(data, "_MEMORY_LIMIT", 0)
+    streamed = load_split(config, "train")
+    assert equal(
+        decoded.batches(8, seed=1, flip=True, shift=1, skip=1), streamed.batches(8, seed=1, flip=True, shift=1, skip=1)
+    )
+    assert equal(decoded.batches(8), streamed.batches(8))
+    assert decoded.images(3, 5).equal(streamed.images(3, 5))
+    assert streamed.images(100).shape == (0, 3, 8, 8)
+    assert decoded.subset(5).images().equal(streamed.subset(5).images())
+    assert decoded[4][0].equal(streamed[4][0])
+
+
+def test_a_stream_decodes_no_more_than_a_few_batches_ahead(tmp_path: Path) -> None:
+    write_images(tmp_path, 1)
+    read: list[int] = []
+
+    class CountedFile(ImageFile):
+        def read(self, channels: data.Channels, size: int, crop: int | None = None) -> Tensor:
+            read.append(1)
+            return super().read(channels, size, crop)
+
+    pixels = StreamedPixels([CountedFile(tmp_path / "000.png")] * 100, 3, 8)
+    batches = ImageSet(pixels, name="many", split="train").batches(4, seed=0)
+    next(batches)
+    assert 4 <= len(read) <= 12
+    assert len(list(batches)) == 24
+    assert len(read) == 100
+
+
+@pytest.mark.parametrize(("name", "mean"), [("fashion-mnist", 0.2860), ("mnist", 0.1307)])
+def test_the_official_files_have_their_published_mean_and_counts(real_data: Path, name: str, mean: float) -> None:
+    config = DataConfig(dataset=name, data_root=str(real_data), validation_share=0.0)
+    images = load_split(config, "train")
+    assert len(images) == 60_000
+    assert images.labels is not None
+    assert images.labels.unique().tolist() == list(range(10))
+    assert images.images().float().mean() / 255 == pytest.approx(mean, abs=1e-4)
+
+
+def test_the_real_faces_come_out_of_their_tar_files(real_data: Path) -> None:
+    if not (real_data / "faces64" / "test.tar").exists():
+        pytest.skip("no faces64 in the real data")
+    faces = load_split(DataConfig(dataset=f"folder:{real_data / 'faces64'}"), "test")
+    assert faces.images().shape == (1000, 3, 64, 64)
+    assert faces.images().float().mean((0, 2, 3)).div(255).tolist() == pytest.approx([0.519, 0.417, 0.363], abs=0.02)
