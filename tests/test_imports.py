@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("critic", "images", "neurons", "objective", "prior"),
+    ("critic", "images", "neurons", "objective", "prior", "runtime"),
     ("attention", "sources"),
     ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
@@ -36,6 +36,7 @@ CONFINED = {
     "images": {"config"},
     "objective": {"config"},
     "prior": {"config"},
+    "runtime": {"config"},
     "sources": {"config", "images"},
 }
 
