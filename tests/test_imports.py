@@ -83,7 +83,7 @@ def own_room(source: Path) -> str:
 
 
 def test_imports_in_spikevae_go_one_way() -> None:
-    wrong = []
+    wrong: list[str] = []
     for source in sources("spikevae"):
         own = own_room(source)
         if own in ("__init__", "__main__"):
