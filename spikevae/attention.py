@@ -1,0 +1,85 @@
+"""Temporal-channel joint attention: a learned gate for every (time step, channel) plane of a spike sequence."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from spikevae.config import Attention, ModelConfig
+
+
+class TemporalChannelJointAttention(nn.Module):
+    """Rescale every (time step, channel) plane of a spike sequence by a learned gate.
+
+    The spatial mean of ``x_seq`` is a [N, C, T] table Z. One convolution slides along T and mixes all channels (TLA,
+    weights C x C x k_t), one slides along C and mixes all steps (CLA, weights T x T x k_c); both keep the size and
+    have no bias. ``gate = sigmoid(TLA(Z) * CLA(Z))``, element by element, and the output is ``x_seq * gate``.
+
+    Args:
+        channels: C, feature maps of the input.
+        time_steps: T, simulated steps. Fixed here: the channel branch mixes T inputs.
+        temporal_kernel: width of the kernel that slides along T, in time steps.
+        channel_kernel: width of the kernel that slides along C, in channels.
+        branches: "tcja", or one branch alone for ablation: "tla" (gate = sigmoid(TLA(Z))) or "cla".
+
+    Raises:
+        ValueError: if a kernel is wider than the axis it slides along; in ``forward`` if T or C differs.
+
+    Source: Zhu et al., TCJA-SNN, arXiv:2206.10177. The authors' code calls the kernel that slides along C
+    ``kernel_size_t``; ours are named after the axis they slide along.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        time_steps: int,
+        *,
+        temporal_kernel: int = 3,
+        channel_kernel: int = 3,
+        branches: Attention = "tcja",
+    ) -> None:
+        super().__init__()
+        if temporal_kernel > time_steps and branches != "cla":
+            raise ValueError(f"temporal_kernel={temporal_kernel} is wider than time_steps={time_steps}")
+        if channel_kernel > channels and branches != "tla":
+            raise ValueError(f"channel_kernel={channel_kernel} is wider than channels={channels}")
+        self.channels = channels
+        self.time_steps = time_steps
+        self.temporal: nn.Conv1d | None = None
+        self.channel: nn.Conv1d | None = None
+        if branches in ("tcja", "tla"):
+            self.temporal = nn.Conv1d(channels, channels, temporal_kernel, padding="same", bias=False)
+        if branches in ("tcja", "cla"):
+            self.channel = nn.Conv1d(time_steps, time_steps, channel_kernel, padding="same", bias=False)
+
+    def gate(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C"]:
+        """The factor of each plane, in (0, 1)."""
+        if x_seq.dim() != 5 or x_seq.shape[0] != self.time_steps or x_seq.shape[2] != self.channels:
+            raise ValueError(
+                f"attention was built for [T={self.time_steps}, N, C={self.channels}, H, W], got {list(x_seq.shape)}"
+            )
+        with torch.autocast(x_seq.device.type, enabled=False):
+            squeezed = x_seq.mean(dim=(3, 4)).float()  # [T, N, C]
+            score = torch.ones((), device=x_seq.device)
+            if self.temporal is not None:
+                score = score * self.temporal(squeezed.permute(1, 2, 0)).permute(2, 0, 1)  # [N, C, T] -> [T, N, C]
+            if self.channel is not None:
+                score = score * self.channel(squeezed.transpose(0, 1)).transpose(0, 1)  # [N, T, C] -> [T, N, C]
+            return score.sigmoid()
+
+    def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
+        return x_seq * self.gate(x_seq).to(x_seq.dtype)[..., None, None]
+
+
+def attention_layer(config: ModelConfig, channels: int) -> nn.Module:
+    """The attention after a stage of so many channels, as ``config.attention`` says; "none" passes everything."""
+    if config.attention == "none":
+        return nn.Identity()
+    return TemporalChannelJointAttention(
+        channels,
+        config.time_steps,
+        temporal_kernel=config.temporal_kernel,
+        channel_kernel=config.channel_kernel,
+        branches=config.attention,
+    )

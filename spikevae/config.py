@@ -1,0 +1,298 @@
+"""Every setting of a model, its data and its training, and the presets that made the released models. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+Attention = Literal["tcja", "tla", "cla", "none"]
+Latent = Literal["potential", "autoregressive"]
+ReadOut = Literal["weighted", "mean", "membrane"]
+Split = Literal["train", "validation", "test"]
+
+FASHION_MNIST_CLASSES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+MNIST_CLASSES = tuple(str(digit) for digit in range(10))
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+_LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network: a checkpoint's weights and this are all that is needed to rebuild it.
+
+    Raises:
+        ValueError: if a setting is out of range or two of them disagree.
+    """
+
+    image_size: int = 28
+    """Height and width of the images, in pixels. The network pads them to a multiple of its total stride."""
+    image_channels: int = 1
+    """1 for grey images, 3 for RGB."""
+    class_names: tuple[str, ...] = ()
+    """Names of the labels, in their order; empty where the data has none, and then there is no classifier."""
+    time_steps: int = 4
+    """T, simulated steps. The channel branch of TCJA mixes T inputs, so weights hold for one T only."""
+    encoder_widths: tuple[int, ...] = (64, 128, 128)
+    """Feature maps of each encoder stage; every stage halves the image."""
+    decoder_widths: tuple[int, ...] = (96, 48, 24)
+    """Feature maps at the decoder's lowest resolution and after each stage, of which every one doubles the image."""
+    decoder_depth: int = 1
+    """Spiking convolutions at the decoder's lowest resolution, before the first doubling."""
+    upsampling: Literal["subpixel", "transposed"] = "subpixel"
+    """How a decoder stage doubles the image."""
+    attention: Attention = "tcja"
+    """Attention after each stage: TCJA, one of its two branches alone, or none."""
+    temporal_kernel: int = 3
+    """Width of the attention kernel that slides along T, in time steps."""
+    channel_kernel: int = 3
+    """Width of the attention kernel that slides along C, in channels."""
+    neuron: Literal["lif", "plif"] = "plif"
+    """Leaky integrate-and-fire with a fixed time constant, or with one learned per layer (PLIF)."""
+    tau: float = 2.0
+    """Membrane time constant, in time steps (its initial value for plif)."""
+    surrogate_slope: float = 2.0
+    """Slope of the arctan surrogate gradient at the threshold."""
+    latent: Latent = "potential"
+    """Latent spikes: from leaky membrane potentials with a fitted density, or FSVAE's autoregressive networks."""
+    latent_size: int = 256
+    """Latent units; each sends T spikes."""
+    latent_choices: int = 20
+    """k, outputs per latent unit of which one is drawn at random (autoregressive latent only)."""
+    prior_rank: int = 96
+    """Directions of the density fitted to each class's latent membrane potentials (potential latent only)."""
+    read_out: ReadOut = "weighted"
+    """Time into an image: one learned weight per step, the mean, or the last potential of a leaky neuron."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "image_size", "time_steps", "latent_size", "latent_choices", "prior_rank")
+        _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope")
+        if self.image_channels not in (1, 3):
+            raise ValueError(f"image_channels={self.image_channels}: images are grey (1) or RGB (3)")
+        if self.decoder_depth < 0:
+            raise ValueError(f"decoder_depth={self.decoder_depth} is negative")
+        if not self.tau > 1:
+            raise ValueError(f"tau={self.tau}: a membrane time constant is larger than 1 time step")
+        for name, least in (("encoder_widths", 1), ("decoder_widths", 2)):
+            widths = getattr(self, name)
+            if len(widths) < least or len(widths) > 6 or any(width < 1 for width in widths):
+                raise ValueError(f"{name}={widths}: give {least} to 6 positive numbers of feature maps")
+        if self.attention in ("tcja", "tla") and self.temporal_kernel > self.time_steps:
+            raise ValueError(
+                f"temporal_kernel={self.temporal_kernel} is wider than time_steps={self.time_steps}; "
+                f"use at most {self.time_steps}"
+            )
+        narrowest = min(*self.encoder_widths, *self.decoder_widths)
+        if self.attention in ("tcja", "cla") and self.channel_kernel > narrowest:
+            raise ValueError(
+                f"channel_kernel={self.channel_kernel} is wider than the {narrowest} channels of the narrowest stage; "
+                f"use at most {narrowest}"
+            )
+        widest = max(*self.encoder_widths, *self.decoder_widths) * self.image_size**2
+        if self.time_steps * max(widest, self.latent_size * self.latent_choices) > _LARGEST_SEQUENCE:
+            raise ValueError(
+                f"time_steps={self.time_steps}, image_size={self.image_size} and these widths make a sequence of more "
+                f"than {_LARGEST_SEQUENCE:,} numbers for one image; reduce one of them"
+            )
+
+    @property
+    def classes(self) -> int:
+        """K, the number of labels; 0 without a classifier."""
+        return len(self.class_names)
+
+    @property
+    def padded_size(self) -> int:
+        """Height and width inside the network: ``image_size`` rounded up to a multiple of the largest stride."""
+        stride = 2 ** max(len(self.encoder_widths), len(self.decoder_widths) - 1)
+        # A last encoder stage on an odd size rounds up by itself, so only the decoder's doublings must divide.
+        stride = min(stride, 2 ** (len(self.decoder_widths) - 1))
+        return math.ceil(self.image_size / stride) * stride
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images to learn from."""
+
+    dataset: str = "fashion-mnist"
+    """fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images."""
+    data_root: str | None = None
+    """Where the data sets lie or are downloaded to; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."""
+    image_size: int | None = None
+    """Height and width that images are cropped and resized to; otherwise the data set's own (folders: 64)."""
+    validation_share: float = 0.05
+    """Share of the training split that is held out of training, for choosing between models."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise ValueError(f"validation_share={self.validation_share} is outside [0, 1)")
+        if self.image_size is not None and self.image_size < 4:
+            raise ValueError(f"image_size={self.image_size} is smaller than 4 pixels")
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the loss terms. The reconstruction error is a mean over pixels on the [-1, 1] scale."""
+
+    divergence_weight: float = 1e-4
+    """Of the divergence between posterior and prior (per latent spike)."""
+    classification_weight: float = 0.02
+    """Of the cross-entropy of the shared classifier."""
+    label_smoothing: float = 0.05
+    """Probability mass spread over the other labels in that cross-entropy."""
+    adversarial_weight: float = 0.01
+    """Of the critic's verdict on reconstructions and samples, during refinement."""
+    feature_weight: float = 0.05
+    """Of the distance between the critic's features of images and of their reconstructions, during refinement."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Progress is counted in images, so that batch size changes nothing else.
+
+    Two phases: first encoder, latent, decoder and classifier together; then, with encoder and classifier frozen and
+    the density of their latents fitted, the decoder alone is refined against a critic.
+    """
+
+    epochs: int = 20
+    """Passes over the training split, refinement included."""
+    refinement_epochs: int = 8
+    """The last epochs, in which the decoder is refined against a critic (0: never; potential latent only)."""
+    batch_size: int = 64
+    """Images a step, over all processes together."""
+    learning_rate: float = 2e-3
+    """Peak rate of AdamW, reached after the warm-up, then brought down along a cosine."""
+    refinement_learning_rate: float = 5e-4
+    """Peak rate of the decoder and of the critic during refinement."""
+    weight_decay: float = 0.01
+    """AdamW's, on matrices and kernels only."""
+    warmup_images: int = 20_000
+    """Images over which the learning rate rises."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema_images: int = 50_000
+    """Time constant of the weights' moving average, which is what is released, in images."""
+    flip: bool = True
+    """Mirror half of the images left to right (never for digits)."""
+    shift: int = 0
+    """Move images by up to so many pixels each way."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of convolutions; auto: bfloat16 where the hardware has instructions for it."""
+    seed: int = 0
+    """Of weights, shuffling, augmentation and latent spikes."""
+    checkpoint_seconds: float = 120.0
+    """Longest time between two saved states, and so the most that an interruption can lose."""
+    preview_epochs: int = 1
+    """Epochs between two pictures of samples and reconstructions in the run folder."""
+    image_limit: int | None = None
+    """Use only the first so many training images (for trying things out)."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "epochs", "batch_size", "learning_rate", "refinement_learning_rate", "gradient_clip")
+        _require_positive(self, "ema_images", "preview_epochs")
+        if not 0 <= self.refinement_epochs <= self.epochs:
+            raise ValueError(f"refinement_epochs={self.refinement_epochs} is outside 0 to epochs={self.epochs}")
+        for name in ("weight_decay", "warmup_images", "shift", "checkpoint_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)} is negative")
+        if self.image_limit is not None and self.image_limit < 1:
+            raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a training run, as written to its folder."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def _require_positive(config: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name}={getattr(config, name)} must be larger than 0")
+
+
+Config = TypeVar("Config", bound=Any)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The settings as JSON-ready values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(config_class: type[Config], values: Mapping[str, Any]) -> Config:
+    """Rebuild a config from parsed JSON, strictly.
+
+    Raises:
+        ValueError: on an unknown or missing name, a wrong type, or a value that the config refuses.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{config_class.__name__}: expected a JSON object, found {type(values).__name__}")
+    hints = get_type_hints(config_class)
+    unknown = [name for name in values if name not in hints]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], hints, n=1)
+        raise ValueError(
+            f"{config_class.__name__} has no setting {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    missing = [name for name in hints if name not in values]
+    if missing:
+        raise ValueError(f"{config_class.__name__}: the setting {missing[0]!r} is missing")
+    return config_class(**{name: _checked(name, hints[name], value) for name, value in values.items()})
+
+
+def _checked(name: str, hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(_checked(name, get_args(hint)[0], item) for item in value)
+    if get_origin(hint) is Literal:
+        if value in get_args(hint):
+            return value
+        raise ValueError(f"{name}={value!r} is none of {', '.join(map(str, get_args(hint)))}")
+    allowed = get_args(hint) or (hint,)
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        raise ValueError(f"{name}={value!r} is not of type {getattr(hint, '__name__', hint)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name}={value!r} is not a finite number")
+    return value
+
+
+PRESETS: dict[str, RunConfig] = {
+    "fashion-mnist": RunConfig(
+        model=ModelConfig(class_names=FASHION_MNIST_CLASSES),
+    ),
+    "mnist": RunConfig(
+        model=ModelConfig(class_names=MNIST_CLASSES),
+        data=DataConfig(dataset="mnist"),
+        train=TrainConfig(flip=False, shift=2),
+    ),
+    "paper": RunConfig(
+        model=ModelConfig(
+            image_size=32,
+            class_names=FASHION_MNIST_CLASSES,
+            time_steps=16,
+            encoder_widths=(32, 64, 128, 256),
+            decoder_widths=(256, 128, 64, 32, 32),
+            decoder_depth=0,
+            upsampling="transposed",
+            neuron="lif",
+            latent="autoregressive",
+            latent_size=128,
+            read_out="membrane",
+        ),
+        data=DataConfig(image_size=32),
+        objective=ObjectiveConfig(divergence_weight=1.0),
+        train=TrainConfig(refinement_epochs=0),
+    ),
+}

@@ -1,0 +1,72 @@
+"""The repeated part of encoder and decoder: convolution, normalisation, spiking neurons, attention."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from spikevae.attention import attention_layer
+from spikevae.config import ModelConfig
+from spikevae.neurons import spiking_layer
+
+
+Resize = Literal["down", "same", "up"]
+
+
+class SpikingStage(nn.Module):
+    """Synapses → batch norm over time and batch together → spiking neurons → attention.
+
+    Args:
+        config: neuron, attention and T.
+        synapses: from the input of one step to [T*N, C, H, W]; without bias, since the norm that follows has one.
+        channels: C, feature maps of the output.
+    """
+
+    def __init__(self, config: ModelConfig, synapses: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.time_steps = config.time_steps
+        self.synapses = synapses
+        self.norm = nn.BatchNorm2d(channels)
+        self.neurons = spiking_layer(config)
+        self.attention = attention_layer(config, channels)
+
+    def forward(self, x_seq: Float[Tensor, "T N *F"]) -> Float[Tensor, "T N C H W"]:
+        """Gated spikes of a sequence that changes over time."""
+        current = self.norm(self.synapses(x_seq.flatten(0, 1)))  # [T*N, C, H, W]
+        return self.fire(current.unflatten(0, (self.time_steps, -1)))
+
+    def forward_constant(self, x: Float[Tensor, "N *F"]) -> Float[Tensor, "T N C H W"]:
+        """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
+        current = self.norm(self.synapses(x))  # [N, C, H, W]
+        return self.fire(current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1))
+
+    def fire(self, current_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
+        """Gated spikes of neurons that receive ``current_seq``."""
+        gated: Tensor = self.attention(self.neurons(current_seq))
+        return gated
+
+
+def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int, resize: Resize) -> SpikingStage:
+    """A stage of 3x3 kernels that halves ("down", rounding up), doubles ("up") or keeps ("same") the image."""
+    if resize == "up" and config.upsampling == "transposed":
+        synapses: nn.Module = nn.ConvTranspose2d(
+            in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=False
+        )
+    elif resize == "up":
+        synapses = nn.Sequential(
+            nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1, bias=False), nn.PixelShuffle(2)
+        )
+    else:
+        synapses = nn.Conv2d(in_channels, out_channels, 3, stride=2 if resize == "down" else 1, padding=1, bias=False)
+    return SpikingStage(config, synapses, out_channels)
+
+
+def latent_stage(config: ModelConfig, out_channels: int, side: int) -> SpikingStage:
+    """A stage of a linear layer from L latent spikes to ``out_channels`` maps of ``side`` x ``side``."""
+    synapses = nn.Sequential(
+        nn.Linear(config.latent_size, out_channels * side**2, bias=False),
+        nn.Unflatten(1, (out_channels, side, side)),
+    )
+    return SpikingStage(config, synapses, out_channels)
