@@ -1,0 +1,26 @@
+"""Class scores from the encoder that the generator shares."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class RateClassifier(nn.Module):
+    """A linear layer on the firing rates of the encoder's last stage.
+
+    Args:
+        features: F, values per time step.
+        classes: K.
+        dropout: share of the rates hidden in training.
+    """
+
+    def __init__(self, features: int, classes: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(features, classes)
+
+    def forward(self, feature_seq: Float[Tensor, "T N F"]) -> Float[Tensor, "N K"]:
+        """Logits from the mean over time of the encoder's gated spikes."""
+        logits: Tensor = self.linear(self.dropout(feature_seq.mean(dim=0)))
+        return logits

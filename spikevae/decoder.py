@@ -1,0 +1,74 @@
+"""From latent spikes to an image."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from spikevae.config import ModelConfig, ReadOut
+from spikevae.stages import convolutional_stage, latent_stage
+
+MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
+
+
+class SpikingDecoder(nn.Module):
+    """Latent spikes → spikes at the lowest resolution → stages of doubling size → read-out over time → image."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        widths = config.decoder_widths
+        side = config.padded_size // 2 ** (len(widths) - 1)
+        self.latent_shape = (config.time_steps, config.latent_size)
+        self.expand = latent_stage(config, widths[0], side)
+        self.stages = nn.Sequential(
+            *(convolutional_stage(config, widths[0], widths[0], "same") for _ in range(config.decoder_depth)),
+            *(convolutional_stage(config, before, after, "up") for before, after in pairwise(widths)),
+        )
+        self.read_out = TimeReadOut(config.read_out, config.time_steps, widths[-1], config.image_channels)
+
+    def forward(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
+        """Images in [-1, 1] at the padded size."""
+        if z_seq.dim() != 3 or (z_seq.shape[0], z_seq.shape[2]) != self.latent_shape:
+            time_steps, latent_size = self.latent_shape
+            raise ValueError(f"latent spikes must be [T={time_steps}, N, L={latent_size}], got {list(z_seq.shape)}")
+        image: Tensor = self.read_out(self.stages(self.expand(z_seq)))
+        return image
+
+
+class TimeReadOut(nn.Module):
+    """One image from a sequence of spikes: a weighted sum over time, a 3x3 convolution, tanh.
+
+    The sum and the convolution are both linear, so the sum goes first and the convolution runs once, not T times.
+
+    Args:
+        kind: "weighted": one learned weight per time step; "mean": 1 / T each; "membrane": the last potential of a
+            leaky neuron that never fires, decay^(T - 1 - t) with decay 0.8 (Kamata et al., FSVAE, arXiv:2110.00375).
+        time_steps: T.
+        in_channels: feature maps of the spikes.
+        image_channels: C of the image.
+    """
+
+    weights: Tensor
+
+    def __init__(self, kind: ReadOut, time_steps: int, in_channels: int, image_channels: int) -> None:
+        super().__init__()
+        weights = torch.full((time_steps,), 1.0 / time_steps)
+        if kind == "membrane":
+            weights = MEMBRANE_DECAY ** torch.arange(time_steps - 1, -1, -1.0)
+        if kind == "weighted":
+            self.weights = nn.Parameter(weights)
+        else:
+            self.register_buffer("weights", weights, persistent=False)
+        self.convolution = nn.Conv2d(in_channels, image_channels, 3, padding=1)
+
+    def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H W"]:
+        """Images in [-1, 1]."""
+        weights = self.weights.to(x_seq.dtype)
+        summed = x_seq[0] * weights[0]
+        for x, weight in zip(x_seq[1:], weights[1:], strict=True):
+            summed = torch.addcmul(summed, x, weight)
+        image: Tensor = self.convolution(summed)
+        return image.float().tanh()

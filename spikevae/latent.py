@@ -1,0 +1,272 @@
+"""Latent spikes: how an image is written as T x L binary events, and how new ones are drawn.
+
+Two kinds, with the same three methods: ``posterior(feature_seq)``, ``divergence(draw)`` and ``draw_prior(noise)``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from spikingjelly.activation_based import neuron, surrogate
+from torch import Tensor, nn
+
+from spikevae.config import ModelConfig
+from spikevae.neurons import THRESHOLD, spiking_layer
+from spikevae.prior import ClassGaussians
+
+PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
+SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes in training, not the posterior's
+
+
+class Draw(NamedTuple):
+    """Latent spikes and the firing probabilities they were drawn with."""
+
+    z_seq: Tensor  # [T, N, L], {0, 1}
+    rate: Tensor  # [T, N, L], [0, 1]
+
+
+class Posterior(ABC):
+    """q(z | x) of a batch of images."""
+
+    potential: Tensor | None = None
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
+        """Latent spikes with their rates; not ``random``: the most probable ones."""
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "T N L"]:
+        """Latent spikes in {0, 1}, with a straight-through gradient."""
+        return self.draw(generator).z_seq
+
+    @property
+    def mode(self) -> Float[Tensor, "T N L"]:
+        """The most probable latent spikes: no randomness."""
+        return self.draw(random=False).z_seq
+
+    @property
+    def rate(self) -> Float[Tensor, "T N L"]:
+        """Firing probabilities that ``mode`` was taken from."""
+        return self.draw(random=False).rate
+
+
+def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Numbers from U(0, 1), drawn where the generator lives."""
+    return torch.rand(shape, generator=generator, device=generator.device if generator else device).to(device)
+
+
+# ---------------------------------------------------------------- potential: ours
+
+
+@dataclass(frozen=True)
+class PotentialPosterior(Posterior):
+    """Independent Bernoulli spikes with probabilities sigmoid(potential)."""
+
+    potential: Tensor  # [T, N, L]
+
+    def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
+        rate = self.potential.sigmoid()
+        threshold = uniform(tuple(rate.shape), generator, rate.device) if random else 0.5
+        z_seq = (rate > threshold).to(rate.dtype)
+        return Draw(z_seq + rate - rate.detach() if rate.requires_grad else z_seq, rate)
+
+
+class PotentialLatent(nn.Module):
+    """Latent spikes fire with the sigmoid of a membrane potential; new ones come from a density of those potentials.
+
+    The potentials of all T steps are a linear function of the encoder's firing rates. Their density over the training
+    images is fitted after training (see :class:`spikevae.prior.ClassGaussians`).
+    """
+
+    def __init__(self, config: ModelConfig, features: int) -> None:
+        super().__init__()
+        self.shape = (config.time_steps, config.latent_size)
+        self.synapses = nn.Linear(features, config.time_steps * config.latent_size)
+        self.density = ClassGaussians(config.time_steps * config.latent_size, config.classes, config.prior_rank)
+
+    def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PotentialPosterior:
+        """q(z | x) from the encoder's gated spikes."""
+        potential = self.synapses(feature_seq.mean(dim=0)).float()  # [N, T*L]
+        return PotentialPosterior(potential.unflatten(1, self.shape).transpose(0, 1))
+
+    def divergence(self, draw: Draw, generator: torch.Generator | None = None) -> Tensor:
+        """KL(q || Bernoulli(1/2)), in nats per latent spike: it keeps potentials near the threshold."""
+        rate = draw.rate.clamp(1e-6, 1 - 1e-6)
+        return (rate * rate.log() + (1 - rate) * (1 - rate).log()).mean() + float(np.log(2))
+
+    def prior_noise(self, rng: np.random.Generator) -> np.ndarray:
+        """The random numbers behind one image."""
+        return self.density.noise(rng)
+
+    def draw_prior(self, noise: Tensor, labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
+        """Latent spikes [T, N, L] of new images.
+
+        Args:
+            noise: [N, ...] stacked :meth:`prior_noise`.
+            labels: class of each image; None draws them as often as they are in the training data.
+            temperature: factor on the spread of the potentials around their mean.
+        """
+        potential = self.density.draw(noise, labels, temperature)  # [N, T*L]
+        return (potential > 0).to(potential.dtype).unflatten(1, self.shape).transpose(0, 1)
+
+
+# ---------------------------------------------------------------- autoregressive: FSVAE
+
+
+class StepNetwork(nn.Module):
+    """Linear → norm → LIF, three times, one time step a call; the membrane potentials carry over between calls.
+
+    The last layer has k outputs per latent unit.
+    """
+
+    def __init__(self, config: ModelConfig, in_features: int) -> None:
+        super().__init__()
+        size = config.latent_size
+        widths = (in_features, 2 * size, 4 * size, size * config.latent_choices)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), _stepping_neurons(config))
+                for before, after in zip(widths[:-1], widths[1:], strict=True)
+            )
+        )
+        self.choices = config.latent_choices
+
+    def reset(self) -> None:
+        """Back to rest, and no state kept."""
+        for layer in self.modules():
+            if isinstance(layer, neuron.LIFNode):
+                layer.reset()
+
+    def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:
+        spikes: Tensor = self.layers(x).unflatten(1, (-1, self.choices))
+        return spikes
+
+
+def _stepping_neurons(config: ModelConfig) -> neuron.LIFNode:
+    return neuron.LIFNode(
+        tau=config.tau,
+        v_threshold=THRESHOLD,
+        surrogate_function=surrogate.ATan(alpha=config.surrogate_slope),
+        detach_reset=True,
+        step_mode="s",
+    )
+
+
+class AutoregressivePosterior(Posterior):
+    """Bernoulli spikes whose probabilities depend on the spikes of the steps before."""
+
+    def __init__(self, latent: AutoregressiveLatent, current_seq: Tensor) -> None:
+        self.latent = latent
+        self.current_seq = current_seq  # [T, N, L]
+
+    def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
+        u_seq = None
+        if random:
+            u_seq = uniform(tuple(self.current_seq.shape), generator, self.current_seq.device)
+        return self.latent.run(self.latent.posterior_network, self.current_seq, u_seq)
+
+
+class AutoregressiveLatent(nn.Module):
+    """FSVAE's latent: q(z_t | x_<=t, z_<t) and p(z_t | z_<t) by small spiking networks.
+
+    Each network has k outputs per latent unit of which one is chosen at random, so a unit fires with the share of its
+    outputs that fire. The networks' membrane potentials carry over from step to step: T steps of work, where the
+    authors' code runs every prefix again, T (T + 1) / 2, for the same spikes.
+
+    Source: Kamata et al., Fully Spiking Variational Autoencoder, AAAI 2022, arXiv:2110.00375.
+    """
+
+    def __init__(self, config: ModelConfig, features: int) -> None:
+        super().__init__()
+        self.shape = (config.time_steps, config.latent_size)
+        self.choices = config.latent_choices
+        self.synapses = nn.Linear(features, config.latent_size, bias=False)
+        self.norm = nn.BatchNorm1d(config.latent_size)
+        self.neurons = spiking_layer(config)
+        self.posterior_network = StepNetwork(config, 2 * config.latent_size)
+        self.prior_network = StepNetwork(config, config.latent_size)
+
+    def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> AutoregressivePosterior:
+        """q(z | x) from the encoder's gated spikes."""
+        time_steps = feature_seq.shape[0]
+        current = self.norm(self.synapses(feature_seq.flatten(0, 1))).unflatten(0, (time_steps, -1))
+        return AutoregressivePosterior(self, self.neurons(current.float()))
+
+    def run(
+        self,
+        network: StepNetwork,
+        current_seq: Tensor | None,
+        u_seq: Tensor | None,
+        guide: Tensor | None = None,
+        guided: Tensor | None = None,
+    ) -> Draw:
+        """Draw step after step, each from the spikes of the one before.
+
+        Args:
+            network: the posterior's or the prior's.
+            current_seq: [T, N, L] what the posterior sees at each step; None for the prior.
+            u_seq: [T, N, L] from U(0, 1), which output of each unit is chosen; None takes the majority of the k.
+            guide: [T, N, L] spikes that take the place of the network's own as the input of the next step...
+            guided: [N, 1] ... for the images where this is 1.
+        """
+        network.reset()
+        seen = next(seq for seq in (current_seq, u_seq, guide) if seq is not None)
+        z = torch.zeros_like(seen[0])
+        z_steps, rate_steps = [], []
+        for t in range(self.shape[0]):
+            outputs = network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1))  # [N, L, k]
+            rate = outputs.mean(dim=2)
+            if u_seq is None:
+                z = (rate > 0.5).to(rate.dtype) + rate - rate.detach()
+            else:
+                choice = (u_seq[t] * self.choices).long().clamp(max=self.choices - 1)
+                z = outputs.gather(2, choice.unsqueeze(2)).squeeze(2)
+            z_steps.append(z)
+            rate_steps.append(rate)
+            if guide is not None and guided is not None:
+                z = guided * guide[t] + (1 - guided) * z
+        network.reset()
+        return Draw(torch.stack(z_steps), torch.stack(rate_steps))
+
+    def divergence(self, draw: Draw, generator: torch.Generator | None = None) -> Tensor:
+        """Squared MMD between posterior and prior: mean squared distance of their PSP-filtered rates."""
+        shape, device = tuple(draw.z_seq.shape), draw.z_seq.device
+        u_seq = uniform(shape, generator, device)
+        guided = (uniform((shape[1], 1), generator, device) >= SCHEDULED_SAMPLING).to(draw.z_seq.dtype)
+        prior = self.run(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided)
+        return (post_synaptic_potential(draw.rate) - post_synaptic_potential(prior.rate)).square().mean()
+
+    def prior_noise(self, rng: np.random.Generator) -> np.ndarray:
+        """The random numbers behind one image."""
+        return rng.random(self.shape, dtype=np.float32)
+
+    def draw_prior(self, noise: Tensor, labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
+        """Latent spikes [T, N, L] of new images; ``noise`` is [N, T, L].
+
+        Raises:
+            ValueError: if a class or a temperature is asked for, which this latent does not have.
+        """
+        if labels is not None:
+            raise ValueError("a model with latent='autoregressive' has no classes to sample; leave the label out")
+        if temperature != 1:
+            raise ValueError(f"temperature={temperature}: a model with latent='autoregressive' samples only at 1")
+        return self.run(self.prior_network, None, noise.transpose(0, 1)).z_seq
+
+
+def post_synaptic_potential(x_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N L"]:
+    """``p[t] = p[t-1] + (x[t] - p[t-1]) / tau`` with tau = 2 and ``p[-1] = 0``."""
+    potential = torch.zeros_like(x_seq[0])
+    steps = []
+    for x in x_seq:
+        potential = potential + (x - potential) / PSP_TAU
+        steps.append(potential)
+    return torch.stack(steps)
+
+
+def build_latent(config: ModelConfig, features: int) -> PotentialLatent | AutoregressiveLatent:
+    """The latent that ``config.latent`` names, on ``features`` values a step from the encoder."""
+    return (PotentialLatent if config.latent == "potential" else AutoregressiveLatent)(config, features)

@@ -1,0 +1,229 @@
+"""The spiking variational autoencoder with its classifier: the parts put together."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spikevae.classifier import RateClassifier
+from spikevae.config import ModelConfig
+from spikevae.decoder import SpikingDecoder
+from spikevae.encoder import SpikingEncoder
+from spikevae.latent import Posterior, build_latent
+
+
+class Outputs(NamedTuple):
+    """What a training step needs of one batch."""
+
+    reconstruction: Tensor  # [N, C, H, W], [0, 1]
+    logits: Tensor | None  # [N, K]
+    divergence: Tensor | None  # scalar, per latent spike
+    samples: Tensor | None  # [M, C, H, W], [0, 1], decoded from ``refine_z_seq``
+
+
+class SpikingVAE(nn.Module):
+    """A spiking encoder, latent spikes, a spiking decoder, and a classifier on the encoder.
+
+    Images are float tensors [N, C, H, W] in [0, 1] with the sizes of ``config``. Neurons start at rest in every call,
+    so calls do not influence each other. After ``eval()`` nothing is random but ``sample`` and ``encode(x).sample()``,
+    which take a seed or a generator.
+
+    Args:
+        config: everything that the network is.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = SpikingEncoder(config)
+        self.latent = build_latent(config, self.encoder.features)
+        self.decoder = SpikingDecoder(config)
+        self.classifier = RateClassifier(self.encoder.features, config.classes) if config.classes else None
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    # ------------------------------------------------------------ training
+
+    def forward(
+        self,
+        x: Float[Tensor, "N C H W"],
+        generator: torch.Generator | None = None,
+        refine_z_seq: Float[Tensor, "T M L"] | None = None,
+    ) -> Outputs:
+        """One pass of training.
+
+        Args:
+            x: images in [0, 1].
+            generator: of the latent spikes; None takes torch's global one.
+            refine_z_seq: latent spikes of M new images. With them the pass trains the decoder alone: it also decodes
+                these, and the latent spikes of ``x`` are the most probable ones, as in use.
+        """
+        if refine_z_seq is not None:
+            with torch.no_grad():
+                z_seq = self.encode(x).mode
+            images = self.decode(torch.cat([z_seq, refine_z_seq], dim=1))
+            return Outputs(images[: len(x)], None, None, images[len(x) :])
+        feature_seq = self._features(x)
+        draw = self.latent.posterior(feature_seq).draw(generator)
+        return Outputs(
+            reconstruction=self.decode(draw.z_seq),
+            logits=None if self.classifier is None else self.classifier(feature_seq),
+            divergence=self.latent.divergence(draw, generator),
+            samples=None,
+        )
+
+    # ------------------------------------------------------------ use
+
+    def encode(self, x: Float[Tensor, "N C H W"]) -> Posterior:
+        """q(z | x): an object with ``sample(generator)``, ``mode`` and ``rate``, each [T, N, L].
+
+        Raises:
+            ValueError: if ``x`` is not [N, C, H, W] with this model's C, H, W.
+        """
+        return self.latent.posterior(self._features(x))
+
+    def decode(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
+        """Images in [0, 1] of latent spikes in {0, 1}.
+
+        Raises:
+            ValueError: if ``z_seq`` is not [T, N, L] with this model's T and L.
+        """
+        centred = self.decoder(z_seq)
+        return self._crop(centred).add(1).div(2)
+
+    @torch.inference_mode()
+    def reconstruct(
+        self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64
+    ) -> Float[Tensor, "N C H W"]:
+        """Images in [0, 1] decoded from the most probable latent spikes of ``x``."""
+        return torch.cat([self.decode(self.encode(part).mode) for part in x.split(batch_size)])
+
+    @torch.inference_mode()
+    def classify(self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64) -> Float[Tensor, "N K"]:
+        """Class probabilities; columns are ``config.class_names``.
+
+        Raises:
+            ValueError: if the model has no classifier, or ``x`` has not this model's C, H, W.
+        """
+        if self.classifier is None:
+            raise ValueError("this model was trained without labels, so it cannot classify")
+        logits = [self.classifier(self._features(part)) for part in x.split(batch_size)]
+        return torch.cat(logits).softmax(dim=1)
+
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        seed: int = 0,
+        label: int | Sequence[int] | None = None,
+        temperature: float = 1.0,
+        size: int | None = None,
+        batch_size: int = 64,
+    ) -> Float[Tensor, "N C H W"]:
+        """New images in [0, 1].
+
+        Image i of a seed depends on nothing else: not on ``count``, nor on ``batch_size``.
+
+        Args:
+            count: N, at least 1.
+            seed: 0 to 2^63 - 1.
+            label: class of all images, or one for each; None draws classes as often as they are in the training data.
+            temperature: spread of the latent density; 1 is what was fitted, 0 gives the typical image of a class.
+            size: resize to so many pixels (bilinear, as the papers' protocol asks for 32); None leaves the images.
+            batch_size: images computed together.
+
+        Raises:
+            ValueError: if a number is out of range or the model has no such class.
+        """
+        batches = self.sample_batches(count, seed=seed, label=label, temperature=temperature, batch_size=batch_size)
+        images = torch.cat(list(batches))
+        if size is None or size == self.config.image_size:
+            return images
+        if size < 1:
+            raise ValueError(f"size={size}: expected at least 1 pixel")
+        return functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+
+    def sample_batches(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        label: int | Sequence[int] | None = None,
+        temperature: float = 1.0,
+        batch_size: int = 64,
+        start: int = 0,
+    ) -> Iterator[Float[Tensor, "N C H W"]]:
+        """The images of :meth:`sample` in batches, from image ``start`` on, so that any number fits the memory."""
+        if operator.index(count) < 1:
+            raise ValueError(f"count={count}: expected at least 1 image")
+        labels = self._labels(label, count)
+        for first in range(0, count, batch_size):
+            part = slice(first, min(first + batch_size, count))
+            z_seq = self.draw_prior(
+                range(start + part.start, start + part.stop),
+                seed=seed,
+                labels=None if labels is None else labels[part],
+                temperature=temperature,
+            )
+            with torch.inference_mode():
+                images = self.decode(z_seq)
+            yield images
+
+    @torch.no_grad()
+    def draw_prior(
+        self, indices: Sequence[int], *, seed: int, labels: Int[Tensor, " N"] | None = None, temperature: float = 1.0
+    ) -> Float[Tensor, "T N L"]:
+        """Latent spikes of the images of these numbers of a seed."""
+        if not 0 <= operator.index(seed) < 2**63:
+            raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
+        noise = np.stack([self.latent.prior_noise(_image_rng(seed, index)) for index in indices])
+        return self.latent.draw_prior(torch.from_numpy(noise).to(self.device), labels, temperature)
+
+    # ------------------------------------------------------------ details
+
+    def _features(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N F"]:
+        expected = (self.config.image_channels, self.config.image_size, self.config.image_size)
+        if x.dim() != 4 or tuple(x.shape[1:]) != expected:
+            raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
+        if not x.is_floating_point():
+            raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; divide bytes by 255")
+        features: Tensor = self.encoder(self._pad(2.0 * x - 1.0).contiguous(memory_format=torch.channels_last))
+        return features
+
+    def _pad(self, x: Tensor) -> Tensor:
+        extra = self.config.padded_size - self.config.image_size
+        before = extra // 2
+        return functional.pad(x, (before, extra - before, before, extra - before), value=-1.0) if extra else x
+
+    def _crop(self, x: Tensor) -> Tensor:
+        size = self.config.image_size
+        start = (self.config.padded_size - size) // 2
+        return x[..., start : start + size, start : start + size]
+
+    def _labels(self, label: int | Sequence[int] | None, count: int) -> Tensor | None:
+        if label is None:
+            return None
+        labels = [label] * count if isinstance(label, int) else [operator.index(item) for item in label]
+        if len(labels) != count:
+            raise ValueError(f"{len(labels)} labels for {count} images; give one label, or one for each image")
+        wrong = [item for item in labels if not 0 <= item < self.config.classes]
+        if wrong:
+            known = f"0 to {self.config.classes - 1}" if self.config.classes else "none: it was trained without labels"
+            raise ValueError(f"label={wrong[0]}: this model's labels are {known}")
+        return torch.tensor(labels)
+
+
+def _image_rng(seed: int, index: int) -> np.random.Generator:
+    """The random numbers of image ``index`` of a seed (a counter-based generator: cheap to start anywhere)."""
+    return np.random.Generator(np.random.Philox(key=[seed, index]))
