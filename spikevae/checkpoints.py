@@ -1,0 +1,166 @@
+"""Models on disk: the release folder (config.json, model.safetensors, README.md), read strictly."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spikevae.config import ModelConfig, from_dict, to_dict
+from spikevae.model import SpikingVAE
+
+FORMAT = 1  # of config.json
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+CARD_NAME = "README.md"
+RELEASED = Path(__file__).parent / "released"
+_LARGEST_CONFIG = 2**20  # bytes
+
+
+def released_models() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.parent.name for path in RELEASED.glob(f"*/{CONFIG_NAME}"))
+
+
+def model_folder(name_or_folder: str | os.PathLike[str]) -> Path:
+    """Where a bundled model, or a folder that holds one, lies.
+
+    Raises:
+        FileNotFoundError: if there is no such model.
+    """
+    name = os.fspath(name_or_folder)
+    if name in released_models():
+        return RELEASED / name
+    folder = Path(name)
+    if not folder.is_dir():
+        known = ", ".join(released_models()) or "none"
+        raise FileNotFoundError(f"no model {name!r}: it is neither a bundled model ({known}) nor a folder")
+    for part in (CONFIG_NAME, WEIGHTS_NAME):
+        if not (folder / part).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no model: {part} is missing. "
+                f"Train one with `spikevae train fashion-mnist --out {folder}`."
+            )
+    return folder
+
+
+def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> SpikingVAE:
+    """A model ready for use, in eval mode.
+
+    Args:
+        name_or_folder: a bundled name ("fashion-mnist", "mnist", "faces"), or a release or run folder.
+        device: where it shall compute.
+
+    Raises:
+        FileNotFoundError: if there is no such model.
+        ValueError: if a file is damaged, foreign, or its weights do not fit its config. Nothing in it is executed.
+    """
+    folder = model_folder(name_or_folder)
+    config = read_config(folder)
+    with torch.device("meta"):  # shapes only: a config cannot make us allocate what the file does not hold
+        expected = {name: tensor.shape for name, tensor in SpikingVAE(config).state_dict().items()}
+    state = _read_weights(folder / WEIGHTS_NAME, expected)
+    model = SpikingVAE(config)
+    model.load_state_dict(state, strict=True)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def read_dataset_name(name_or_folder: str | os.PathLike[str]) -> str:
+    """The data set that a model was trained on, as the command line names it."""
+    return str(_read_json(model_folder(name_or_folder) / CONFIG_NAME)["dataset"])
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The network that a release folder describes.
+
+    Raises:
+        ValueError: if config.json is not what this version writes.
+    """
+    path = folder / CONFIG_NAME
+    values = _read_json(path)
+    try:
+        return from_dict(ModelConfig, values["model"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise ValueError(f"{path} is larger than any config that spikevae writes")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from None
+    if not isinstance(values, dict) or set(values) != {"format", "dataset", "model"}:
+        raise ValueError(f"{path} is not a model's config: expected the entries format, dataset and model")
+    if values["format"] != FORMAT:
+        raise ValueError(f"{path} has format {values['format']!r}; this version of spikevae reads format {FORMAT}")
+    if not isinstance(values["dataset"], str):
+        raise ValueError(f"{path}: dataset={values['dataset']!r} is not a name")
+    return values
+
+
+def _read_weights(path: Path, expected: dict[str, torch.Size]) -> dict[str, Tensor]:
+    state = {}
+    try:
+        with safe_open(path, framework="pt") as weights:
+            found = set(weights.keys())
+            for name in sorted(expected.keys() ^ found):
+                what = "is missing" if name in expected else "is unknown to this config"
+                raise ValueError(f"{path}: the weight {name} {what}")
+            for name, shape in expected.items():
+                if tuple(weights.get_slice(name).get_shape()) != tuple(shape):
+                    raise ValueError(
+                        f"{path}: the weight {name} has shape {weights.get_slice(name).get_shape()}, "
+                        f"its config asks for {list(shape)}"
+                    )
+                tensor = weights.get_tensor(name)
+                if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                    raise ValueError(f"{path}: the weight {name} is not finite")
+                state[name] = tensor.float() if tensor.is_floating_point() else tensor
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file, or a damaged one: {error}") from None
+    return state
+
+
+def save_release(model: SpikingVAE, folder: Path, *, dataset: str, card: str) -> None:
+    """Write a release folder. Matrices and kernels are stored as float16, everything else as it is.
+
+    Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"format": FORMAT, "dataset": dataset, "model": to_dict(model.config)}
+    state = {
+        name: (tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor).cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8"))
+    text = json.dumps(config, indent=2) + "\n"
+    write_atomically(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk and rename it to ``path``.
+
+    Whatever fails, the file that was there before is untouched and no temporary file is left.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,465 @@
+"""The training loop: two phases, on accelerate, that can be interrupted at any moment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+import spikevae
+from spikevae.checkpoints import save_release, write_atomically
+from spikevae.config import RunConfig, from_dict, to_dict
+from spikevae.critic import PatchCritic
+from spikevae.data import ImageSet, load_split
+from spikevae.images import save_images
+from spikevae.latent import PotentialLatent
+from spikevae.model import SpikingVAE
+from spikevae.objective import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
+from spikevae.runtime import has_bfloat16
+
+log = logging.getLogger(__name__)
+
+STATE_NAME = "state.pt"
+RUN_NAME = "run.json"
+STATS_NAME = "stats.jsonl"
+_STATS_EVERY = 50  # steps
+_PREVIEW_COUNT = 32  # images of each kind
+_PREVIEW_FIT = 5_000  # training images behind the density that a preview samples from
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what is kept."""
+
+
+def start_run(config: RunConfig, run: Path) -> None:
+    """Make a run folder that explains itself: settings, versions and the command.
+
+    Raises:
+        FileExistsError: if the folder already holds a run.
+    """
+    if (run / RUN_NAME).exists():
+        raise FileExistsError(f"{run} already holds a run; continue it with --resume {run}, or choose another --out")
+    run.mkdir(parents=True, exist_ok=True)
+    record = {
+        "config": to_dict(config),
+        "command": shlex.join(["spikevae", *sys.argv[1:]]),
+        "versions": {
+            "spikevae": spikevae.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "accelerate": accelerate.__version__,
+        },
+    }
+    text = json.dumps(record, indent=2) + "\n"
+    write_atomically(run / RUN_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def read_run(run: Path) -> RunConfig:
+    """The settings of a run folder.
+
+    Raises:
+        FileNotFoundError: if it holds no run.
+        ValueError: if its settings are not what this version writes.
+    """
+    path = run / RUN_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{run} holds no run to resume: {RUN_NAME} is missing")
+    try:
+        return from_dict(RunConfig, json.loads(path.read_text(encoding="utf-8"))["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def train(config: RunConfig, run: Path) -> dict[str, float]:
+    """Train, or go on from the last saved state of ``run``, to the end. Returns the last validation scores.
+
+    Raises:
+        TrainingError: if the loss is no longer a number, or a file cannot be written. What was saved stays.
+    """
+    trainer = Trainer(config, run)
+    try:
+        return trainer.fit()
+    except OSError as error:
+        raise TrainingError(f"{error}; the last saved state is kept, go on with --resume {run}") from error
+    finally:
+        trainer.close()
+
+
+class Trainer:
+    """A run in progress: networks, optimizers, data, and how many images they have seen."""
+
+    def __init__(self, config: RunConfig, run: Path) -> None:
+        self.config = config
+        self.run = run
+        settings = config.train
+        self.accelerator = accelerate.Accelerator(
+            log_with="tensorboard",
+            project_dir=run,
+            step_scheduler_with_optimizer=False,
+            kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        if settings.precision == "bfloat16" or (
+            settings.precision == "auto" and has_bfloat16(self.accelerator.device)
+        ):
+            self.accelerator.state._mixed_precision = "bf16"
+        self.train_set = load_split(config.data, "train")
+        if settings.image_limit is not None:
+            self.train_set = self.train_set.subset(settings.image_limit)
+        self.validation_set = load_split(config.data, "validation")
+        _check_fit(config, self.train_set)
+
+        torch.manual_seed(settings.seed)
+        model = SpikingVAE(config.model)
+        self.ema = AveragedModel(
+            model,
+            multi_avg_fn=get_ema_multi_avg_fn(math.exp(-settings.batch_size / settings.ema_images)),
+            use_buffers=True,
+        ).to(self.accelerator.device)
+        critic = PatchCritic(config.model.image_channels, config.model.classes)
+        optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
+        critic_optimizer = torch.optim.AdamW(critic.parameters(), lr=settings.refinement_learning_rate, betas=(0.5, 0.99))
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.critic, self.critic_optimizer = self.accelerator.prepare(critic, critic_optimizer)
+        self.epoch = 0
+        self.batches_done = 0  # of this epoch
+        self.images_seen = 0
+        self.saved_at = time.monotonic()
+        self.accelerator.init_trackers("tensorboard")
+
+    # ------------------------------------------------------------ the loop
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train_set) / self.config.train.batch_size)
+
+    @property
+    def first_refinement_epoch(self) -> int:
+        return self.config.train.epochs - self.config.train.refinement_epochs
+
+    @property
+    def is_refining(self) -> bool:
+        return self.epoch >= self.first_refinement_epoch
+
+    @property
+    def plain_model(self) -> SpikingVAE:
+        """The network itself, without the wrapper that shares its gradients between processes."""
+        model = self.accelerator.unwrap_model(self.model)
+        assert isinstance(model, SpikingVAE)
+        return model
+
+    def fit(self) -> dict[str, float]:
+        """Run the remaining epochs."""
+        self._load_state()
+        scores: dict[str, float] = {}
+        while self.epoch < self.config.train.epochs:
+            if self.is_refining:
+                if self.epoch == self.first_refinement_epoch and self.batches_done == 0:
+                    self._begin_refinement()
+                self._freeze_encoder()
+            self._train_epoch()
+            self.epoch += 1
+            self.batches_done = 0
+            scores = self._finish_epoch()
+            self._save_state()
+        return scores or self._validate()
+
+    def _train_epoch(self) -> None:
+        settings = self.config.train
+        self.model.train()
+        if self.is_refining:
+            self._freeze_encoder()
+        batches = self.train_set.batches(
+            settings.batch_size,
+            seed=settings.seed,
+            epoch=self.epoch,
+            skip=self.batches_done,
+            flip=settings.flip,
+            shift=settings.shift,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+        )
+        for terms in self._progress(self._step(x, labels) for x, labels in batches):
+            self.batches_done += 1
+            self.images_seen += settings.batch_size
+            if self.batches_done % _STATS_EVERY == 0 or self.batches_done == self.steps_per_epoch:
+                self._record(terms)
+            if time.monotonic() - self.saved_at > settings.checkpoint_seconds:
+                self._save_state()
+
+    def _step(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        x, labels = x.to(self.accelerator.device), labels.to(self.accelerator.device)
+        settings = self.config.train
+        # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
+        torch.manual_seed(_mix(settings.seed, self.images_seen, self.accelerator.process_index))
+        rate = self._learning_rate()
+        for optimizer in (self.optimizer, self.critic_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        terms = self._refine(x, labels) if self.is_refining else self._learn(x, labels)
+        if not bool(torch.isfinite(terms["loss"])):
+            raise TrainingError(
+                f"the loss became {float(terms['loss'])} after {self.images_seen:,} images; the last good state is "
+                f"kept in {self.run}. Lower --train.learning-rate (now {settings.learning_rate}) and start again"
+            )
+        self.ema.update_parameters(self.plain_model)
+        return terms
+
+    def _learn(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One step of encoder, latent, decoder and classifier together."""
+        with self.accelerator.autocast():
+            outputs = self.model(x)
+        terms = vae_objective(
+            outputs.reconstruction, x, outputs.divergence, outputs.logits, labels, self.config.objective
+        )
+        self._descend(self.optimizer, self.model, terms.loss)
+        return {name: value.detach() for name, value in terms._asdict().items()}
+
+    def _refine(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One step of the decoder against the critic, on reconstructions and on new samples."""
+        weights = self.config.objective
+        with torch.no_grad():
+            z_seq, sample_labels = self._prior_draw(labels)
+        given = labels if self.plain_model.config.classes else None
+        fake_labels = None if given is None else torch.cat([labels, sample_labels])
+        with self.accelerator.autocast():
+            outputs = self.model(x, refine_z_seq=z_seq)
+            fakes = torch.cat([outputs.reconstruction, outputs.samples])
+            real = self.critic(x, given)
+            fake = self.critic(fakes.detach(), fake_labels)
+        critic_loss = hinge_for_critic(real.scores.float(), fake.scores.float())
+        if given is not None:
+            critic_loss = critic_loss + nn.functional.cross_entropy(real.logits.float(), labels)
+        self._descend(self.critic_optimizer, self.critic, critic_loss)
+
+        self.critic.requires_grad_(False)
+        with self.accelerator.autocast():
+            with torch.no_grad():
+                real = self.critic(x, given)
+            fake = self.critic(fakes, fake_labels)
+        self.critic.requires_grad_(True)
+        error = reconstruction_error(outputs.reconstruction, x)
+        features = feature_distance(real.features, [maps[: len(x)] for maps in fake.features])
+        verdict = -fake.scores.float().mean()
+        loss = error + weights.feature_weight * features + weights.adversarial_weight * verdict
+        self._descend(self.optimizer, self.model, loss)
+        terms = {"loss": loss, "reconstruction_error": error, "critic": critic_loss, "features": features}
+        return {name: value.detach().float() for name, value in terms.items()}
+
+    def _prior_draw(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent spikes of half as many new images as the batch has, and the classes they were drawn from."""
+        latent = self.plain_model.latent
+        assert isinstance(latent, PotentialLatent)
+        chosen = labels[: max(1, len(labels) // 2)]
+        noise = torch.randn(len(chosen), latent.density.noise_size)
+        return latent.draw_prior(noise, chosen.clamp(min=0), 1.0), chosen
+
+    def _descend(self, optimizer: Any, module: nn.Module, loss: Tensor) -> None:
+        optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(module.parameters(), self.config.train.gradient_clip)
+        optimizer.step()
+
+    def _learning_rate(self) -> float:
+        """Warm-up, then a cosine to zero, within each phase."""
+        settings = self.config.train
+        boundary = self.first_refinement_epoch * self.steps_per_epoch * settings.batch_size
+        total = settings.epochs * self.steps_per_epoch * settings.batch_size
+        start, end, peak = (
+            (boundary, total, settings.refinement_learning_rate)
+            if self.is_refining
+            else (0, boundary, settings.learning_rate)
+        )
+        warm_up = min(1.0, (self.images_seen - start + settings.batch_size) / max(settings.warmup_images, 1))
+        return peak * warm_up * 0.5 * (1 + math.cos(math.pi * (self.images_seen - start) / max(end - start, 1)))
+
+    # ------------------------------------------------------------ between the phases
+
+    def _begin_refinement(self) -> None:
+        """Go on from the averaged weights, with the density of their latents fitted."""
+        self._fit_density(self.ema.module, count=None)
+        self.plain_model.load_state_dict(self.ema.module.state_dict())
+        self.optimizer.optimizer.state.clear()
+
+    def _freeze_encoder(self) -> None:
+        model = self.plain_model
+        for part in (model.encoder, model.latent, model.classifier):
+            if part is not None:
+                part.eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def _fit_density(self, model: SpikingVAE, count: int | None) -> None:
+        if not isinstance(model.latent, PotentialLatent):
+            return
+        images = self.train_set if count is None else self.train_set.subset(min(count, len(self.train_set)))
+        model.eval()
+        potentials, labels = [], []
+        for x, y in _quietly(images.batches(256), len(images) / 256, "fit density"):
+            posterior = model.encode(x.to(self.accelerator.device))
+            potentials.append(posterior.potential.transpose(0, 1).flatten(1).cpu())
+            labels.append(y)
+        model.latent.density.fit(torch.cat(potentials), torch.cat(labels))
+
+    # ------------------------------------------------------------ what is written
+
+    def _finish_epoch(self) -> dict[str, float]:
+        if not self.is_refining or self.epoch == self.first_refinement_epoch:
+            done = self.epoch in (self.first_refinement_epoch, self.config.train.epochs)
+            self._fit_density(self.ema.module, count=None if done else _PREVIEW_FIT)
+        scores = self._validate()
+        if not self.accelerator.is_main_process:
+            return scores
+        self._write_stats({"epoch": self.epoch, "validation": scores})
+        model = self.ema.module.eval()
+        if self.epoch % self.config.train.preview_epochs == 0 or self.epoch == self.config.train.epochs:
+            x = self.validation_set.images(0, _PREVIEW_COUNT).float() / 255
+            reconstructions = model.reconstruct(x.to(self.accelerator.device)).cpu()
+            pictures = self.run / "previews"
+            pictures.mkdir(exist_ok=True)
+            save_images(model.sample(64, seed=0).cpu(), pictures / f"samples-{self.epoch:04d}.png")
+            pairs = torch.stack([x, reconstructions], dim=1).flatten(0, 1)  # each image beside its reconstruction
+            save_images(pairs, pictures / f"reconstructions-{self.epoch:04d}.png")
+        save_release(model, self.run, dataset=self.config.data.dataset, card=self._card(scores))
+        return scores
+
+    @torch.inference_mode()
+    def _validate(self) -> dict[str, float]:
+        """Reconstruction error and accuracy of the averaged weights on the held-out part of the training split."""
+        model = self.ema.module.eval()
+        errors, right, labelled = 0.0, 0, 0
+        for x, labels in _quietly(self.validation_set.batches(256), len(self.validation_set) / 256, "validate"):
+            x, labels = x.to(self.accelerator.device), labels.to(self.accelerator.device)
+            errors += float(reconstruction_error(model.reconstruct(x, batch_size=256), x)) * len(x)
+            if model.classifier is not None:
+                right += int((model.classify(x, batch_size=256).argmax(dim=1) == labels).sum())
+                labelled += int((labels >= 0).sum())
+        scores = {"reconstruction_error": errors / max(len(self.validation_set), 1)}
+        return scores | ({"accuracy": right / labelled} if labelled else {})
+
+    def _progress(self, steps: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+        """The steps of an epoch behind a bar with images per second and the loss terms."""
+        settings = self.config.train
+        size = settings.batch_size
+        with tqdm(
+            total=self.steps_per_epoch * size,
+            initial=self.batches_done * size,
+            desc=f"epoch {self.epoch + 1}/{settings.epochs}" + (" (refinement)" if self.is_refining else ""),
+            unit="image",
+            mininterval=1.0,
+            dynamic_ncols=True,
+            disable=not self.accelerator.is_main_process,
+        ) as bar:
+            for number, terms in enumerate(steps):
+                if number % 10 == 0:
+                    bar.set_postfix({name: f"{float(value):.4f}" for name, value in terms.items()}, refresh=False)
+                bar.update(size)
+                yield terms
+
+    def _record(self, terms: dict[str, Tensor]) -> None:
+        values = {name: float(value) for name, value in terms.items()}
+        self.accelerator.log(values, step=self.images_seen)
+        if self.accelerator.is_main_process:
+            self._write_stats({"images_seen": self.images_seen, "learning_rate": self._learning_rate()} | values)
+
+    def _write_stats(self, entry: dict[str, Any]) -> None:
+        with (self.run / STATS_NAME).open("a", encoding="utf-8") as stats:
+            stats.write(json.dumps(entry) + "\n")
+
+    def _card(self, scores: dict[str, float]) -> str:
+        settings = to_dict(self.config.train)
+        lines = [
+            f"# A spikevae model of {self.config.data.dataset}",
+            "",
+            f"Trained on {len(self.train_set):,} images for {self.epoch} of {settings['epochs']} epochs, "
+            f"seed {settings['seed']}, with spikevae {spikevae.__version__}. All settings: {RUN_NAME}.",
+            "",
+            f"On {len(self.validation_set):,} images held out of the training split: "
+            + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
+            + ".",
+        ]
+        return "\n".join(lines) + "\n"
+
+    # ------------------------------------------------------------ saved state
+
+    def _save_state(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "model": self.plain_model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "critic": self.accelerator.unwrap_model(self.critic).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "critic_optimizer": self.critic_optimizer.state_dict(),
+            "epoch": self.epoch,
+            "batches_done": self.batches_done,
+            "images_seen": self.images_seen,
+        }
+        write_atomically(self.run / STATE_NAME, lambda path: torch.save(state, path))
+
+    def _load_state(self) -> None:
+        path = self.run / STATE_NAME
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.plain_model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.accelerator.unwrap_model(self.critic).load_state_dict(state["critic"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(f"{path} is damaged or of another model and cannot be resumed: {reason}") from error
+        self.epoch, self.batches_done = state["epoch"], state["batches_done"]
+        self.images_seen = state["images_seen"]
+        log.info("resumed %s after %d images", self.run, self.images_seen)
+
+    def close(self) -> None:
+        """Flush what the trackers hold."""
+        self.accelerator.end_training()
+
+
+def _parameter_groups(model: SpikingVAE, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; norms, biases and time constants do not."""
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _check_fit(config: RunConfig, train_set: ImageSet) -> None:
+    """Data and network must agree before the first step."""
+    model = config.model
+    if (train_set.image_size, train_set.image_channels) != (model.image_size, model.image_channels):
+        raise ValueError(
+            f"{config.data.dataset} has {train_set.image_channels}x{train_set.image_size}x{train_set.image_size} "
+            f"images, the model is for {model.image_channels}x{model.image_size}x{model.image_size}; "
+            f"set --data.image-size, --model.image-size and --model.image-channels alike"
+        )
+    if model.classes and train_set.class_names != model.class_names:
+        raise ValueError(f"{config.data.dataset} has the classes {train_set.class_names}, not {model.class_names}")
+    if config.train.refinement_epochs and model.latent != "potential":
+        raise ValueError("refinement needs latent='potential'; set --train.refinement-epochs 0")
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _quietly(batches: Iterator[Any], total: float, what: str) -> Iterator[Any]:
+    """A bar only for what takes longer than two seconds."""
+    yield from tqdm(batches, total=math.ceil(total), desc=what, delay=2.0, leave=False)
