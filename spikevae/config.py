@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from tyro.conf import Suppress
+
 Attention = Literal["tcja", "tla", "cla", "none"]
 Latent = Literal["potential", "autoregressive"]
 ReadOut = Literal["weighted", "mean", "membrane"]
@@ -19,6 +21,12 @@ FASHION_MNIST_CLASSES = (
 )  # fmt: skip
 MNIST_CLASSES = tuple(str(digit) for digit in range(10))
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASS_NAMES = {
+    "fashion-mnist": FASHION_MNIST_CLASSES,
+    "mnist": MNIST_CLASSES,
+    "cifar10": CIFAR10_CLASSES,
+    "cifar10-jpeg": CIFAR10_CLASSES,
+}
 
 _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
 
@@ -119,9 +127,9 @@ class ModelConfig:
 class DataConfig:
     """Which images to learn from."""
 
-    dataset: str = "fashion-mnist"
-    """fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images."""
-    data_root: str | None = None
+    dataset: Suppress[str] = "fashion-mnist"  # the command line's own argument
+    """fashion-mnist, mnist, cifar10, cifar10-jpeg, celeba, or folder:PATH for any folder of images."""
+    data_root: Suppress[str | None] = None  # likewise
     """Where the data sets lie or are downloaded to; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."""
     image_size: int | None = None
     """Height and width that images are cropped and resized to; otherwise the data set's own (folders: 64)."""
@@ -277,6 +285,27 @@ PRESETS: dict[str, RunConfig] = {
         data=DataConfig(dataset="mnist"),
         train=TrainConfig(flip=False, shift=2),
     ),
+    "faces": RunConfig(
+        model=ModelConfig(
+            image_size=64,
+            image_channels=3,
+            encoder_widths=(48, 96, 128, 160),
+            decoder_widths=(160, 96, 48, 24),
+            decoder_depth=0,
+        ),
+        data=DataConfig(dataset="celeba"),
+        train=TrainConfig(epochs=40, refinement_epochs=15),
+    ),
+    "cifar10": RunConfig(
+        model=ModelConfig(
+            image_size=32,
+            image_channels=3,
+            class_names=CIFAR10_CLASSES,
+            decoder_widths=(128, 64, 32),
+            latent_size=384,
+        ),
+        data=DataConfig(dataset="cifar10"),
+    ),
     "paper": RunConfig(
         model=ModelConfig(
             image_size=32,
@@ -296,3 +325,24 @@ PRESETS: dict[str, RunConfig] = {
         train=TrainConfig(refinement_epochs=0),
     ),
 }
+
+
+def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
+    """The settings to start from for a data set: a preset's, with the data set's own name, channels and classes.
+
+    Args:
+        dataset: as :attr:`DataConfig.dataset`.
+        preset: a name of ``PRESETS``; None takes the one made for the data set, and "faces" for CelebA and folders.
+    """
+    start = PRESETS[preset] if preset is not None else PRESETS.get(dataset.removesuffix("-jpeg"), PRESETS["faces"])
+    is_digits = dataset == "mnist"
+    return dataclasses.replace(
+        start,
+        model=dataclasses.replace(
+            start.model,
+            image_channels=1 if dataset in ("fashion-mnist", "mnist") else 3,
+            class_names=CLASS_NAMES.get(dataset, ()),
+        ),
+        data=dataclasses.replace(start.data, dataset=dataset),
+        train=dataclasses.replace(start.train, flip=start.train.flip and not is_digits),
+    )

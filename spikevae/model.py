@@ -146,13 +146,10 @@ class SpikingVAE(nn.Module):
         Raises:
             ValueError: if a number is out of range or the model has no such class.
         """
-        batches = self.sample_batches(count, seed=seed, label=label, temperature=temperature, batch_size=batch_size)
-        images = torch.cat(list(batches))
-        if size is None or size == self.config.image_size:
-            return images
-        if size < 1:
-            raise ValueError(f"size={size}: expected at least 1 pixel")
-        return functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+        batches = self.sample_batches(
+            count, seed=seed, label=label, temperature=temperature, size=size, batch_size=batch_size
+        )
+        return torch.cat(list(batches))
 
     def sample_batches(
         self,
@@ -161,12 +158,15 @@ class SpikingVAE(nn.Module):
         seed: int = 0,
         label: int | Sequence[int] | None = None,
         temperature: float = 1.0,
+        size: int | None = None,
         batch_size: int = 64,
         start: int = 0,
     ) -> Iterator[Float[Tensor, "N C H W"]]:
         """The images of :meth:`sample` in batches, from image ``start`` on, so that any number fits the memory."""
         if operator.index(count) < 1:
             raise ValueError(f"count={count}: expected at least 1 image")
+        if size is not None and operator.index(size) < 1:
+            raise ValueError(f"size={size}: expected at least 1 pixel")
         labels = self._labels(label, count)
         for first in range(0, count, batch_size):
             part = slice(first, min(first + batch_size, count))
@@ -178,6 +178,8 @@ class SpikingVAE(nn.Module):
             )
             with torch.inference_mode():
                 images = self.decode(z_seq)
+                if size is not None and size != self.config.image_size:
+                    images = functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
             yield images
 
     @torch.no_grad()

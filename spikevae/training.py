@@ -9,7 +9,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import accelerate
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 import spikevae
@@ -45,14 +45,8 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
 
 
-def start_run(config: RunConfig, run: Path) -> None:
-    """Make a run folder that explains itself: settings, versions and the command.
-
-    Raises:
-        FileExistsError: if the folder already holds a run.
-    """
-    if (run / RUN_NAME).exists():
-        raise FileExistsError(f"{run} already holds a run; continue it with --resume {run}, or choose another --out")
+def describe_run(config: RunConfig, run: Path) -> None:
+    """Write what a run folder needs to explain itself: settings, versions and the command."""
     run.mkdir(parents=True, exist_ok=True)
     record = {
         "config": to_dict(config),
@@ -84,13 +78,23 @@ def read_run(run: Path) -> RunConfig:
         raise ValueError(f"{path}: {error}") from None
 
 
-def train(config: RunConfig, run: Path) -> dict[str, float]:
-    """Train, or go on from the last saved state of ``run``, to the end. Returns the last validation scores.
+def train(config: RunConfig, run: Path, *, is_new: bool = True) -> dict[str, float]:
+    """Train to the end and return the last validation scores. Nothing is written before the data could be read.
+
+    Args:
+        config: all settings.
+        run: folder for all that is written.
+        is_new: whether to start; otherwise go on from the last saved state of ``run``.
 
     Raises:
+        FileExistsError: if the folder of a new run already holds one.
         TrainingError: if the loss is no longer a number, or a file cannot be written. What was saved stays.
     """
+    if is_new and (run / RUN_NAME).exists():
+        raise FileExistsError(f"{run} already holds a run; go on with --resume {run}, or choose another --out")
     trainer = Trainer(config, run)
+    if is_new and trainer.accelerator.is_main_process:
+        describe_run(config, run)
     try:
         return trainer.fit()
     except OSError as error:
@@ -126,7 +130,7 @@ class Trainer:
         model = SpikingVAE(config.model)
         self.ema = AveragedModel(
             model,
-            multi_avg_fn=get_ema_multi_avg_fn(math.exp(-settings.batch_size / settings.ema_images)),
+            multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images),
             use_buffers=True,
         ).to(self.accelerator.device)
         critic = PatchCritic(config.model.image_channels, config.model.classes)
@@ -138,7 +142,6 @@ class Trainer:
         self.batches_done = 0  # of this epoch
         self.images_seen = 0
         self.saved_at = time.monotonic()
-        self.accelerator.init_trackers("tensorboard")
 
     # ------------------------------------------------------------ the loop
 
@@ -163,6 +166,7 @@ class Trainer:
 
     def fit(self) -> dict[str, float]:
         """Run the remaining epochs."""
+        self.accelerator.init_trackers("tensorboard")
         self._load_state()
         scores: dict[str, float] = {}
         while self.epoch < self.config.train.epochs:
@@ -431,6 +435,22 @@ class Trainer:
     def close(self) -> None:
         """Flush what the trackers hold."""
         self.accelerator.end_training()
+
+
+def _moving_average(share: float) -> Callable[[Any, Any, Any], None]:
+    """An exponential average in which a new value gets ``share``, and more at the start, so that it forgets the start.
+
+    After n values a new one gets at least 9 / (10 + n): by then the average's memory is a tenth of what it has seen.
+    """
+
+    def update(averages: Any, values: Any, count: Any) -> None:
+        weight = max(1.0 - math.exp(-share), 9.0 / (10.0 + float(count)))
+        if torch.is_floating_point(averages[0]):
+            torch._foreach_lerp_(averages, values, weight)
+        else:
+            torch._foreach_copy_(averages, values)
+
+    return update
 
 
 def _parameter_groups(model: SpikingVAE, weight_decay: float) -> list[dict[str, Any]]:
