@@ -167,10 +167,10 @@ class TrainConfig:
     the density of their latents fitted, the decoder alone is refined against a critic.
     """
 
-    epochs: int = 20
+    epochs: int = 12
     """Passes over the training split, refinement included."""
-    refinement_epochs: int = 8
-    """The last epochs, in which the decoder is refined against a critic (0: never; potential latent only)."""
+    refinement_share: float = 1 / 3
+    """Share of the epochs, the last ones, in which the decoder is refined (0: never; potential latent only)."""
     batch_size: int = 64
     """Images a step, over all processes together."""
     learning_rate: float = 2e-3
@@ -203,13 +203,18 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require_positive(self, "epochs", "batch_size", "learning_rate", "refinement_learning_rate", "gradient_clip")
         _require_positive(self, "ema_images", "preview_epochs")
-        if not 0 <= self.refinement_epochs <= self.epochs:
-            raise ValueError(f"refinement_epochs={self.refinement_epochs} is outside 0 to epochs={self.epochs}")
+        if not 0 <= self.refinement_share <= 1:
+            raise ValueError(f"refinement_share={self.refinement_share} is outside [0, 1]")
         for name in ("weight_decay", "warmup_images", "shift", "checkpoint_seconds"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} is negative")
         if self.image_limit is not None and self.image_limit < 1:
             raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
+
+    @property
+    def refinement_epochs(self) -> int:
+        """Epochs of the second phase."""
+        return round(self.epochs * self.refinement_share)
 
 
 @dataclass(frozen=True)
@@ -294,7 +299,7 @@ PRESETS: dict[str, RunConfig] = {
             decoder_depth=0,
         ),
         data=DataConfig(dataset="celeba"),
-        train=TrainConfig(epochs=40, refinement_epochs=15),
+        train=TrainConfig(epochs=40),
     ),
     "cifar10": RunConfig(
         model=ModelConfig(
@@ -322,7 +327,7 @@ PRESETS: dict[str, RunConfig] = {
         ),
         data=DataConfig(image_size=32),
         objective=ObjectiveConfig(divergence_weight=1.0),
-        train=TrainConfig(refinement_epochs=0),
+        train=TrainConfig(refinement_share=0.0),
     ),
 }
 

@@ -472,7 +472,7 @@ def _check_fit(config: RunConfig, train_set: ImageSet) -> None:
     if model.classes and train_set.class_names != model.class_names:
         raise ValueError(f"{config.data.dataset} has the classes {train_set.class_names}, not {model.class_names}")
     if config.train.refinement_epochs and model.latent != "potential":
-        raise ValueError("refinement needs latent='potential'; set --train.refinement-epochs 0")
+        raise ValueError("refinement needs latent='potential'; set --train.refinement-share 0")
 
 
 def _mix(*numbers: int) -> int:
