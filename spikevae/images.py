@@ -35,6 +35,7 @@ def read_image(
     size: int,
     crop: int | None = None,
     name: str | None = None,
+    pixel_limit: int = PIXEL_LIMIT,
 ) -> UInt8[Tensor, "C {size} {size}"]:
     """Decode an image file: upright, on white where transparent, cut to its central square, and resized.
 
@@ -46,24 +47,25 @@ def read_image(
         size: height and width of the result, in pixels.
         crop: side of the central square, in pixels; otherwise the largest that fits.
         name: what to call the file in errors, if not by its path.
+        pixel_limit: pixels of the largest image that is decoded.
 
     Raises:
-        ValueError: if the file is no image, damaged, or of more than ``PIXEL_LIMIT`` pixels.
+        ValueError: if the file is no image, damaged, or of more than ``pixel_limit`` pixels.
         OSError: if the file cannot be opened.
     """
     shown = name or str(source)
     try:
         with Image.open(source, formats=_FORMATS) as image:
             width, height = image.size
-            if width * height <= PIXEL_LIMIT:
+            if width * height <= pixel_limit:
                 pixels = _to_pixels(image, channels, size, crop)
     except Exception as error:  # damaged files make Pillow's decoders raise errors of every kind
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = "not a known image format" if isinstance(error, UnidentifiedImageError) else error
         raise ValueError(f"{shown} cannot be read as an image ({reason}); replace or remove it") from error
-    if width * height > PIXEL_LIMIT:
-        raise ValueError(f"{shown} has {width}x{height} pixels, more than {PIXEL_LIMIT:,}; reduce it first")
+    if width * height > pixel_limit:
+        raise ValueError(f"{shown} has {width}x{height} pixels, more than {pixel_limit:,}; reduce it first")
     return pixels
 
 

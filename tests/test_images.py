@@ -137,6 +137,9 @@ def test_an_image_over_the_pixel_limit_is_refused_before_it_is_decoded(tmp_path:
     Image.new("1", (70_000, 1000)).save(tmp_path / "large.png")
     with pytest.raises(ValueError, match=r"large\.png has 70000x1000 pixels"):
         read_image(tmp_path / "large.png", channels=1, size=8)
+    Image.new("1", (20, 10)).save(tmp_path / "small.png")
+    with pytest.raises(ValueError, match=r"small\.png has 20x10 pixels, more than 199"):
+        read_image(tmp_path / "small.png", channels=1, size=8, pixel_limit=199)
 
 
 def test_a_missing_file_keeps_its_own_error(tmp_path: Path) -> None:
