@@ -110,8 +110,12 @@ class PotentialLatent(nn.Module):
             labels: class of each image; None draws them as often as they are in the training data.
             temperature: factor on the spread of the potentials around their mean.
         """
-        potential = self.density.draw(noise, labels, temperature)  # [N, T*L]
-        return (potential > 0).to(potential.dtype).unflatten(1, self.shape).transpose(0, 1)
+        potential = self.draw_potential(noise, labels, temperature)
+        return (potential > 0).to(potential.dtype)
+
+    def draw_potential(self, noise: Tensor, labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
+        """Potentials [T, N, L] of new images, arguments as of :meth:`draw_prior`; a unit fires where it is positive."""
+        return self.density.draw(noise, labels, temperature).unflatten(1, self.shape).transpose(0, 1)
 
 
 # ---------------------------------------------------------------- autoregressive: FSVAE

@@ -16,7 +16,7 @@ from spikevae.classifier import RateClassifier
 from spikevae.config import ModelConfig
 from spikevae.decoder import SpikingDecoder
 from spikevae.encoder import SpikingEncoder
-from spikevae.latent import Posterior, build_latent
+from spikevae.latent import Posterior, PotentialLatent, build_latent
 
 
 class Outputs(NamedTuple):
@@ -187,12 +187,24 @@ class SpikingVAE(nn.Module):
         self, indices: Sequence[int], *, seed: int, labels: Int[Tensor, " N"] | None = None, temperature: float = 1.0
     ) -> Float[Tensor, "T N L"]:
         """Latent spikes of the images of these numbers of a seed."""
+        return self.latent.draw_prior(self._prior_noise(indices, seed), labels, temperature)
+
+    @torch.no_grad()
+    def draw_potential(
+        self, indices: Sequence[int], *, seed: int, labels: Int[Tensor, " N"] | None = None, temperature: float = 1.0
+    ) -> Float[Tensor, "T N L"] | None:
+        """The potentials that the spikes of :meth:`draw_prior` fire from; None if this latent has none."""
+        if not isinstance(self.latent, PotentialLatent):
+            return None
+        return self.latent.draw_potential(self._prior_noise(indices, seed), labels, temperature)
+
+    # ------------------------------------------------------------ details
+
+    def _prior_noise(self, indices: Sequence[int], seed: int) -> Tensor:
         if not 0 <= operator.index(seed) < 2**63:
             raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
         noise = np.stack([self.latent.prior_noise(_image_rng(seed, index)) for index in indices])
-        return self.latent.draw_prior(torch.from_numpy(noise).to(self.device), labels, temperature)
-
-    # ------------------------------------------------------------ details
+        return torch.from_numpy(noise).to(self.device)
 
     def _features(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N F"]:
         expected = (self.config.image_channels, self.config.image_size, self.config.image_size)
