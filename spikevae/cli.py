@@ -20,7 +20,6 @@ from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.runtime import sleep_while_waiting
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from spikevae.data import ImageSet
