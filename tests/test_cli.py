@@ -14,23 +14,8 @@ from spikevae.cli import main
 from spikevae.config import FASHION_MNIST_CLASSES, ModelConfig
 from spikevae.model import SpikingVAE
 
-TINY = [
-    "--model.encoder-widths",
-    "4",
-    "6",
-    "--model.decoder-widths",
-    "6",
-    "4",
-    "4",
-    "--model.latent-size",
-    "8",
-    "--model.prior-rank",
-    "4",
-    "--train.batch-size",
-    "16",
-    "--train.warmup-images",
-    "10",
-]
+TINY = ["--model.encoder-widths", "4", "6", "--model.decoder-widths", "6", "4", "4", "--model.latent-size", "8"]
+TINY += ["--model.prior-rank", "4", "--train.batch-size", "16", "--train.warmup-images", "10"]
 
 
 def run(*words: str | Path) -> int:
