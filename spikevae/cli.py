@@ -314,16 +314,16 @@ def _inputs(
     from spikevae.images import read_image
 
     config = network.config
+    channels: Any = config.image_channels  # 1 or 3, as the config has checked
     if (data is None) == (not files):
         raise ValueError("give either image files or --data NAME")
     if count is not None and count < 1:
         raise ValueError(f"--count {count}: expected at least 1 image")
     if data is None:
-        channels: Any = config.image_channels
         x = torch.stack([read_image(path, channels=channels, size=config.image_size) for path in files]).float() / 255
         return len(x), iter(zip(x.split(_BATCH), torch.full((len(x),), -1).split(_BATCH), strict=True))
     settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size)
-    images: ImageSet = load_split(settings, split, image_channels=config.image_channels)
+    images: ImageSet = load_split(settings, split, image_channels=channels)
     if count is not None:
         images = images.subset(min(count, len(images)))
     return len(images), images.batches(_BATCH)
