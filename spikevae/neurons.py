@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ _CHUNK = 1_048_576  # neurons stepped through time together, so that their poten
 def spiking_layer(config: ModelConfig) -> SpikingLayer | ParametricSpikingLayer:
     """The layer that ``config.neuron``, ``config.tau`` and ``config.surrogate_slope`` ask for."""
     layer = ParametricSpikingLayer if config.neuron == "plif" else SpikingLayer
-    return layer(config.tau, config.surrogate_slope)
+    return layer(float(config.tau), config.surrogate_slope)
 
 
 class SpikingLayer(neuron.LIFNode):
@@ -43,15 +44,19 @@ class SpikingLayer(neuron.LIFNode):
             detach_reset=True,
             step_mode="m",
         )
+        self.surrogate_slope = surrogate_slope
 
     @property
     def leak(self) -> float:
         """1 / tau."""
         return 1.0 / self.tau
 
-    def multi_step_forward(self, x_seq: Float[Tensor, "T N *F"], *_: Any) -> Float[Tensor, "T N *F"]:
+    def multi_step_forward(
+        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: object
+    ) -> Float[Tensor, "T N *F"]:
+        """Spikes in {0, 1} for input currents; takes no further arguments (spikingjelly's signature has them)."""
         if x_seq.device.type == "cpu":
-            return lif_sequence(x_seq, self.leak, self.surrogate_function.alpha)
+            return lif_sequence(x_seq, self.leak, self.surrogate_slope)
         return from_rest(self, super().multi_step_forward, x_seq)
 
 
@@ -69,19 +74,23 @@ class ParametricSpikingLayer(neuron.ParametricLIFNode):
             detach_reset=True,
             step_mode="m",
         )
+        self.surrogate_slope = surrogate_slope
 
     @property
     def leak(self) -> Tensor:
         """1 / tau, a scalar tensor."""
         return self.w.sigmoid()
 
-    def multi_step_forward(self, x_seq: Float[Tensor, "T N *F"], *_: Any) -> Float[Tensor, "T N *F"]:
+    def multi_step_forward(
+        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: object
+    ) -> Float[Tensor, "T N *F"]:
+        """Spikes in {0, 1} for input currents; takes no further arguments (spikingjelly's signature has them)."""
         if x_seq.device.type == "cpu":
-            return lif_sequence(x_seq, self.leak, self.surrogate_function.alpha)
+            return lif_sequence(x_seq, self.leak, self.surrogate_slope)
         return from_rest(self, super().multi_step_forward, x_seq)
 
 
-def from_rest(layer: neuron.LIFNode | neuron.ParametricLIFNode, forward: Any, x_seq: Tensor) -> Tensor:
+def from_rest(layer: neuron.BaseNode, forward: Callable[[Tensor], Any], x_seq: Tensor) -> Tensor:
     """Run spikingjelly's own multi-step ``forward`` with no state from before and none left behind."""
     layer.reset()
     spike_seq: Tensor = forward(x_seq)
@@ -129,11 +138,11 @@ class _LifSequence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_seq: Tensor, leak: Tensor, slope: float) -> Tensor:
+        keep = any(ctx.needs_input_grad)
         if not _is_dense(x_seq[0]):
             x_seq = x_seq.contiguous()
         time_steps, k = x_seq.shape[0], float(leak)
         spike_seq = _like_steps(x_seq)
-        keep = x_seq.requires_grad or leak.requires_grad
         h_seq = _like_steps(x_seq) if keep else None
         x_rows, spike_rows = [_row(x) for x in x_seq], [_row(s) for s in spike_seq]
         h_rows = [_row(h) for h in h_seq] if h_seq is not None else []

@@ -1,0 +1,185 @@
+"""Spiking layers: the same spikes and gradients as spikingjelly's, and no memory between calls."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from spikingjelly.activation_based import neuron, surrogate
+from torch import Tensor, nn
+
+from spikevae import neurons
+from spikevae.config import ModelConfig
+from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, lif_sequence, spiking_layer
+
+TAU, SLOPE = 1.7, 2.5
+T, N = 5, 3
+
+
+def ours(kind: str) -> SpikingLayer | ParametricSpikingLayer:
+    return SpikingLayer(TAU, SLOPE) if kind == "lif" else ParametricSpikingLayer(TAU, SLOPE)
+
+
+def theirs(kind: str) -> neuron.BaseNode:
+    """Spikingjelly's own layer, step by step in plain torch."""
+    atan = surrogate.ATan(alpha=SLOPE)
+    if kind == "lif":
+        return neuron.LIFNode(tau=TAU, surrogate_function=atan, detach_reset=True, step_mode="s")
+    return neuron.ParametricLIFNode(init_tau=TAU, surrogate_function=atan, detach_reset=True, step_mode="s")
+
+
+def currents(*shape: int) -> Tensor:
+    """Input that makes about a third of the neurons fire."""
+    return 1.5 * torch.randn(shape) + 0.5
+
+
+def run(layer: nn.Module, x_seq: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Spikes, and the gradients of their weighted sum for the input and for the learned time constant."""
+    x_seq = x_seq.detach().requires_grad_()
+    if isinstance(layer, neuron.BaseNode) and layer.step_mode == "s":
+        layer.reset()
+        spike_seq = torch.stack([layer(x) for x in x_seq])
+    else:
+        spike_seq = layer(x_seq)
+    (spike_seq.float() * weights).sum().backward()
+    assert x_seq.grad is not None
+    leak = getattr(layer, "w", None)
+    return spike_seq.detach(), x_seq.grad, None if leak is None else leak.grad
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+@pytest.mark.parametrize("layout", ["plain", "channels last", "time in the middle"])
+def test_spikes_and_gradients_are_those_of_spikingjelly(kind: str, layout: str) -> None:
+    x_seq = currents(T, N, 4, 6, 7)
+    if layout == "channels last":
+        x_seq = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (T, N))
+    if layout == "time in the middle":
+        x_seq = x_seq.transpose(0, 1).contiguous().transpose(0, 1)
+    weights = torch.randn(x_seq.shape)
+    spikes, grad, leak_grad = run(ours(kind), x_seq, weights)
+    expected_spikes, expected_grad, expected_leak_grad = run(theirs(kind), x_seq, weights)
+    assert 0.1 < spikes.mean() < 0.5
+    assert torch.equal(spikes, expected_spikes)
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-6)
+    if kind == "plif":
+        torch.testing.assert_close(leak_grad, expected_leak_grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+@pytest.mark.parametrize("is_channels_last", [False, True])
+def test_an_input_shown_at_every_step_needs_no_copies(kind: str, is_channels_last: bool) -> None:
+    x = currents(N, 4, 6, 7).requires_grad_()
+    laid_out = x.contiguous(memory_format=torch.channels_last) if is_channels_last else x
+    weights = torch.randn(T, N, 4, 6, 7)
+    shown = ours(kind)(laid_out.expand(T, N, 4, 6, 7))
+    (grad,) = torch.autograd.grad((shown * weights).sum(), x)
+    copied = ours(kind)(torch.stack([laid_out] * T))
+    (expected_grad,) = torch.autograd.grad((copied * weights).sum(), x)
+    assert torch.equal(shown, copied)
+    torch.testing.assert_close(grad, expected_grad)
+    assert shown[0].is_contiguous(memory_format=torch.channels_last) == is_channels_last
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+def test_bfloat16_gives_the_spikes_of_float32_and_gradients_close_to_its(kind: str) -> None:
+    x_seq = currents(T, N, 50).bfloat16()
+    weights = torch.randn(x_seq.shape)
+    spikes, grad, leak_grad = run(ours(kind), x_seq, weights)
+    expected_spikes, expected_grad, expected_leak_grad = run(theirs(kind), x_seq.float(), weights)
+    assert spikes.dtype == grad.dtype == torch.bfloat16
+    assert torch.equal(spikes.float(), expected_spikes)
+    torch.testing.assert_close(grad.float(), expected_grad, rtol=0.03, atol=0.01)
+    if kind == "plif":
+        torch.testing.assert_close(leak_grad, expected_leak_grad, rtol=0.02, atol=0.02)
+
+
+def test_three_steps_worked_by_hand() -> None:
+    # tau = 2: h = v + (x - v) / 2. x = 1.5: h = 0.75, silent. x = 1.5: h = 1.125, spike, v = 0. x = 2: h = 1, spike.
+    x_seq = torch.tensor([[1.5], [1.5], [2.0]], requires_grad=True)
+    spike_seq = lif_sequence(x_seq, 0.5, 2.0)
+    assert spike_seq.flatten().tolist() == [0.0, 1.0, 1.0]
+    # ds/dh = 1 / (1 + (pi (h - 1))^2) for slope 2; dh/dx = 1/2; the reset is detached, so dv/dh = 1 - s.
+    spike_seq.sum().backward()
+    assert x_seq.grad is not None
+    surrogates = [1 / (1 + (torch.pi * (h - 1)) ** 2) for h in (0.75, 1.125, 1.0)]
+    by_hand = [(surrogates[0] + surrogates[1] / 2) / 2, surrogates[1] / 2, surrogates[2] / 2]
+    torch.testing.assert_close(x_seq.grad.flatten(), torch.tensor(by_hand))
+
+
+def test_a_silent_input_gives_no_spikes_and_a_constant_one_beyond_threshold_fires_at_once() -> None:
+    layer = SpikingLayer(2.0, SLOPE)
+    assert not layer(torch.zeros(T, N, 2)).any()
+    assert layer(torch.full((T, N, 2), 2.0)).all()
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+def test_more_neurons_than_fit_the_cache_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x_seq, weights = currents(T, N, 11), torch.randn(T, N, 11)
+    whole = run(ours(kind), x_seq, weights)
+    monkeypatch.setattr(neurons, "_CHUNK", 7)
+    spikes, grad, leak_grad = run(ours(kind), x_seq, weights)
+    assert torch.equal(spikes, whole[0])
+    assert torch.equal(grad, whole[1])
+    if leak_grad is not None:
+        torch.testing.assert_close(leak_grad, whole[2])
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+def test_nothing_is_carried_from_one_call_to_the_next(kind: str) -> None:
+    layer, x_seq = ours(kind), currents(T, N, 20)
+    first = layer(x_seq)
+    layer(currents(T + 1, N + 4, 20))
+    assert torch.equal(layer(x_seq), first)
+    part = layer(x_seq[:, :1])
+    assert torch.equal(part, first[:, :1])
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+def test_the_kernels_of_other_devices_start_at_rest_and_leave_nothing_behind(kind: str) -> None:
+    layer, x_seq = ours(kind), currents(T, N, 20)
+    expected = layer(x_seq)
+    parent = neuron.LIFNode if kind == "lif" else neuron.ParametricLIFNode
+    for _ in range(2):
+        spike_seq = neurons.from_rest(layer, lambda given: parent.multi_step_forward(layer, given), x_seq)
+        assert torch.equal(spike_seq, expected)
+        assert layer.v == 0.0
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_spikes_are_the_same_where_no_gradient_is_wanted(kind: str, mode: type[torch.no_grad]) -> None:
+    layer, x_seq = ours(kind), currents(T, N, 20)
+    expected = layer(x_seq.clone().requires_grad_())
+    with mode():
+        spike_seq = layer(x_seq)
+    assert torch.equal(spike_seq, expected)
+    assert not spike_seq.requires_grad
+
+
+def test_only_a_time_constant_that_wants_a_gradient_gets_one() -> None:
+    layer = ParametricSpikingLayer(TAU, SLOPE)
+    layer(currents(T, N, 20)).sum().backward()  # the input is data: the gradient is for the time constant alone
+    assert layer.w.grad is not None
+    assert layer.w.grad != 0
+    layer.w.grad = None
+    layer.requires_grad_(False)
+    x_seq = currents(T, N, 20).requires_grad_()
+    layer(x_seq).sum().backward()
+    assert layer.w.grad is None
+    assert x_seq.grad is not None
+
+
+def test_a_layer_can_be_copied_after_it_has_fired() -> None:
+    layer, x_seq = ParametricSpikingLayer(TAU, SLOPE), currents(T, N, 20).requires_grad_()
+    spike_seq = layer(x_seq)
+    assert torch.equal(copy.deepcopy(layer)(x_seq), spike_seq)
+
+
+def test_the_layer_that_a_config_asks_for() -> None:
+    fixed = spiking_layer(ModelConfig(neuron="lif", tau=3.0))
+    assert isinstance(fixed, SpikingLayer)
+    assert not list(fixed.parameters())
+    learned = spiking_layer(ModelConfig(neuron="plif", tau=3.0))
+    assert isinstance(learned, ParametricSpikingLayer)
+    assert learned.leak.item() == pytest.approx(fixed.leak) == pytest.approx(1 / 3)
