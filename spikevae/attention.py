@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spikevae.config import Attention, ModelConfig
 
@@ -13,8 +14,9 @@ class TemporalChannelJointAttention(nn.Module):
     """Rescale every (time step, channel) plane of a spike sequence by a learned gate.
 
     The spatial mean of ``x_seq`` is a [N, C, T] table Z. One convolution slides along T and mixes all channels (TLA,
-    weights C x C x k_t), one slides along C and mixes all steps (CLA, weights T x T x k_c); both keep the size and
-    have no bias. ``gate = sigmoid(TLA(Z) * CLA(Z))``, element by element, and the output is ``x_seq * gate``.
+    weights C x C x k_t), one slides along C and mixes all steps (CLA, weights T x T x k_c); both keep the size, with
+    zeros beyond the ends, and have no bias; a kernel of even width reaches one place further forwards than backwards.
+    ``gate = sigmoid(TLA(Z) * CLA(Z))``, element by element, and the output is ``x_seq * gate``.
 
     Args:
         channels: C, feature maps of the input.
@@ -24,7 +26,8 @@ class TemporalChannelJointAttention(nn.Module):
         branches: "tcja", or one branch alone for ablation: "tla" (gate = sigmoid(TLA(Z))) or "cla".
 
     Raises:
-        ValueError: if a kernel is wider than the axis it slides along; in ``forward`` if T or C differs.
+        ValueError: if a kernel is wider than the axis it slides along, or ``branches`` names none; in ``forward`` if
+            T or C differs.
 
     Source: Zhu et al., TCJA-SNN, arXiv:2206.10177. The authors' code calls the kernel that slides along C
     ``kernel_size_t``; ours are named after the axis they slide along.
@@ -40,6 +43,8 @@ class TemporalChannelJointAttention(nn.Module):
         branches: Attention = "tcja",
     ) -> None:
         super().__init__()
+        if branches not in ("tcja", "tla", "cla"):
+            raise ValueError(f"branches={branches!r} is none of tcja, tla, cla")
         if temporal_kernel > time_steps and branches != "cla":
             raise ValueError(f"temporal_kernel={temporal_kernel} is wider than time_steps={time_steps}")
         if channel_kernel > channels and branches != "tla":
@@ -49,9 +54,9 @@ class TemporalChannelJointAttention(nn.Module):
         self.temporal: nn.Conv1d | None = None
         self.channel: nn.Conv1d | None = None
         if branches in ("tcja", "tla"):
-            self.temporal = nn.Conv1d(channels, channels, temporal_kernel, padding="same", bias=False)
+            self.temporal = _sliding(channels, temporal_kernel)
         if branches in ("tcja", "cla"):
-            self.channel = nn.Conv1d(time_steps, time_steps, channel_kernel, padding="same", bias=False)
+            self.channel = _sliding(time_steps, channel_kernel)
 
     def gate(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C"]:
         """The factor of each plane, in (0, 1)."""
@@ -63,13 +68,25 @@ class TemporalChannelJointAttention(nn.Module):
             squeezed = x_seq.mean(dim=(3, 4)).float()  # [T, N, C]
             score = torch.ones((), device=x_seq.device)
             if self.temporal is not None:
-                score = score * self.temporal(squeezed.permute(1, 2, 0)).permute(2, 0, 1)  # [N, C, T] -> [T, N, C]
+                score = score * _slide(self.temporal, squeezed.permute(1, 2, 0)).permute(2, 0, 1)  # in [N, C, T]
             if self.channel is not None:
-                score = score * self.channel(squeezed.transpose(0, 1)).transpose(0, 1)  # [N, T, C] -> [T, N, C]
+                score = score * _slide(self.channel, squeezed.transpose(0, 1)).transpose(0, 1)  # in [N, T, C]
             return score.sigmoid()
 
     def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
+        """``x_seq`` with every plane multiplied by its gate."""
         return x_seq * self.gate(x_seq).to(x_seq.dtype)[..., None, None]
+
+
+def _sliding(mixed: int, width: int) -> nn.Conv1d:
+    """A kernel that mixes so many rows while it slides along them; see :func:`_slide`."""
+    return nn.Conv1d(mixed, mixed, width, padding=(width - 1) // 2, bias=False)
+
+
+def _slide(kernel: nn.Conv1d, rows: Float[Tensor, "N M S"]) -> Float[Tensor, "N M S"]:
+    """Convolve and keep the size: an even width lacks one zero at the end (torch's own "same" warns about those)."""
+    scores: Tensor = kernel(rows if kernel.kernel_size[0] % 2 else functional.pad(rows, (0, 1)))
+    return scores
 
 
 def attention_layer(config: ModelConfig, channels: int) -> nn.Module:

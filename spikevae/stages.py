@@ -11,7 +11,6 @@ from spikevae.attention import attention_layer
 from spikevae.config import ModelConfig
 from spikevae.neurons import spiking_layer
 
-
 Resize = Literal["down", "same", "up"]
 
 
@@ -32,12 +31,18 @@ class SpikingStage(nn.Module):
         self.neurons = spiking_layer(config)
         self.attention = attention_layer(config, channels)
 
-    def forward(self, x_seq: Float[Tensor, "T N *F"]) -> Float[Tensor, "T N C H W"]:
-        """Gated spikes of a sequence that changes over time."""
+    def forward(self, x_seq: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N C H W"]:
+        """Gated spikes of a sequence that changes over time.
+
+        Raises:
+            ValueError: if the sequence has not T steps.
+        """
+        if x_seq.shape[0] != self.time_steps:
+            raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
         current = self.norm(self.synapses(x_seq.flatten(0, 1)))  # [T*N, C, H, W]
         return self.fire(current.unflatten(0, (self.time_steps, -1)))
 
-    def forward_constant(self, x: Float[Tensor, "N *F"]) -> Float[Tensor, "T N C H W"]:
+    def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
         """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
         current = self.norm(self.synapses(x))  # [N, C, H, W]
         return self.fire(current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1))
@@ -55,9 +60,7 @@ def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int
             in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=False
         )
     elif resize == "up":
-        synapses = nn.Sequential(
-            nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1, bias=False), nn.PixelShuffle(2)
-        )
+        synapses = nn.Sequential(nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1, bias=False), nn.PixelShuffle(2))
     else:
         synapses = nn.Conv2d(in_channels, out_channels, 3, stride=2 if resize == "down" else 1, padding=1, bias=False)
     return SpikingStage(config, synapses, out_channels)

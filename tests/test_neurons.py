@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -139,7 +140,7 @@ def test_nothing_is_carried_from_one_call_to_the_next(kind: str) -> None:
 def test_the_kernels_of_other_devices_start_at_rest_and_leave_nothing_behind(kind: str) -> None:
     layer, x_seq = ours(kind), currents(T, N, 20)
     expected = layer(x_seq)
-    parent = neuron.LIFNode if kind == "lif" else neuron.ParametricLIFNode
+    parent: Any = neuron.LIFNode if kind == "lif" else neuron.ParametricLIFNode
     for _ in range(2):
         spike_seq = neurons.from_rest(layer, lambda given: parent.multi_step_forward(layer, given), x_seq)
         assert torch.equal(spike_seq, expected)

@@ -1,0 +1,111 @@
+"""The repeated part of encoder and decoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+import torch
+from torch import nn
+
+from spikevae.config import ModelConfig
+from spikevae.decoder import TimeReadOut
+from spikevae.encoder import SpikingEncoder
+from spikevae.stages import SpikingStage, convolutional_stage, latent_stage
+
+T, N = 3, 2
+TINY = ModelConfig(image_size=12, time_steps=T, encoder_widths=(4, 6), decoder_widths=(6, 4), latent_size=5)
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_an_input_convolved_once_gives_what_its_copies_give(is_training: bool) -> None:
+    stage = convolutional_stage(TINY, 3, 4, "down").train(is_training)
+    x = 2 * torch.randn(N, 3, 9, 9)
+    once = stage.forward_constant(x)
+    copied = stage(torch.stack([x] * T))
+    assert once.count_nonzero() > 20
+    torch.testing.assert_close(once, copied)
+    weights = torch.randn(once.shape)
+    once_grads = torch.autograd.grad((once * weights).sum(), list(stage.parameters()))
+    copied_grads = torch.autograd.grad((copied * weights).sum(), list(stage.parameters()))
+    torch.testing.assert_close(once_grads, copied_grads, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("upsampling", ["subpixel", "transposed"])
+@pytest.mark.parametrize(("resize", "before", "after"), [("down", 8, 4), ("down", 7, 4), ("same", 7, 7), ("up", 7, 14)])
+def test_a_stage_halves_rounding_up_keeps_or_doubles_the_image(
+    upsampling: Literal["subpixel", "transposed"], resize: Literal["down", "same", "up"], before: int, after: int
+) -> None:
+    stage = convolutional_stage(replace(TINY, upsampling=upsampling), 4, 5, resize)
+    assert stage(torch.randn(T, N, 4, before, before)).shape == (T, N, 5, after, after)
+
+
+def test_steps_do_not_mix_but_through_neurons_and_attention() -> None:
+    stage = convolutional_stage(replace(TINY, attention="none"), 4, 5, "same").eval()
+    x_seq = 3 * torch.randn(T, N, 4, 6, 6)
+    changed = x_seq.clone()
+    changed[2] = -x_seq[2]
+    first, second = stage(x_seq), stage(changed)
+    assert torch.equal(first[:2], second[:2])  # nothing runs backwards in time
+    assert not torch.equal(first[2], second[2])
+
+
+def test_without_attention_a_stage_sends_spikes_and_with_it_their_gates() -> None:
+    x_seq = 3 * torch.randn(T, N, 4, 6, 6)
+    plain = convolutional_stage(replace(TINY, attention="none"), 4, 5, "same")(x_seq)
+    assert set(plain.unique().tolist()) == {0.0, 1.0}
+    gated = convolutional_stage(TINY, 4, 5, "same")(x_seq)
+    planes = gated.flatten(3)
+    assert torch.equal(planes[planes > 0], planes.amax(-1, keepdim=True).expand_as(planes)[planes > 0])
+
+
+def test_latent_spikes_become_maps() -> None:
+    stage = latent_stage(TINY, 6, 3)
+    assert stage(torch.ones(T, N, 5)).shape == (T, N, 6, 3, 3)
+
+
+def test_a_sequence_of_another_length_is_refused_even_where_it_could_be_folded() -> None:
+    stage = convolutional_stage(TINY, 4, 5, "same")
+    with pytest.raises(ValueError, match="built for 3 time steps, got 6"):
+        stage(torch.zeros(6, 1, 4, 6, 6))
+
+
+@pytest.mark.parametrize(("size", "features"), [(12, 6 * 3 * 3), (10, 6 * 3 * 3), (9, 6 * 3 * 3), (8, 6 * 2 * 2)])
+def test_the_encoder_knows_how_many_features_it_gives(size: int, features: int) -> None:
+    config = replace(TINY, image_size=size)
+    encoder = SpikingEncoder(config)
+    x = torch.randn(N, 1, config.padded_size, config.padded_size)
+    assert encoder.features == features
+    assert encoder(x).shape == (T, N, features)
+
+
+def test_the_encoder_equals_its_stages_on_copies_of_the_image() -> None:
+    encoder = SpikingEncoder(TINY).eval()
+    x = torch.randn(N, 1, 12, 12)
+    x_seq = torch.stack([x] * T)
+    for stage in encoder.stages:
+        assert isinstance(stage, SpikingStage)
+        x_seq = stage(x_seq)
+    torch.testing.assert_close(encoder(x), x_seq.flatten(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        ("mean", [1 / 3, 1 / 3, 1 / 3]),
+        ("weighted", [1 / 3, 1 / 3, 1 / 3]),  # at the start
+        ("membrane", [0.8**2, 0.8, 1.0]),  # v[t] = 0.8 v[t-1] + x[t], the last one
+    ],
+)
+def test_the_image_is_read_out_as_its_kind_says(
+    kind: Literal["weighted", "mean", "membrane"], weights: list[float]
+) -> None:
+    read_out = TimeReadOut(kind, T, 4, 3)
+    x_seq = torch.rand(T, N, 4, 6, 6)
+    each = torch.stack([nn.functional.conv2d(x, read_out.convolution.weight, padding=1) for x in x_seq])
+    bias = read_out.convolution.bias
+    assert bias is not None
+    expected = torch.einsum("t,tnchw->nchw", torch.tensor(weights), each) + bias[:, None, None]
+    torch.testing.assert_close(read_out(x_seq), expected.tanh())
+    assert sum(p.numel() for p in read_out.parameters()) == 3 * 4 * 9 + 3 + (T if kind == "weighted" else 0)
