@@ -29,6 +29,7 @@ CLASS_NAMES = {
 }
 
 _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
+_DEEPEST = 6  # stages
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ModelConfig:
     """
 
     image_size: int = 28
-    """Height and width of the images, in pixels. The network pads them to a multiple of its total stride."""
+    """Height and width of the images, in pixels. The network pads them to a size that its decoder can double up to."""
     image_channels: int = 1
     """1 for grey images, 3 for RGB."""
     class_names: tuple[str, ...] = ()
@@ -83,14 +84,14 @@ class ModelConfig:
         _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope")
         if self.image_channels not in (1, 3):
             raise ValueError(f"image_channels={self.image_channels}: images are grey (1) or RGB (3)")
-        if self.decoder_depth < 0:
-            raise ValueError(f"decoder_depth={self.decoder_depth} is negative")
-        if not self.tau > 1:
+        if not 0 <= self.decoder_depth <= _DEEPEST:
+            raise ValueError(f"decoder_depth={self.decoder_depth} is outside 0 to {_DEEPEST}")
+        if not 1 < self.tau < math.inf:
             raise ValueError(f"tau={self.tau}: a membrane time constant is larger than 1 time step")
         for name, least in (("encoder_widths", 1), ("decoder_widths", 2)):
             widths = getattr(self, name)
-            if len(widths) < least or len(widths) > 6 or any(width < 1 for width in widths):
-                raise ValueError(f"{name}={widths}: give {least} to 6 positive numbers of feature maps")
+            if not least <= len(widths) <= _DEEPEST or any(width < 1 for width in widths):
+                raise ValueError(f"{name}={widths}: give {least} to {_DEEPEST} positive numbers of feature maps")
         if self.attention in ("tcja", "tla") and self.temporal_kernel > self.time_steps:
             raise ValueError(
                 f"temporal_kernel={self.temporal_kernel} is wider than time_steps={self.time_steps}; "
@@ -116,11 +117,12 @@ class ModelConfig:
 
     @property
     def padded_size(self) -> int:
-        """Height and width inside the network: ``image_size`` rounded up to a multiple of the largest stride."""
-        stride = 2 ** max(len(self.encoder_widths), len(self.decoder_widths) - 1)
-        # A last encoder stage on an odd size rounds up by itself, so only the decoder's doublings must divide.
-        stride = min(stride, 2 ** (len(self.decoder_widths) - 1))
-        return math.ceil(self.image_size / stride) * stride
+        """Height and width inside the network: ``image_size`` rounded up to what the decoder's doublings can reach.
+
+        The encoder takes any size: its stages round up where they halve an odd one.
+        """
+        scale: int = 2 ** (len(self.decoder_widths) - 1)
+        return math.ceil(self.image_size / scale) * scale
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,11 @@ class ObjectiveConfig:
     """Of the critic's verdict on reconstructions and samples, during refinement."""
     feature_weight: float = 0.05
     """Of the distance between the critic's features of images and of their reconstructions, during refinement."""
+
+    def __post_init__(self) -> None:
+        _require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
+        if not 0 <= self.label_smoothing <= 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} is outside [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -205,9 +212,7 @@ class TrainConfig:
         _require_positive(self, "ema_images", "preview_epochs")
         if not 0 <= self.refinement_share <= 1:
             raise ValueError(f"refinement_share={self.refinement_share} is outside [0, 1]")
-        for name in ("weight_decay", "warmup_images", "shift", "checkpoint_seconds"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)} is negative")
+        _require_not_negative(self, "weight_decay", "warmup_images", "shift", "checkpoint_seconds", "seed")
         if self.image_limit is not None and self.image_limit < 1:
             raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
 
@@ -229,8 +234,14 @@ class RunConfig:
 
 def _require_positive(config: Any, *names: str) -> None:
     for name in names:
-        if not getattr(config, name) > 0:
+        if not 0 < getattr(config, name) < math.inf:
             raise ValueError(f"{name}={getattr(config, name)} must be larger than 0")
+
+
+def _require_not_negative(config: Any, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(config, name) < math.inf:
+            raise ValueError(f"{name}={getattr(config, name)} must be at least 0")
 
 
 Config = TypeVar("Config", bound=Any)
@@ -241,7 +252,7 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_dict(config_class: type[Config], values: Mapping[str, Any]) -> Config:
+def from_dict(config_class: type[Config], values: object) -> Config:
     """Rebuild a config from parsed JSON, strictly.
 
     Raises:
@@ -259,20 +270,23 @@ def from_dict(config_class: type[Config], values: Mapping[str, Any]) -> Config:
     missing = [name for name in hints if name not in values]
     if missing:
         raise ValueError(f"{config_class.__name__}: the setting {missing[0]!r} is missing")
-    return config_class(**{name: _checked(name, hints[name], value) for name, value in values.items()})
+    config: Config = config_class(**{name: _checked(name, hints[name], value) for name, value in values.items()})
+    return config
 
 
 def _checked(name: str, hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{name}={value!r} is not a list")
         return tuple(_checked(name, get_args(hint)[0], item) for item in value)
     if get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
         raise ValueError(f"{name}={value!r} is none of {', '.join(map(str, get_args(hint)))}")
     allowed = get_args(hint) or (hint,)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
         return float(value)
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         raise ValueError(f"{name}={value!r} is not of type {getattr(hint, '__name__', hint)}")

@@ -1,0 +1,160 @@
+"""Settings: what is refused, and that a round trip through JSON changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from spikevae.config import (
+    PRESETS,
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainConfig,
+    from_dict,
+    preset_for,
+    to_dict,
+)
+
+
+def as_json(config: Any) -> Any:
+    return json.loads(json.dumps(to_dict(config)))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_json(name: str) -> None:
+    assert from_dict(RunConfig, as_json(PRESETS[name])) == PRESETS[name]
+
+
+def test_whole_numbers_are_read_where_fractions_are_meant() -> None:
+    values = as_json(ModelConfig()) | {"tau": 3}
+    tau = from_dict(ModelConfig, values).tau
+    assert tau == 3.0
+    assert isinstance(tau, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_step": 4}, "ModelConfig has no setting 'time_step'; did you mean 'time_steps'"),
+        ({"zzz": 4}, "ModelConfig has no setting 'zzz'"),
+        ({"time_steps": "4"}, "time_steps='4' is not of type int"),
+        ({"time_steps": 4.0}, "time_steps=4.0 is not of type int"),
+        ({"time_steps": True}, "time_steps=True is not of type int"),
+        ({"time_steps": None}, "time_steps=None is not of type int"),
+        ({"time_steps": [4]}, "time_steps=.4. is not of type int"),
+        ({"tau": "2"}, "tau='2' is not of type float"),
+        ({"tau": False}, "tau=False is not of type float"),
+        ({"tau": float("nan")}, "tau=nan is not a finite number"),
+        ({"tau": float("inf")}, "tau=inf is not a finite number"),
+        ({"tau": 10**400}, "tau=1000*0 is not of type float"),
+        ({"encoder_widths": 64}, "encoder_widths=64 is not a list"),
+        ({"class_names": "cat"}, "class_names='cat' is not a list"),
+        ({"encoder_widths": [64, "128"]}, "encoder_widths='128' is not of type int"),
+        ({"class_names": ["cat", 3]}, "class_names=3 is not of type str"),
+        ({"neuron": "izhikevich"}, "neuron='izhikevich' is none of lif, plif"),
+        ({"attention": ["tcja"]}, "attention=.* is none of tcja, tla, cla, none"),
+        ({"attention": None}, "attention=None is none of"),
+        ({"time_steps": 10**9}, "time_steps=1000000000, image_size=28 and these widths make a sequence"),
+        ({"decoder_depth": 10**9}, "decoder_depth=1000000000 is outside 0 to 6"),
+    ],
+)
+def test_foreign_json_is_refused_in_one_line_that_names_the_setting(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        from_dict(ModelConfig, as_json(ModelConfig()) | change)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
+    values = as_json(RunConfig())
+    del values["train"]["seed"]
+    with pytest.raises(ValueError, match="TrainConfig: the setting 'seed' is missing"):
+        from_dict(RunConfig, values)
+    with pytest.raises(ValueError, match="ModelConfig: expected a JSON object, found list"):
+        from_dict(RunConfig, as_json(RunConfig()) | {"model": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (ModelConfig, {"image_size": 0}),
+        (ModelConfig, {"image_channels": 2}),
+        (ModelConfig, {"time_steps": 0}),
+        (ModelConfig, {"encoder_widths": ()}),
+        (ModelConfig, {"decoder_widths": (8,)}),
+        (ModelConfig, {"decoder_widths": (8, 0)}),
+        (ModelConfig, {"encoder_widths": (8,) * 7}),
+        (ModelConfig, {"decoder_depth": -1}),
+        (ModelConfig, {"temporal_kernel": 5}),
+        (ModelConfig, {"channel_kernel": 25}),
+        (ModelConfig, {"tau": 1.0}),
+        (ModelConfig, {"surrogate_slope": 0.0}),
+        (ModelConfig, {"latent_size": -1}),
+        (ModelConfig, {"prior_rank": 0}),
+        (DataConfig, {"validation_share": 1.0}),
+        (DataConfig, {"validation_share": -0.1}),
+        (DataConfig, {"image_size": 3}),
+        (ObjectiveConfig, {"divergence_weight": -1.0}),
+        (ObjectiveConfig, {"feature_weight": float("nan")}),
+        (ObjectiveConfig, {"label_smoothing": 1.5}),
+        (TrainConfig, {"epochs": 0}),
+        (TrainConfig, {"batch_size": -64}),
+        (TrainConfig, {"learning_rate": float("nan")}),
+        (TrainConfig, {"learning_rate": float("inf")}),
+        (TrainConfig, {"refinement_share": 1.1}),
+        (TrainConfig, {"weight_decay": -0.1}),
+        (TrainConfig, {"seed": -1}),
+        (TrainConfig, {"image_limit": 0}),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(kind: type[Any], change: dict[str, Any]) -> None:
+    (name, value) = next(iter(change.items()))
+    with pytest.raises(ValueError, match=name) as caught:
+        kind(**change)
+    assert str(value) in str(caught.value)
+
+
+def test_a_kernel_may_be_wide_where_its_branch_is_not_there() -> None:
+    ModelConfig(attention="cla", temporal_kernel=9)
+    ModelConfig(attention="tla", channel_kernel=999)
+    ModelConfig(attention="none", temporal_kernel=9, channel_kernel=999)
+
+
+@pytest.mark.parametrize(
+    ("size", "doublings", "padded"), [(28, 2, 28), (28, 3, 32), (32, 4, 32), (7, 1, 8), (9, 1, 10), (1, 2, 4)]
+)
+def test_images_are_padded_to_what_the_decoder_can_double_up_to(size: int, doublings: int, padded: int) -> None:
+    config = ModelConfig(image_size=size, decoder_widths=(8,) * (doublings + 1), encoder_widths=(8,) * 3)
+    assert config.padded_size == padded
+
+
+def test_the_refined_epochs_are_a_share_of_all() -> None:
+    assert TrainConfig(epochs=12, refinement_share=0.25).refinement_epochs == 3
+    assert TrainConfig(epochs=1, refinement_share=0.0).refinement_epochs == 0
+    assert TrainConfig(epochs=5, refinement_share=1.0).refinement_epochs == 5
+
+
+def test_settings_cannot_be_changed_behind_anybodys_back() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ModelConfig().time_steps = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "channels", "classes"),
+    [("fashion-mnist", 1, 10), ("mnist", 1, 10), ("cifar10-jpeg", 3, 10), ("celeba", 3, 0), ("folder:x/y", 3, 0)],
+)
+@pytest.mark.parametrize("preset", [None, "paper", "mnist"])
+def test_every_preset_adapts_to_every_data_set(dataset: str, channels: int, classes: int, preset: str | None) -> None:
+    config = preset_for(dataset, preset)
+    assert (config.model.image_channels, config.model.classes) == (channels, classes)
+    assert config.data.dataset == dataset
+    assert not (dataset == "mnist" and config.train.flip)
+    if preset is not None:
+        assert replace(config.model, image_channels=1, class_names=()) == replace(
+            PRESETS[preset].model, image_channels=1, class_names=()
+        )
