@@ -1,0 +1,1 @@
+"""Speed and memory of spikevae, side by side with alternatives. ``python -m benchmarks`` measures every row."""

@@ -1,0 +1,315 @@
+"""docs/performance.md from the measured figures: ``python -m benchmarks.report [RESULTS.json ...]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measure import ROOT, Row, Unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = ROOT / "docs" / "performance.md"
+PICTURE_NAME = "growth"  # in docs/images
+CELEBA_IMAGES = 162_770  # of the training split
+_TRIED = Path(__file__).parent / "tried.md"
+
+_INTRODUCTION = """\
+# Performance
+
+Made from `benchmarks/results*.json` by `python -m benchmarks.report`; do not edit it by hand. `make bench` measures
+everything anew.
+"""
+
+_METHOD = """\
+## How it is measured
+
+- **Ratios within one run.** The sides of a comparison take turns in one process, every other round in reverse order, so
+  that a drift of the machine meets both alike. After a warm-up, the median of the rounds' ratios counts. A call that
+  takes less than 0.2 s is repeated until it does.
+- **The plain reference** (`benchmarks/reference.py`) is the network of the `paper` preset, written from the equations
+  in the layout of FSVAE's published code: [N, C, H, W, T], 3-D convolutions of depth 1, a Python loop over time with
+  autograd, the image convolved T times, and both latent networks run every prefix again (without gradient). With our
+  weights and the same random numbers it gives our images; a test holds it to that. It computes in float32, as the
+  published code does. For comparison, that code itself, T = 16, batch 64, two CPU cores: 5.3 images/s in training and
+  40 in sampling.
+- **Ours** computes as it does in use: a training step in bfloat16 where the hardware has instructions for it,
+  everything else in float32. A second line gives the step with both sides in float32. A step is forward, loss,
+  backward, gradient clipping and AdamW, of the phase in which the whole network learns.
+- **Settings of the process** (freed memory is kept, idle threads sleep early; `spikevae/runtime.py`) are applied to
+  both sides alike, also in the processes that measure memory. What they give is a row of its own.
+- **Peak memory**: a process of its own builds the network, notes its largest resident size (`VmHWM`, reset just
+  before; `ru_maxrss` where there is no `/proc`), takes two steps, and notes it again; the difference counts. It
+  holds activations, gradients and the optimizer's state, but neither the libraries nor the weights. On a GPU the
+  largest allocated size takes the place of the resident one.
+- **Memory bandwidth**: the bytes of the layer's input are copied twice (one reading and one writing each way, as
+  forward and backward must at the least).
+- **Growth with T**: a straight line is fitted through the four medians, and the largest relative distance from it
+  counts.
+- **The ReLU network** is the same network with ReLU for every neuron, on T x N images.
+"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run measured."""
+
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    runs: int
+    skipped: dict[str, str]
+    rows: list[Row]
+
+    @property
+    def device(self) -> str:
+        """cpu, cuda ..."""
+        return str(self.machine["device"])
+
+    def of(self, case: str) -> list[Row]:
+        """The rows that a case measured."""
+        return [row for row in self.rows if row.case == case]
+
+
+def read_results(path: Path) -> Results:
+    """The figures in a JSON file that ``python -m benchmarks`` wrote.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; measure it with `python -m benchmarks`")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Results(**values | {"rows": [Row(**row) for row in values["rows"]]})
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not what `python -m benchmarks` writes: {error}") from None
+
+
+# ---------------------------------------------------------------- tables
+
+
+def show(figure: float, unit: Unit) -> str:
+    """A figure with its unit, to three digits."""
+    if unit == "seconds":
+        return show_seconds(figure)
+    if unit == "share":
+        return f"{figure:.1%}"
+    if unit == "images/s":
+        return f"{_three_digits(figure)} images/s"
+    return f"{_three_digits(figure)} {unit}"
+
+
+def show_seconds(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1 or unit == "µs":
+            return f"{_three_digits(seconds * factor)} {unit}"
+    raise AssertionError
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """The figures with their bars, for a terminal."""
+    cells = [[row.what, row.against, show(row.figure, row.unit), _goals(row), row.outcome] for row in rows]
+    return _aligned([["what", "against", "measured", "bar (stretch)", ""], *cells])
+
+
+def _goals(row: Row) -> str:
+    if row.bar is None:
+        return ""
+    words = "at most" if row.is_lower_better else "at least"
+    stretch = "" if row.stretch is None else f" ({show(row.stretch, row.unit)})"
+    return f"{words} {show(row.bar, row.unit)}{stretch}"
+
+
+def _sides(row: Row) -> str:
+    """Both sides of a ratio, as they were measured."""
+    details = row.details
+    if "seconds" in details:
+        shown = {name: show_seconds(value) for name, value in details["seconds"].items()}
+    elif "bytes" in details:
+        shown = {name: _show_bytes(value) for name, value in details["bytes"].items()}
+    elif "by_time_steps" in details:
+        unit = show_seconds if details["unit"] == "seconds" else _show_bytes
+        shown = {f"T {name}": unit(value) for name, value in details["by_time_steps"].items()}
+    else:
+        return ""
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows) + "\n"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _show_bytes(count: float) -> str:
+    return f"{_three_digits(count / 1e6)} MB"
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:,.{decimals}f}"
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page(results: Sequence[Results]) -> str:
+    """The whole page in Markdown, a chapter for each machine."""
+    chapters = [_chapter(result) for result in results]
+    tried = "## What was tried\n\nOn two CPU cores (AVX-512 with bfloat16), torch 2.14.1.\n\n"
+    return "\n".join([_INTRODUCTION, *chapters, _METHOD, tried + _TRIED.read_text(encoding="utf-8")])
+
+
+def _chapter(results: Results) -> str:
+    machine, versions = results.machine, results.versions
+    name = machine.get("accelerator", machine["processor"])
+    facts = (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}; "
+        + ", ".join(f"{library} {version}" for library, version in versions.items())
+        + f". Medians of {results.runs} rounds; load of the machine at the start {machine['load_at_start']:.2f}."
+    )
+    with_bars = [row for row in results.rows if row.bar is not None]
+    others = [row for row in results.rows if row.bar is None and row.case != "throughput"]
+    parts = [
+        f"## On {'the CPU' if results.device == 'cpu' else name}\n\n{facts}\n",
+        _markdown(
+            ("what", "against", "measured", "bar (stretch)", "outcome"),
+            ([row.what, row.against or "–", show(row.figure, row.unit), _goals(row), row.outcome] for row in with_bars),
+        ),
+        "The figures behind the ratios, medians:\n",
+        _markdown(
+            ("what", "medians"),
+            ([row.what, _sides(row)] for row in results.rows if _sides(row) and row.case != "settings"),
+        ),
+    ]
+    if others:
+        parts += [
+            "Beside the bars:\n",
+            _markdown(
+                ("what", "against", "measured"), ([row.what, row.against, show(row.figure, row.unit)] for row in others)
+            ),
+        ]
+    if results.of("growth"):
+        parts.append(f"![Time and memory as T grows](images/{picture_name(results)})\n")
+    parts += _throughput(results.of("throughput"))
+    parts += [f"Left out: {case}, because {reason}.\n" for case, reason in results.skipped.items()]
+    return "\n".join(parts)
+
+
+def _throughput(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    rate = rows[0].details["matrix_rate"]
+    parts = [
+        f"Absolute figures. A product of two large matrices reaches {_three_digits(rate / 1e9)} GFLOP/s here, in the "
+        "arithmetic of training; the share of it that a whole step or batch reaches stands beside its operations "
+        "(sampling computes in float32).\n",
+        _markdown(
+            ("what", "images/s", "operations an image", "share of the matrix rate", "where the time goes"),
+            (
+                [
+                    row.what,
+                    _three_digits(row.figure),
+                    f"{row.details['operations_per_image'] / 1e9:.2f} GFLOP",
+                    f"{row.details['share_of_matrix_rate']:.1%}",
+                    ", ".join(f"`{name}` {share:.0%}" for name, share in row.details["top_five"].items()),
+                ]
+                for row in rows
+            ),
+        ),
+    ]
+    return parts + [celeba_cost(row) for row in rows if (row.details["preset"], row.details["subject"]) == _FACES]
+
+
+_FACES = ("faces", "training")
+
+
+def celeba_cost(row: Row, epochs: int = 40) -> str:
+    """What CelebA at 64x64 costs on 1, 8 and 64 such devices, from the measured training of the ``faces`` preset."""
+    hours = CELEBA_IMAGES * epochs / row.figure / 3600
+    batch, gradients = row.details["batch"], 4 * row.details["parameters"]
+    step = batch / row.figure
+    costs = ", ".join(f"{_three_digits(hours / count)} hours on {count}" for count in (1, 8, 64))
+    return (
+        f"**CelebA at 64x64**: {CELEBA_IMAGES:,} training images for {epochs} epochs at {_three_digits(row.figure)} "
+        f"images/s are {costs} such devices, each with its own batch of {batch}, as long as exchanging gradients hides "
+        f"behind the arithmetic: {_show_bytes(gradients)} of them within a step of {show_seconds(step)}, so "
+        f"in a ring each device sends and receives twice that, {_three_digits(2 * gradients / step / 1e9)} GB/s. The "
+        "epochs of refinement, in which a critic learns too, are counted as if they took as long.\n"
+    )
+
+
+def picture_name(results: Results) -> str:
+    """File name of a machine's plot."""
+    return f"{PICTURE_NAME}.png" if results.device == "cpu" else f"{PICTURE_NAME}-{results.device}.png"
+
+
+def growth_figure(rows: Sequence[Row]) -> Figure:
+    """Time and memory over T, each beside its straight line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    panels: Mapping[str, Any] = dict(zip(("seconds", "bytes"), figure.subplots(1, 2), strict=True))
+    scales = {"seconds": (1.0, "seconds a batch"), "bytes": (1e-6, "peak memory (MB)")}
+    for row in rows:
+        unit = row.details["unit"]
+        factor, label = scales[unit]
+        steps = [int(t) for t in row.details["by_time_steps"]]
+        values = [value * factor for value in row.details["by_time_steps"].values()]
+        line = [(row.details["intercept"] + row.details["slope"] * t) * factor for t in steps]
+        (dots,) = panels[unit].plot(steps, values, "o", label=row.details["subject"].partition(" of ")[2])
+        panels[unit].plot(steps, line, "-", color=dots.get_color(), linewidth=1)
+        panels[unit].set(xlabel="T, time steps", ylabel=label, xticks=steps, xlim=(0, None), ylim=(0, None))
+    for axes in panels.values():
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def write_page(paths: Sequence[Path], target: Path = PAGE) -> None:
+    """Write the page, and its plots into ``images`` beside it.
+
+    Raises:
+        FileNotFoundError: if there are no figures.
+        ValueError: if a file holds something else.
+    """
+    if not paths:
+        raise FileNotFoundError("there are no results yet; measure them with `python -m benchmarks`")
+    from spikevae.plots import to_png
+
+    results = [read_results(path) for path in paths]
+    text = page(results)
+    (target.parent / "images").mkdir(parents=True, exist_ok=True)
+    for result in results:
+        if result.of("growth"):
+            picture = target.parent / "images" / picture_name(result)
+            picture.write_bytes(to_png(growth_figure(result.of("growth"))))
+    target.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Write docs/performance.md from the files named, otherwise from all results in this folder."""
+    paths = [Path(name) for name in sys.argv[1:]] or sorted(Path(__file__).parent.glob("results*.json"))
+    try:
+        write_page(paths)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))
+    print(f"written to {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What is measured: networks, a step of training, a batch of samples. The same for every side."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from spikingjelly.activation_based import neuron
+from torch import Tensor, nn
+
+import spikevae
+from benchmarks.reference import ReferenceVAE
+from spikevae.config import PRESETS, ModelConfig, ObjectiveConfig, TrainConfig
+from spikevae.model import SpikingVAE
+from spikevae.neurons import SpikingLayer
+from spikevae.objective import vae_objective
+from spikevae.runtime import has_bfloat16
+
+Network = Literal["ours", "reference", "relu"]
+Precision = Literal["auto", "float32"]
+RELEASED = "fashion-mnist"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How large everything is."""
+
+    paper: ModelConfig
+    small: ModelConfig  # the network of the released fashion-mnist model
+    faces: ModelConfig
+    batch: int
+    layer: tuple[int, ...]  # [T, N, C, H, W]
+    time_steps: tuple[int, ...]  # of the growth with T
+    matrix: int  # side of the matrices that tell what the machine can do at most
+
+
+def full_sizes(device: torch.device) -> Sizes:
+    """The sizes of the published figures; an accelerator gets batches that fill it."""
+    return Sizes(
+        paper=PRESETS["paper"].model,
+        small=PRESETS[RELEASED].model,
+        faces=PRESETS["faces"].model,
+        batch=64 if device.type == "cpu" else 512,
+        layer=(16, 64, 64, 16, 16),
+        time_steps=(4, 8, 16, 32),
+        matrix=4096,
+    )
+
+
+def quick_sizes() -> Sizes:
+    """Sizes that take no time and mean nothing."""
+    paper = dataclasses.replace(
+        PRESETS["paper"].model,
+        image_size=8,
+        time_steps=4,
+        encoder_widths=(4, 4),
+        decoder_widths=(4, 4, 4),
+        latent_size=4,
+        latent_choices=3,
+    )
+    tiny = {"encoder_widths": (4, 4), "decoder_widths": (4, 4), "latent_size": 8, "prior_rank": 2}
+    return Sizes(
+        paper=paper,
+        small=dataclasses.replace(PRESETS[RELEASED].model, **tiny),  # type: ignore[arg-type]
+        faces=dataclasses.replace(PRESETS["faces"].model, image_size=8, **tiny),  # type: ignore[arg-type]
+        batch=2,
+        layer=(3, 2, 4, 4, 4),
+        time_steps=(3, 4, 5, 6),
+        matrix=64,
+    )
+
+
+def build(network: Network, config: ModelConfig, device: torch.device) -> nn.Module:
+    """A network with fresh weights, always the same: speed does not depend on what they are."""
+    torch.manual_seed(0)
+    model: nn.Module = ReferenceVAE(config) if network == "reference" else SpikingVAE(config)
+    if network == "relu":
+        _replace_neurons(model)
+    return model.to(device)
+
+
+def released_model(config: ModelConfig, device: torch.device) -> SpikingVAE:
+    """The released model if ``config`` is its own and it is there, otherwise its network with fresh weights."""
+    if config == PRESETS[RELEASED].model and RELEASED in spikevae.released_models():
+        return spikevae.load(RELEASED).to(device)
+    model = build("ours", config, device)
+    assert isinstance(model, SpikingVAE)
+    return model.eval()
+
+
+def training_step(
+    model: nn.Module, config: ModelConfig, batch: int, device: torch.device, precision: Precision = "auto"
+) -> Callable[[], None]:
+    """A step as in training: forward, loss, backward, clipping, AdamW. All sides share everything but the network.
+
+    The step is that of the first phase, in which the whole network learns. ``precision`` is that of
+    :class:`spikevae.config.TrainConfig`: "auto" runs convolutions in bfloat16 where the hardware can.
+    """
+    settings, weights = TrainConfig(), ObjectiveConfig()
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    x = torch.rand(batch, config.image_channels, config.image_size, config.image_size, device=device)
+    labels = torch.randint(max(config.classes, 1), (batch,), device=device)
+    use_bfloat16 = precision == "auto" and has_bfloat16(device)
+
+    def step() -> None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bfloat16):
+            outputs = model(x)
+        terms = vae_objective(outputs.reconstruction, x, outputs.divergence, outputs.logits, labels, weights)
+        optimizer.zero_grad()
+        terms.loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        optimizer.step()
+
+    return step
+
+
+def sampling(model: nn.Module, batch: int) -> Callable[[], Tensor]:
+    """A batch of new images, random numbers included; every call takes the next seed."""
+    model.eval()
+    seeds = itertools.count()
+    if isinstance(model, ReferenceVAE):
+        shape = (batch, model.config.time_steps, model.config.latent_size)
+        device = model.decay.device
+        return lambda: model.sample(torch.rand(shape, generator=torch.Generator().manual_seed(next(seeds))).to(device))
+    assert isinstance(model, SpikingVAE)
+    return lambda: model.sample(batch, seed=next(seeds), batch_size=batch)
+
+
+def layer_pass(layer: nn.Module, x_seq: Tensor) -> Callable[[], None]:
+    """Forward and backward of one layer on a sequence."""
+    x_seq = x_seq.clone().requires_grad_()
+    grad = torch.rand_like(x_seq)
+
+    def both() -> None:
+        (torch.autograd.grad(layer(x_seq), x_seq, grad))
+
+    return both
+
+
+def our_layer() -> SpikingLayer:
+    """The spiking layer of the presets, its time constant fixed."""
+    return SpikingLayer(ModelConfig().tau, ModelConfig().surrogate_slope)
+
+
+def _replace_neurons(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, neuron.BaseNode):
+            setattr(module, name, nn.ReLU())
+        else:
+            _replace_neurons(child)

@@ -1,0 +1,288 @@
+"""The benchmarks compare like with like, and their arithmetic is right. Nothing here depends on how fast it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from spikingjelly.activation_based import neuron
+from torch import Tensor, nn
+
+from benchmarks.apart import forget_largest_size, largest_size
+from benchmarks.cases import CASES
+from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
+from benchmarks.reference import ReferenceVAE, with_weights_of
+from benchmarks.report import celeba_cost, page, read_results, show, write_page
+from benchmarks.subjects import Network, build, quick_sizes, training_step
+from spikevae.config import PRESETS, Attention, ModelConfig
+from spikevae.model import SpikingVAE
+
+CPU = torch.device("cpu")
+T, N = 5, 3
+TINY = dataclasses.replace(
+    PRESETS["paper"].model,
+    image_size=16,
+    time_steps=T,
+    encoder_widths=(6, 8, 10),
+    decoder_widths=(10, 8, 6, 6),
+    latent_size=7,
+    latent_choices=4,
+    tau=1.8,
+)
+
+
+def lively_model(attention: Attention) -> SpikingVAE:
+    """A tiny network of the ``paper`` kind, in eval mode, with statistics of its own activity: no neuron is silent."""
+    model = SpikingVAE(dataclasses.replace(TINY, attention=attention))
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.momentum = None  # a plain average, which forgets the initial statistics
+            nn.init.uniform_(layer.weight, 0.8, 1.2)
+            nn.init.uniform_(layer.bias, 0.2, 0.8)
+    with torch.no_grad():
+        for _ in range(4):
+            model(images())
+    return model.eval()
+
+
+def images() -> Tensor:
+    return torch.rand(N, 1, 16, 16)
+
+
+@pytest.mark.parametrize("attention", ["tcja", "none"])
+def test_the_reference_computes_what_our_network_computes(attention: Attention) -> None:
+    model = lively_model(attention)
+    reference = with_weights_of(model)
+    x = images()
+    with torch.no_grad():
+        ours = model(x, torch.Generator().manual_seed(1))
+        plain = reference(x, torch.Generator().manual_seed(1))
+    assert ours.reconstruction.std(dim=0).mean() > 1e-3, "all images are alike: nothing was compared"
+    torch.testing.assert_close(plain.reconstruction, ours.reconstruction, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain.logits, ours.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain.divergence, ours.divergence, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", ["tcja", "none"])
+def test_the_reference_samples_the_images_that_our_network_samples(attention: Attention) -> None:
+    model = lively_model(attention)
+    noise = torch.rand(N, T, TINY.latent_size)
+    with torch.no_grad():
+        z_seq = model.latent.draw_prior(noise, None, 1.0)
+        expected = model.decode(z_seq)
+    assert 0.05 < z_seq.mean() < 0.95
+    torch.testing.assert_close(with_weights_of(model).sample(noise), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_spikes_of_the_reference_are_ours() -> None:
+    model = lively_model("tcja")
+    reference = with_weights_of(model)
+    x = images()
+    with torch.no_grad():
+        ours = model.encoder(2 * x - 1)  # [T, N, F]
+        plain = reference.encoder((2 * x - 1).unsqueeze(-1).repeat(1, 1, 1, 1, T)).flatten(1, 3)  # [N, F, T]
+    assert 0.05 < (ours > 0).float().mean() < 0.95
+    torch.testing.assert_close(plain.permute(2, 0, 1), ours, rtol=1e-4, atol=1e-5)
+
+
+def test_the_reference_has_as_many_parameters_as_our_network() -> None:
+    for attention in ("tcja", "none"):
+        config = dataclasses.replace(TINY, attention=attention)
+        counts = {sum(p.numel() for p in network(config).parameters()) for network in (SpikingVAE, ReferenceVAE)}
+        assert len(counts) == 1
+
+
+def test_the_gradient_of_the_reference_reaches_every_parameter() -> None:
+    reference = with_weights_of(lively_model("tcja")).train()
+    outputs = reference(images(), torch.Generator().manual_seed(0))
+    (outputs.reconstruction.sum() + outputs.logits.sum() + outputs.divergence).backward()
+    assert all(parameter.grad is not None for parameter in reference.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"neuron": "plif"}, "paper"), ({"attention": "tla"}, "paper"), ({"image_size": 15}, "padding")],
+)
+def test_the_reference_refuses_what_it_cannot_be(change: dict[str, object], message: str) -> None:
+    config: ModelConfig = dataclasses.replace(TINY, **change)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        ReferenceVAE(config)
+
+
+# ---------------------------------------------------------------- how figures are taken
+
+
+@pytest.mark.parametrize(
+    "case", ["sampling-paper", "training-paper", "sampling-released", "one-image", "layer", "relu"]
+)
+def test_a_case_measures_every_side_of_every_row(case: str) -> None:
+    rows = CASES[case](Meter(CPU, is_quick=True))
+    assert rows
+    for row in rows:
+        assert row.case == case
+        assert row.figure > 0
+        assert all(value > 0 for value in row.details.get("seconds", {}).values())
+        json.dumps(dataclasses.asdict(row))
+
+
+@pytest.mark.parametrize("network", ["ours", "reference", "relu"])
+def test_a_training_step_moves_every_side(network: Network) -> None:
+    config = quick_sizes().paper
+    model = build(network, config, CPU)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    training_step(model, config, N, CPU, "float32")()
+    moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert sum(moved) > len(moved) / 2
+
+
+def test_no_neuron_is_left_in_the_network_with_relu() -> None:
+    for config in (quick_sizes().paper, quick_sizes().small):
+        neurons = sum(isinstance(layer, neuron.BaseNode) for layer in build("ours", config, CPU).modules())
+        twin = list(build("relu", config, CPU).modules())
+        assert not any(isinstance(layer, neuron.BaseNode) for layer in twin)
+        assert sum(isinstance(layer, nn.ReLU) for layer in twin) == neurons
+
+
+def test_sides_take_turns_and_every_other_round_goes_backwards() -> None:
+    calls: list[str] = []
+
+    def side(name: str) -> float:
+        calls.append(name)
+        return float(len(calls))
+
+    figures = Meter(CPU, runs=3).rounds({name: lambda n=name: side(n) for name in "ab"})  # type: ignore[misc]
+    assert calls == ["a", "b", "b", "a", "a", "b"]
+    assert figures == {"a": [1.0, 4.0, 5.0], "b": [2.0, 3.0, 6.0]}
+
+
+def test_a_ratio_is_taken_within_each_round_so_that_a_slow_round_does_not_count() -> None:
+    assert ratio([10.0, 100.0, 10.0], [5.0, 50.0, 5.0]) == 2.0
+
+
+def test_a_straight_line_is_found_and_a_bend_is_measured() -> None:
+    steps = [4, 8, 16, 32]
+    intercept, slope, deviation = straight_line(steps, [3 + 2 * t for t in steps])
+    assert (intercept, slope) == pytest.approx((3, 2))
+    assert deviation == pytest.approx(0, abs=1e-9)
+    assert straight_line(steps, [float(t**2) for t in steps])[2] > 0.3
+
+
+def test_peak_memory_sees_what_was_held_for_a_moment() -> None:
+    forget_largest_size(CPU)
+    before = largest_size(CPU)
+    torch.ones(64 * 2**20, dtype=torch.uint8)
+    assert largest_size(CPU) - before > 48 * 2**20
+
+
+# ---------------------------------------------------------------- the page
+
+
+def made_row(unit: Unit = "times faster", figure: float = 6.0, **others: Any) -> Row:
+    return Row("made", "what was done", "the other", figure, unit, **others)
+
+
+@pytest.mark.parametrize(
+    ("figure", "unit", "outcome"),
+    [
+        (8.0, "times faster", "stretch reached"),
+        (5.0, "times faster", "reached"),
+        (4.99, "times faster", "not reached"),
+        (8.01, "times", "not reached"),
+        (8.0, "times", "reached"),
+        (5.0, "seconds", "stretch reached"),
+    ],
+)
+def test_a_bar_is_reached_from_its_own_side(figure: float, unit: Unit, outcome: str) -> None:
+    bar, stretch = (5.0, 8.0) if unit == "times faster" else (8.0, 5.0)
+    assert made_row(unit, figure, bar=bar, stretch=stretch).outcome == outcome
+    assert made_row(unit, figure).outcome == ""
+
+
+@pytest.mark.parametrize(
+    ("figure", "unit", "text"),
+    [
+        (0.00482, "seconds", "4.82 ms"),
+        (0.000026, "seconds", "26.0 µs"),
+        (1.5, "seconds", "1.50 s"),
+        (0.0312, "share", "3.1%"),
+        (12.345, "times faster", "12.3 times faster"),
+        (1234.5, "images/s", "1,234 images/s"),
+    ],
+)
+def test_figures_are_shown_in_the_unit_that_suits_them(figure: float, unit: Unit, text: str) -> None:
+    assert show(figure, unit) == text
+
+
+def test_the_cost_of_celeba_follows_from_the_measured_speed() -> None:
+    details = {"batch": 100, "parameters": 250_000_000}
+    text = celeba_cost(made_row("images/s", 162.770, details=details), epochs=36)
+    assert "10.0 hours on 1, 1.25 hours on 8, 0.16 hours on 64" in text
+    assert "1,000 MB" in text
+    assert "3.26 GB/s" in text  # 2 GB in 100 / 162.77 s
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results file with a row of each kind."""
+    growth = {"subject": "time of training", "unit": "seconds", "intercept": 1.0, "slope": 0.5}
+    throughput = {
+        "preset": "faces",
+        "subject": "training",
+        "batch": 64,
+        "parameters": 1000,
+        "operations_per_image": 2e9,
+        "matrix_rate": 3e11,
+        "share_of_matrix_rate": 0.25,
+        "top_five": {"aten::convolution": 0.4},
+    }
+    rows = [
+        made_row(bar=5.0, stretch=8.0, details={"seconds": {"ours": 0.5, "reference": 3.0}}),
+        made_row("share", 0.02, bar=0.1, details=growth | {"by_time_steps": {"4": 3.0, "8": 5.0}}),
+        made_row("images/s", 99.0, details=throughput),
+    ]
+    cases = ("sampling-paper", "growth", "throughput")
+    record = {
+        "machine": {
+            "device": "cpu",
+            "processor": "Abacus 3",
+            "cores": 2,
+            "threads": 2,
+            "system": "Linux",
+            "load_at_start": 0.0,
+        },
+        "versions": {"torch": "9.9"},
+        "runs": 5,
+        "skipped": {"memory": "the memory is too small for it"},
+        "rows": [dataclasses.asdict(row) | {"case": case} for row, case in zip(rows, cases, strict=True)],
+    }
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    return path
+
+
+def test_the_page_holds_every_figure_with_machine_versions_and_plot(results: Path, tmp_path: Path) -> None:
+    target = tmp_path / "docs" / "performance.md"
+    write_page([results], target)
+    text = target.read_text(encoding="utf-8")
+    for part in ("Abacus 3", "torch 9.9", "6.00 times faster", "at least 5.00", "2.0%", "99.0", "too small", "CelebA"):
+        assert part in text
+    assert "](images/growth.png)" in text
+    assert (target.parent / "images" / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_follows_from_the_figures_alone(results: Path) -> None:
+    assert page([read_results(results)]) == page([read_results(results)])
+
+
+def test_a_missing_or_foreign_results_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="python -m benchmarks"):
+        read_results(tmp_path / "results.json")
+    (tmp_path / "other.json").write_text('{"a": 1}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other\.json"):
+        read_results(tmp_path / "other.json")
+    with pytest.raises(FileNotFoundError, match="no results yet"):
+        write_page([])
