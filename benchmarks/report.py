@@ -43,10 +43,10 @@ _METHOD = """\
   backward, gradient clipping and AdamW, of the phase in which the whole network learns.
 - **Settings of the process** (freed memory is kept, idle threads sleep early; `spikevae/runtime.py`) are applied to
   both sides alike, also in the processes that measure memory. What they give is a row of its own.
-- **Peak memory**: a process of its own builds the network, notes its largest resident size (`VmHWM`, reset just
-  before; `ru_maxrss` where there is no `/proc`), takes two steps, and notes it again; the difference counts. It
-  holds activations, gradients and the optimizer's state, but neither the libraries nor the weights. On a GPU the
-  largest allocated size takes the place of the resident one.
+- **Peak memory**: a process of its own warms up with a batch of 2, builds the network, notes its largest resident size
+  (`VmHWM`, reset just before; `ru_maxrss` where there is no `/proc`), takes two steps, and notes it again; the
+  difference counts. It holds activations, gradients and the optimizer's state, but neither the libraries nor the
+  weights. On a GPU the largest allocated size takes the place of the resident one.
 - **Memory bandwidth**: the bytes of the layer's input are copied twice (one reading and one writing each way, as
   forward and backward must at the least).
 - **Growth with T**: a straight line is fitted through the four medians, and the largest relative distance from it
