@@ -6,7 +6,7 @@ Two kinds, with the same three methods: ``posterior(feature_seq)``, ``divergence
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -30,10 +30,15 @@ class Draw(NamedTuple):
     rate: Tensor  # [T, N, L], [0, 1]
 
 
+def straight_through(spikes: Tensor, rate: Tensor) -> Tensor:
+    """The spikes, exactly, with the gradient of the rate."""
+    return spikes + (rate - rate.detach()) if rate.requires_grad else spikes
+
+
 class Posterior(ABC):
     """q(z | x) of a batch of images."""
 
-    potential: Tensor | None = None
+    potential: Tensor | None  # [T, N, L], of the latents that have one
 
     @abstractmethod
     def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
@@ -62,17 +67,18 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: t
 # ---------------------------------------------------------------- potential: ours
 
 
-@dataclass(frozen=True)
 class PotentialPosterior(Posterior):
     """Independent Bernoulli spikes with probabilities sigmoid(potential)."""
 
-    potential: Tensor  # [T, N, L]
+    potential: Tensor
+
+    def __init__(self, potential: Float[Tensor, "T N L"]) -> None:
+        self.potential = potential
 
     def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
         rate = self.potential.sigmoid()
         threshold = uniform(tuple(rate.shape), generator, rate.device) if random else 0.5
-        z_seq = (rate > threshold).to(rate.dtype)
-        return Draw(z_seq + rate - rate.detach() if rate.requires_grad else z_seq, rate)
+        return Draw(straight_through((rate > threshold).to(rate.dtype), rate), rate)
 
 
 class PotentialLatent(nn.Module):
@@ -115,7 +121,8 @@ class PotentialLatent(nn.Module):
 
     def draw_potential(self, noise: Tensor, labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
         """Potentials [T, N, L] of new images, arguments as of :meth:`draw_prior`; a unit fires where it is positive."""
-        return self.density.draw(noise, labels, temperature).unflatten(1, self.shape).transpose(0, 1)
+        potential: Tensor = self.density.draw(noise, labels, temperature).unflatten(1, self.shape).transpose(0, 1)
+        return potential
 
 
 # ---------------------------------------------------------------- autoregressive: FSVAE
@@ -134,7 +141,7 @@ class StepNetwork(nn.Module):
         self.layers = nn.Sequential(
             *(
                 nn.Sequential(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), _stepping_neurons(config))
-                for before, after in zip(widths[:-1], widths[1:], strict=True)
+                for before, after in pairwise(widths)
             )
         )
         self.choices = config.latent_choices
@@ -146,6 +153,7 @@ class StepNetwork(nn.Module):
                 layer.reset()
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:
+        """Spikes of one step."""
         spikes: Tensor = self.layers(x).unflatten(1, (-1, self.choices))
         return spikes
 
@@ -163,7 +171,9 @@ def _stepping_neurons(config: ModelConfig) -> neuron.LIFNode:
 class AutoregressivePosterior(Posterior):
     """Bernoulli spikes whose probabilities depend on the spikes of the steps before."""
 
-    def __init__(self, latent: AutoregressiveLatent, current_seq: Tensor) -> None:
+    potential = None
+
+    def __init__(self, latent: AutoregressiveLatent, current_seq: Float[Tensor, "T N L"]) -> None:
         self.latent = latent
         self.current_seq = current_seq  # [T, N, L]
 
@@ -225,7 +235,7 @@ class AutoregressiveLatent(nn.Module):
             outputs = network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1))  # [N, L, k]
             rate = outputs.mean(dim=2)
             if u_seq is None:
-                z = (rate > 0.5).to(rate.dtype) + rate - rate.detach()
+                z = straight_through((rate > 0.5).to(rate.dtype), rate)
             else:
                 choice = (u_seq[t] * self.choices).long().clamp(max=self.choices - 1)
                 z = outputs.gather(2, choice.unsqueeze(2)).squeeze(2)

@@ -103,9 +103,7 @@ class SpikingVAE(nn.Module):
         return self._crop(centred).add(1).div(2)
 
     @torch.inference_mode()
-    def reconstruct(
-        self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64
-    ) -> Float[Tensor, "N C H W"]:
+    def reconstruct(self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64) -> Float[Tensor, "N C H W"]:
         """Images in [0, 1] decoded from the most probable latent spikes of ``x``."""
         return torch.cat([self.decode(self.encode(part).mode) for part in x.split(batch_size)])
 

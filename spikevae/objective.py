@@ -61,7 +61,5 @@ def hinge_for_critic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
 
 def feature_distance(real_features: list[Tensor], fake_features: list[Tensor]) -> Tensor:
     """Mean absolute difference of two sets of feature maps, averaged over the maps' layers."""
-    layers = [
-        functional.l1_loss(fake, real.detach()) for real, fake in zip(real_features, fake_features, strict=True)
-    ]
+    layers = [functional.l1_loss(fake, real.detach()) for real, fake in zip(real_features, fake_features, strict=True)]
     return torch.stack(layers).mean()

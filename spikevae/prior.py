@@ -37,14 +37,18 @@ class ClassGaussians(nn.Module):
 
     @torch.no_grad()
     def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:
-        """Fit to the potentials of M images; labels are ignored where there is one group.
+        """Fit to the potentials of M images.
+
+        Args:
+            potentials: one row for each image.
+            labels: class of each image; of an unlabelled one -1, which no class counts. Ignored if all are one group.
 
         Raises:
             ValueError: if a class has fewer than two images.
         """
         groups, _, rank = self.basis.shape
-        for group in range(groups):
-            members = potentials if groups == 1 else potentials[labels == group]
+        parts = [potentials] if groups == 1 else [potentials[labels == group] for group in range(groups)]
+        for group, members in enumerate(parts):
             if len(members) < 2:
                 raise ValueError(f"class {group} has {len(members)} images; a density needs at least 2 of each class")
             mean = members.double().mean(dim=0)
@@ -53,7 +57,7 @@ class ClassGaussians(nn.Module):
             values, vectors = torch.linalg.eigh(covariance)  # ascending
             basis = vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()
             rest = (covariance.diagonal() - basis.square().sum(dim=1)).clamp(min=0)
-            self.share[group] = len(members) / len(potentials)
+            self.share[group] = len(members) / sum(map(len, parts))
             self.mean[group] = mean.float()
             self.basis[group] = basis.float()
             self.spread[group] = rest.sqrt().float()
@@ -75,6 +79,9 @@ class ClassGaussians(nn.Module):
             noise: [N, 1 + R + D] stacked :meth:`noise`.
             labels: class of each image; None draws it with the training data's shares.
             temperature: factor on the distance from the class's mean, at least 0.
+
+        Raises:
+            ValueError: if the temperature is negative or no number.
         """
         if not (math.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"temperature={temperature}: expected a number of at least 0")

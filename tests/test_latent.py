@@ -1,0 +1,232 @@
+"""Latent spikes: the two kinds, against a re-run of every prefix, by hand, and by what they must not depend on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from spikevae.config import ModelConfig
+from spikevae.latent import (
+    AutoregressiveLatent,
+    Draw,
+    PotentialLatent,
+    StepNetwork,
+    build_latent,
+    post_synaptic_potential,
+    straight_through,
+)
+
+T, N, L, F = 4, 3, 5, 7
+AUTOREGRESSIVE = ModelConfig(time_steps=T, latent_size=L, latent="autoregressive", latent_choices=6, neuron="lif")
+POTENTIAL = ModelConfig(time_steps=T, latent_size=L, class_names=("a", "b"), prior_rank=2)
+
+
+def autoregressive() -> AutoregressiveLatent:
+    """In eval mode, with norms that make about half of the outputs fire."""
+    latent = AutoregressiveLatent(AUTOREGRESSIVE, F)
+    for module in latent.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean = 0.1 * torch.randn(module.num_features)
+            module.running_var = torch.rand(module.num_features) + 0.1
+            module.weight.data.fill_(2.0)
+            module.bias.data.fill_(1.0)
+    return latent.eval()
+
+
+def features() -> Tensor:
+    return 2 * torch.rand(T, N, F)
+
+
+def last_outputs(network: StepNetwork, inputs: list[Tensor]) -> Tensor:
+    """What the network answers to the last of these inputs when it is shown all of them from rest."""
+    network.reset()
+    outputs = torch.zeros(())
+    for x in inputs:
+        outputs = network(x)
+    network.reset()
+    return outputs
+
+
+def chosen(outputs: Tensor, u: Tensor) -> Tensor:
+    """One of the k outputs of every unit, by a number from U(0, 1)."""
+    picked = torch.zeros(N, L)
+    for n in range(N):
+        for unit in range(L):
+            picked[n, unit] = outputs[n, unit, int(u[n, unit] * outputs.shape[2])]
+    return picked
+
+
+def test_the_posterior_is_that_of_running_every_prefix_again(generator: torch.Generator) -> None:
+    latent = autoregressive()
+    posterior = latent.posterior(features())
+    drawn = posterior.draw(generator)
+    u_seq = torch.rand(T, N, L, generator=torch.Generator().manual_seed(0))
+    current_seq = posterior.current_seq
+    z_steps: list[Tensor] = []
+    for t in range(T):  # T (T + 1) / 2 steps of work
+        seen = [torch.zeros(N, L), *z_steps]
+        inputs = [torch.cat([current_seq[s], seen[s]], dim=1) for s in range(t + 1)]
+        outputs = last_outputs(latent.posterior_network, inputs)
+        torch.testing.assert_close(drawn.rate[t], outputs.mean(dim=2))
+        z_steps.append(chosen(outputs, u_seq[t]))
+        assert torch.equal(drawn.z_seq[t], z_steps[t]), t
+    assert 0.1 < drawn.z_seq.mean() < 0.9
+
+
+def test_the_prior_is_that_of_running_every_prefix_again() -> None:
+    latent = autoregressive()
+    noise = torch.rand(N, T, L)
+    z_seq = latent.draw_prior(noise, None, 1.0)
+    z_steps: list[Tensor] = []
+    for t in range(T):
+        outputs = last_outputs(latent.prior_network, [torch.zeros(N, L), *z_steps])
+        z_steps.append(chosen(outputs, noise[:, t]))
+    assert torch.equal(z_seq, torch.stack(z_steps))
+    assert 0.05 < z_seq.mean() < 0.95
+
+
+def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> None:
+    latent = autoregressive()
+    u_seq = torch.rand(T, N, L)
+    guide = (torch.rand(T, N, L) < 0.5).float()
+    guided = torch.tensor([[1.0], [0.0], [1.0]])
+    free = latent.run(latent.prior_network, None, u_seq)
+    led = latent.run(latent.prior_network, None, u_seq, guide=guide, guided=guided)
+    assert torch.equal(led.z_seq[:, 1], free.z_seq[:, 1])
+    outputs = last_outputs(latent.prior_network, [torch.zeros(N, L), *guide[: T - 1]])
+    assert torch.equal(led.rate[-1, [0, 2]], outputs.mean(dim=2)[[0, 2]])
+
+
+def test_the_most_probable_spikes_are_the_majority_of_the_choices() -> None:
+    latent = autoregressive()
+    posterior = latent.posterior(features())
+    assert torch.equal(posterior.mode, (posterior.rate > 0.5).float())
+    assert torch.equal(posterior.mode, posterior.mode)
+    assert posterior.potential is None
+
+
+def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:
+    latent = autoregressive()
+    posterior = latent.posterior(features())
+    before = posterior.mode
+    posterior.sample(generator)
+    with pytest.raises(RuntimeError):  # stopped half way, potentials in the air
+        latent.run(latent.posterior_network, posterior.current_seq[:2], None)
+    assert torch.equal(posterior.mode, before)
+    assert torch.equal(latent.posterior(features()[:, :2]).mode.shape and posterior.mode, before)
+
+
+def test_rates_are_shares_of_the_choices() -> None:
+    rate = autoregressive().posterior(features()).rate
+    torch.testing.assert_close(rate * 6, (rate * 6).round())
+    assert len(rate.unique()) > 3
+
+
+def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Generator) -> None:
+    latent = autoregressive()
+    drawn = latent.posterior(features()).draw(generator)
+    divergence = latent.divergence(drawn, torch.Generator().manual_seed(1))
+    again = torch.Generator().manual_seed(1)
+    u_seq = torch.rand(T, N, L, generator=again)
+    guided = (torch.rand(N, 1, generator=again) >= 0.3).float()
+    prior = latent.run(latent.prior_network, None, u_seq, guide=drawn.z_seq, guided=guided)
+    expected = (post_synaptic_potential(drawn.rate) - post_synaptic_potential(prior.rate)).square().mean()
+    torch.testing.assert_close(divergence, expected)
+    assert divergence > 0
+
+
+def test_equal_posterior_and_prior_do_not_diverge(monkeypatch: pytest.MonkeyPatch) -> None:
+    latent = autoregressive()
+    drawn = latent.posterior(features()).draw(random=False)
+    monkeypatch.setattr(latent, "run", lambda *_, **__: drawn)
+    assert latent.divergence(drawn) == 0.0
+
+
+def test_the_filter_worked_by_hand() -> None:
+    x_seq = torch.tensor([1.0, 0.0, 1.0, 1.0])[:, None, None].expand(T, 2, 3)
+    expected = torch.tensor([0.5, 0.25, 0.625, 0.8125])
+    assert torch.equal(post_synaptic_potential(x_seq)[:, 0, 0], expected)
+
+
+@pytest.mark.parametrize("config", [AUTOREGRESSIVE, POTENTIAL])
+def test_drawn_spikes_are_0_or_1_exactly_and_pass_the_gradient_of_their_rates(config: ModelConfig) -> None:
+    latent = build_latent(config, F)
+    feature_seq = features().requires_grad_()
+    posterior = latent.posterior(feature_seq)
+    for draw in (posterior.draw(torch.Generator().manual_seed(0)), posterior.draw(random=False)):
+        assert draw.z_seq.requires_grad
+        assert set(draw.z_seq.unique().tolist()) <= {0.0, 1.0}
+        assert draw.rate.min() >= 0
+        assert draw.rate.max() <= 1
+        (grad,) = torch.autograd.grad(draw.z_seq.sum(), feature_seq, retain_graph=True)
+        assert grad.abs().sum() > 0
+
+
+def test_the_gradient_goes_straight_through() -> None:
+    rate = torch.rand(50, requires_grad=True)
+    spikes = (rate > torch.rand(50)).float()
+    passed = straight_through(spikes, rate)
+    assert torch.equal(passed, spikes)
+    (grad,) = torch.autograd.grad((passed * torch.arange(50.0)).sum(), rate)
+    assert torch.equal(grad, torch.arange(50.0))
+
+
+def test_spikes_fire_as_often_as_their_rates_say(generator: torch.Generator) -> None:
+    latent = PotentialLatent(POTENTIAL, F)
+    posterior = latent.posterior(features())
+    drawn = torch.stack([posterior.sample(generator).detach() for _ in range(2000)])
+    torch.testing.assert_close(drawn.mean(0), posterior.rate.detach(), rtol=0, atol=0.06)
+    assert torch.equal(posterior.mode, (posterior.potential > 0).float())
+
+
+def test_a_seed_decides_what_is_drawn() -> None:
+    posterior = PotentialLatent(POTENTIAL, F).posterior(features())
+    first, same, other = (posterior.sample(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_the_divergence_of_potentials_is_a_distance_to_even_odds() -> None:
+    latent = PotentialLatent(POTENTIAL, F)
+
+    def divergence(rate: float) -> float:
+        return latent.divergence(Draw(torch.zeros(T, N, L), torch.full((T, N, L), rate))).item()
+
+    assert divergence(0.5) == pytest.approx(0, abs=1e-6)
+    assert divergence(0.9) == pytest.approx(np.log(2) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1), abs=1e-6)
+    assert divergence(0.1) == pytest.approx(divergence(0.9), abs=1e-6)
+    assert divergence(0.0) == pytest.approx(np.log(2), abs=1e-4)
+
+
+def test_new_spikes_come_from_the_fitted_potentials() -> None:
+    latent = PotentialLatent(POTENTIAL, F)
+    labels = torch.tensor([0, 1] * 20)
+    feature_seq = torch.rand(T, 40, F) + labels[:, None]
+    potential = latent.posterior(feature_seq).potential.detach()
+    latent.density.fit(potential.transpose(0, 1).flatten(1), labels)
+    noise = torch.from_numpy(np.stack([latent.prior_noise(np.random.default_rng(seed)) for seed in range(N)]))
+    wanted = torch.tensor([1, 0, 1])
+    drawn = latent.draw_potential(noise, wanted, 1.0)
+    assert drawn.shape == (T, N, L)
+    assert torch.equal(latent.draw_prior(noise, wanted, 1.0), (drawn > 0).float())
+    typical = latent.draw_potential(noise, wanted, 0.0)
+    torch.testing.assert_close(typical[:, 1], potential[:, labels == 0].mean(1))
+
+
+def test_the_autoregressive_latent_has_neither_classes_nor_a_temperature() -> None:
+    latent = autoregressive()
+    noise = torch.from_numpy(np.stack([latent.prior_noise(np.random.default_rng(seed)) for seed in range(N)]))
+    assert noise.shape == (N, T, L)
+    with pytest.raises(ValueError, match="has no classes"):
+        latent.draw_prior(noise, torch.zeros(N, dtype=torch.int64), 1.0)
+    with pytest.raises(ValueError, match=r"temperature=0\.5"):
+        latent.draw_prior(noise, None, 0.5)
+
+
+def test_a_config_names_its_latent() -> None:
+    assert isinstance(build_latent(POTENTIAL, F), PotentialLatent)
+    assert isinstance(build_latent(replace(POTENTIAL, latent="autoregressive"), F), AutoregressiveLatent)

@@ -1,0 +1,111 @@
+"""The density of latent potentials: what is fitted comes back, and an image depends on its own noise alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from spikevae.prior import ClassGaussians
+
+D, K = 6, 3
+
+
+def covariance_of(density: ClassGaussians, group: int) -> Tensor:
+    return density.basis[group] @ density.basis[group].T + density.spread[group].square().diag()
+
+
+def noise(density: ClassGaussians, count: int, seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(np.stack([density.noise(rng) for _ in range(count)]))
+
+
+def fitted() -> ClassGaussians:
+    """Three classes of 100, 200 and 100 images."""
+    density = ClassGaussians(D, K, 2)
+    labels = torch.tensor([0, 1, 2, 1] * 100)
+    density.fit(torch.randn(400, D) * torch.arange(1.0, D + 1) + 10.0 * labels[:, None], labels)
+    return density
+
+
+def test_a_gaussian_of_low_rank_is_recovered() -> None:
+    directions = torch.randn(D, 2)
+    mean = torch.randn(D)
+    potentials = mean + torch.randn(50_000, 2) @ directions.T
+    density = ClassGaussians(D, 0, 2)
+    density.fit(potentials, torch.full((50_000,), -1))
+    torch.testing.assert_close(density.mean[0], mean, rtol=0, atol=0.03)
+    torch.testing.assert_close(covariance_of(density, 0), directions @ directions.T, rtol=0.03, atol=0.03)
+    assert density.spread.max() < 1e-3
+
+
+@pytest.mark.parametrize("rank", [1, 3, D, 5 * D])
+def test_variances_are_exact_at_any_rank_and_covariances_at_full_rank(rank: int) -> None:
+    potentials = torch.randn(500, D) @ torch.randn(D, D)
+    density = ClassGaussians(D, 0, rank)
+    density.fit(potentials, torch.full((500,), -1))
+    expected = potentials.T.cov()
+    torch.testing.assert_close(covariance_of(density, 0).diagonal(), expected.diagonal(), rtol=1e-4, atol=1e-5)
+    if rank >= D:
+        torch.testing.assert_close(covariance_of(density, 0), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_draws_have_the_mean_and_covariance_that_were_fitted() -> None:
+    density = fitted()
+    drawn = density.draw(noise(density, 20_000), torch.ones(20_000, dtype=torch.int64), 1.0)
+    torch.testing.assert_close(drawn.mean(0), density.mean[1], rtol=0.02, atol=0.1)
+    torch.testing.assert_close(drawn.T.cov(), covariance_of(density, 1), rtol=0.05, atol=0.5)
+
+
+def test_classes_come_as_often_as_in_the_data_and_unlabelled_images_count_for_none() -> None:
+    density = ClassGaussians(D, K, 2)
+    labels = torch.tensor([0, 1, 2, 1, -1] * 100)
+    density.fit(torch.randn(500, D) + 100.0 * labels[:, None], labels)
+    assert density.share.tolist() == [0.25, 0.5, 0.25]
+    drawn = density.draw(noise(density, 8_000), None, 1.0)
+    classes = (drawn.mean(1) / 100).round().long()
+    shares = torch.bincount(classes, minlength=K) / 8_000
+    torch.testing.assert_close(shares, density.share, rtol=0, atol=0.02)
+
+
+def test_a_label_gives_its_class_and_temperature_0_its_mean() -> None:
+    density = fitted()
+    labels = torch.tensor([2, 0, 1, 2])
+    typical = density.draw(noise(density, 4), labels, 0.0)
+    assert torch.equal(typical, density.mean[labels])
+    drawn = density.draw(noise(density, 4), labels, 1.0)
+    halved = density.draw(noise(density, 4), labels, 0.5)
+    torch.testing.assert_close(halved - typical, (drawn - typical) / 2)
+
+
+def test_an_image_does_not_depend_on_its_batch() -> None:
+    density = fitted()
+    draws = noise(density, 9)
+    together = density.draw(draws, None, 1.0)
+    torch.testing.assert_close(torch.cat([density.draw(one, None, 1.0) for one in draws.split(1)]), together)
+    order = torch.randperm(9)
+    torch.testing.assert_close(density.draw(draws[order], None, 1.0), together[order])
+
+
+def test_every_class_is_drawn_even_by_noise_at_the_ends() -> None:
+    density = fitted()
+    draws = noise(density, 2)
+    draws[0, 0], draws[1, 0] = 0.0, 1.0 - 2**-24
+    drawn = density.draw(draws, None, 0.0)
+    assert torch.equal(drawn, density.mean[[0, K - 1]])
+
+
+def test_what_was_fitted_travels_with_the_weights() -> None:
+    density, other = fitted(), ClassGaussians(D, K, 2)
+    other.load_state_dict(density.state_dict())
+    assert torch.equal(other.draw(noise(density, 5), None, 1.0), density.draw(noise(density, 5), None, 1.0))
+
+
+def test_too_few_images_and_a_wrong_temperature_are_refused() -> None:
+    density = fitted()
+    with pytest.raises(ValueError, match="class 1 has 1 images; a density needs at least 2"):
+        density.fit(torch.randn(5, D), torch.tensor([0, 0, 1, 2, 2]))
+    for temperature in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"temperature={temperature}"):
+            density.draw(noise(density, 2), None, temperature)
