@@ -1,0 +1,75 @@
+"""How often the shared classifier is right, class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from spikevae.data import ImageSet
+from spikevae.model import SpikingVAE
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts [K, K] of images by true class (row) and predicted class (column)."""
+
+    counts: Tensor
+    class_names: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose class was found."""
+        return float(self.counts.diagonal().sum() / self.counts.sum())
+
+    def per_class(self) -> list[dict[str, float | str]]:
+        """For each class: its images, precision, recall, and F1; 0 where nothing was predicted or present."""
+        hits = self.counts.diagonal().double()
+        present, predicted = self.counts.sum(1).double(), self.counts.sum(0).double()
+        return [
+            {
+                "class": name,
+                "images": int(present[k]),
+                "precision": float(hits[k] / predicted[k].clamp(min=1)),
+                "recall": float(hits[k] / present[k].clamp(min=1)),
+                "f1": float(2 * hits[k] / (present[k] + predicted[k]).clamp(min=1)),
+            }
+            for k, name in enumerate(self.class_names)
+        ]
+
+
+def confusion(labels: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -> Confusion:
+    """Count pairs of true and predicted classes, both int64 [N].
+
+    Raises:
+        ValueError: if a label is none of the classes.
+    """
+    classes = len(class_names)
+    for name, values in (("label", labels), ("prediction", predicted)):
+        if len(values) and not 0 <= int(values.min()) <= int(values.max()) < classes:
+            raise ValueError(f"{name} {int(values.max())} is none of the {classes} classes {', '.join(class_names)}")
+    counts = torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return Confusion(counts, class_names)
+
+
+def classify_split(model: SpikingVAE, images: ImageSet, batch_size: int = 250) -> Confusion:
+    """Classify every image of a split.
+
+    Raises:
+        ValueError: if the model or the data has no classes, or they are not the same number.
+    """
+    names = model.config.class_names
+    if len(images.class_names) != len(names) or not names:
+        raise ValueError(
+            f"the model knows {len(names)} classes and {images.name} has {len(images.class_names)}; "
+            "accuracy needs a model that was trained on the same classes"
+        )
+    labels, predicted = [], []
+    with tqdm(total=len(images), desc="classification", unit="images", leave=False, delay=2) as progress:
+        for x, target in images.batches(batch_size):
+            predicted.append(model.classify(x.to(model.device)).argmax(1).cpu())
+            labels.append(target)
+            progress.update(len(x))
+    return confusion(torch.cat(labels), torch.cat(predicted), names)

@@ -1,0 +1,247 @@
+"""The evaluate command from end to end, on a tiny model and made data."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch_fidelity import FeatureExtractorInceptionV3
+
+from spikevae.checkpoints import save_release
+from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, ModelConfig
+from spikevae.evaluation import distances
+from spikevae.evaluation.command import evaluate, unmet
+from spikevae.evaluation.extractors import OFFICIAL_INCEPTION
+from spikevae.evaluation.floors import FloorSettings, measure_floors
+from spikevae.evaluation.meter import BUNDLED, bundled_meters, hash_file
+from spikevae.evaluation.results import write_results
+from spikevae.evaluation.scores import LABELS, Score, number_text, read_scores_json, table_text
+from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.evaluation.train_meters import MeterTraining, train_meters
+from spikevae.images import save_images
+from spikevae.model import SpikingVAE
+
+CONFIG = ModelConfig(
+    class_names=FASHION_MNIST_CLASSES,
+    time_steps=2,
+    encoder_widths=(4, 6),
+    decoder_widths=(6, 5, 4),
+    decoder_depth=0,
+    temporal_kernel=2,
+    latent_size=8,
+    prior_rank=3,
+)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    save_release(SpikingVAE(CONFIG), folder, dataset="fashion-mnist", card="# tiny\n")
+    return str(folder)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No network, and an empty cache."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+def test_everything_but_inception_is_measured_without_a_network(
+    model_folder: str, made_root: Path, tmp_path: Path, offline: None
+) -> None:
+    config = EvaluationConfig(
+        model=model_folder, data_root=str(made_root), count=40, json=tmp_path / "s.json", report=tmp_path / "report"
+    )
+    scores = evaluate(config)
+    inception = {"fid", "kid", "inception_score", "inception_precision", "inception_recall"}
+    assert {score.metric for score in scores.scores} == set(LABELS)
+    assert {score.metric for score in scores.scores if score.value is None} == inception
+    assert "give --inception-weights" in scores["fid"].note
+    assert unmet(config, scores) is None
+    assert unmet(dataclasses.replace(config, metrics=("fid",)), scores) is not None
+
+    assert read_scores_json(tmp_path / "s.json").scores == scores.scores
+    table = table_text(scores)
+    assert "FID: not computed: the Inception weights could not be downloaded" in table
+    assert scores["fad"].weights_hash[:8] in table
+    assert f"spikevae evaluate {model_folder} --count 40" in table
+
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 6  # samples, neighbours, reconstructions, walk, confusion, rates
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+
+    write_results([tmp_path / "s.json"], tmp_path / "results.md")
+    results = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| ESVAE, T 16 | 0.019 | 6.23 | 125.3 | 11.13 |" in results
+    assert "## Not computed here" in results
+
+
+def test_the_same_command_gives_the_same_numbers(model_folder: str, made_root: Path) -> None:
+    config = EvaluationConfig(
+        model=model_folder, data_root=str(made_root), count=30, metrics=("fad", "domain", "labels", "spikes")
+    )
+    assert evaluate(config) == evaluate(config)
+    assert evaluate(dataclasses.replace(config, seed=1))["fad"].value != evaluate(config)["fad"].value
+
+
+def test_images_of_anybody_are_scored_like_the_model_that_made_them(
+    model_folder: str, made_root: Path, tmp_path: Path
+) -> None:
+    from spikevae.checkpoints import load
+
+    save_images(load(model_folder).sample(30, seed=0), tmp_path / "samples.npz")
+    common = EvaluationConfig(
+        model=model_folder, data_root=str(made_root), data="fashion-mnist", count=30, metrics=("fad", "sharpness")
+    )
+    from_file = dataclasses.replace(common, model=None, images=tmp_path / "samples.npz")
+    for of_model, of_file in zip(evaluate(common).scores, evaluate(from_file).scores, strict=True):
+        assert of_model.value == pytest.approx(of_file.value, rel=1e-5)
+
+
+def test_a_folder_is_scored_against_a_folder(made_root: Path, tmp_path: Path) -> None:
+    images = torch.rand(24, 1, 28, 28)
+    save_images(images[:12], tmp_path / "a")
+    save_images(images[12:], tmp_path / "b")
+    config = EvaluationConfig(
+        images=tmp_path / "a", reference=tmp_path / "b", meters=BUNDLED / "mnist", metrics=("fad", "sharpness")
+    )
+    scores = evaluate(config)
+    assert scores.value("sharpness") == pytest.approx(1, abs=0.05)
+    itself = evaluate(dataclasses.replace(config, reference=tmp_path / "a"))
+    assert itself["fad"].value == pytest.approx(0, abs=1e-3)
+
+
+def test_an_untrained_inception_from_a_file_runs_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "weights.pth"
+    torch.manual_seed(0)
+    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: None)
+    monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+    torch.save(FeatureExtractorInceptionV3("untrained", ["2048"]).state_dict(), file)
+    monkeypatch.undo()
+    save_images(torch.rand(10, 1, 8, 8), tmp_path / "a.npz")
+    config = EvaluationConfig(
+        images=tmp_path / "a.npz",
+        reference=tmp_path / "a.npz",
+        metrics=("fid", "kid", "is", "precision-recall"),
+        inception_weights=file,
+        inception_sha256=hash_file(file)[:12],
+    )
+    scores = evaluate(config)
+    assert all(score.value is not None for score in scores.scores)
+    assert scores["fid"].value == pytest.approx(0, abs=1e-3)
+    assert (scores.value("inception_precision"), scores.value("inception_recall")) == (1.0, 1.0)
+    assert "OTHER WEIGHTS" in scores["fid"].extractor
+    with pytest.raises(ValueError, match=rf"not {OFFICIAL_INCEPTION}….*--inception-sha256"):
+        evaluate(dataclasses.replace(config, inception_sha256=None))
+
+
+def test_a_file_that_is_not_the_inception_is_never_unpickled(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"cos\nsystem\n(S'touch harmed'\ntR.")
+    config = EvaluationConfig(
+        images=tmp_path, reference=tmp_path, metrics=("fid",), inception_weights=file, inception_sha256="0" * 8
+    )
+    save_images(torch.rand(10, 1, 8, 8), tmp_path / "images")
+    with pytest.raises(ValueError, match=r"were not read"):
+        evaluate(config)
+    with pytest.raises(FileNotFoundError, match=r"gone.pth does not exist"):
+        evaluate(dataclasses.replace(config, inception_weights=tmp_path / "gone.pth"))
+
+
+def test_a_model_of_other_classes_is_refused(made_root: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(CONFIG, class_names=CIFAR10_CLASSES[:3])
+    save_release(SpikingVAE(other), tmp_path / "m", dataset="fashion-mnist", card="# other\n")
+    config = EvaluationConfig(model=str(tmp_path / "m"), data_root=str(made_root), count=20)
+    with pytest.raises(ValueError, match=r"the model knows 3 classes and fashion-mnist has 10"):
+        evaluate(dataclasses.replace(config, metrics=("accuracy",)))
+    with pytest.raises(ValueError, match=r"the classifier knows 10 classes and the model 3"):
+        evaluate(dataclasses.replace(config, metrics=("labels",)))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "give either a model or --images"),
+        ({"model": "a", "images": Path("b")}, "give either a model or --images"),
+        ({"images": Path("b")}, "--data NAME or --reference PATH"),
+        ({"model": "a", "count": 3}, "count=3: at least 10 images"),
+        ({"model": "a", "metrics": ()}, "metrics is empty; choose from fad, domain"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationConfig(**values)  # type: ignore[arg-type]
+
+
+def test_the_command_says_what_was_chosen() -> None:
+    config = EvaluationConfig(model="my models/a", metrics=("fad", "is"), protocol="torch-fidelity", seed=4)
+    expected = "spikevae evaluate 'my models/a' --metrics fad is --protocol torch-fidelity --seed 4"
+    assert config.command() == expected
+
+
+def test_numbers_show_the_digits_they_are_worth() -> None:
+    assert number_text(1.23456, 0.0321) == "1.235 ± 0.032"
+    assert number_text(123.456, 12.3) == "123 ± 12"
+    assert number_text(0.98765, None) == "0.9877"
+
+
+def test_files_that_hold_no_scores_are_named(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"x.json holds no scores"):
+        read_scores_json(tmp_path / "x.json")
+    with pytest.raises(ValueError, match=r"give at least one scores file"):
+        write_results([], tmp_path / "results.md")
+
+
+def test_bundled_meters_are_small_and_as_good_as_they_say() -> None:
+    assert bundled_meters() == ("fashion-mnist", "mnist")
+    for file in BUNDLED.glob("*/*.safetensors"):
+        assert file.stat().st_size < 4 * 2**20
+
+
+def test_the_bundled_classifiers_are_right_as_often_as_they_say(real_data: Path) -> None:
+    import json
+
+    from spikevae.config import DataConfig
+    from spikevae.data import load_split
+    from spikevae.evaluation.extractors import meter_extractor
+
+    for dataset in bundled_meters():
+        test = load_split(DataConfig(dataset=dataset, data_root=str(real_data)), "test").subset(1000)
+        assert test.labels is not None
+        logits = meter_extractor("classifier", dataset)(test.images().expand(-1, 3, -1, -1))["logits"]
+        accuracy = float((logits.argmax(1) == test.labels).float().mean())
+        stated = json.loads((BUNDLED / dataset / "config.json").read_text())["classifier"]["training"]["test_accuracy"]
+        assert accuracy == pytest.approx(stated, abs=0.025)
+
+
+def test_meters_and_floors_are_made_from_any_data(made_root: Path, tmp_path: Path) -> None:
+    training = MeterTraining(data_root=str(made_root), out=tmp_path / "meters", epochs=1, batch_size=32)
+    folder = train_meters(training)
+    settings = FloorSettings(data_root=str(made_root), meters=folder, counts=(20,), validation_counts=())
+    measure_floors(settings)
+    images = tmp_path / "x.npz"
+    save_images(torch.rand(20, 1, 28, 28), images)
+    config = EvaluationConfig(images=images, data="fashion-mnist", data_root=str(made_root), meters=folder)
+    scores = evaluate(dataclasses.replace(config, metrics=("fad",)))
+    floors = {floor.what: floor.value for floor in scores.floors}
+    assert set(floors) == {"real training images", "blurred images", "the mean image", "pixel noise"}
+    assert floors["real training images"] == min(floors.values())
+    limit = distances.frechet_with_error(torch.rand(20, 3), torch.rand(20, 3))
+    assert len(limit) == 2
+    fewer = evaluate(dataclasses.replace(config, metrics=("fad",), count=15))
+    assert fewer.floors == ()
+
+
+def test_a_score_that_was_not_computed_is_found_by_name() -> None:
+    assert Score("fid", None, note="no weights").value is None

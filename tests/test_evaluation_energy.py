@@ -1,0 +1,144 @@
+"""Operations and energy: checked by hand on small networks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from spikingjelly.activation_based import op_counter
+from torch import Tensor, nn
+
+from spikevae.config import ModelConfig
+from spikevae.evaluation.energy import connections_used, counting, measure_costs, parameter_count
+from spikevae.model import SpikingVAE
+from spikevae.neurons import SpikingLayer
+
+CONFIG = ModelConfig(
+    time_steps=3,
+    encoder_widths=(4, 6),
+    decoder_widths=(6, 5, 4),
+    decoder_depth=0,
+    temporal_kernel=3,
+    channel_kernel=3,
+    latent_size=7,
+    prior_rank=2,
+    class_names=("a", "b"),
+)
+
+
+def lively(config: ModelConfig) -> SpikingVAE:
+    """A model without training whose neurons fire all the same."""
+    model = SpikingVAE(config).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.weight, 6.0)
+    return model
+
+
+class TwoLayers(nn.Module):
+    """3 inputs → 4 spiking neurons → 2 outputs, T = 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 4, bias=False)
+        self.neurons = SpikingLayer(2.0, 2.0)
+        self.second = nn.Linear(4, 2, bias=False)
+        with torch.no_grad():
+            # Input 1, 0, 1: currents 4, 0, 2, 4. From rest, a current of 2 reaches the threshold at once (2 / 2 = 1).
+            self.first.weight.copy_(torch.tensor([[2.0, 9.0, 2.0], [0.0, 9.0, 0.0], [1.0, 9.0, 1.0], [4.0, 9.0, 0.0]]))
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        out: Tensor = self.second(self.neurons(self.first(x_seq)))
+        return out
+
+
+def test_two_layers_cost_what_they_cost_by_hand() -> None:
+    network = TwoLayers()
+    x_seq = torch.tensor([[[0.5, 0.0, 1.0]], [[0.0, 0.0, 1.0]]])  # [T=2, N=1, 3], values that are no spikes
+    with counting(network, images=1) as cost:
+        network(x_seq)
+    # First layer: 3 inputs that are not zero, 4 connections each. Currents 3, 0, 1.5, 2 and 2, 0, 1, 0; so in step 0
+    # neurons 0 and 3 fire (potentials 1.5, 0, 0.75, 1); in step 1 neuron 0 (1 again) and no other (0.875 in neuron 2).
+    assert cost.layers["first"].multiply_accumulates == 12
+    assert cost.layers["first"].accumulates == 0
+    assert cost.firing_rates["neurons"] == [0.5, 0.25]
+    assert cost.layers["second"].accumulates == 3 * 2
+    assert cost.layers["second"].multiply_accumulates == 0
+    assert cost.microjoule == pytest.approx((12 * 4.6 + 6 * 0.9) / 1e6)
+    # As an ordinary network: 12 and 8 connections, once.
+    assert cost.ann_microjoule == pytest.approx(20 * 4.6 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 2, 5, 7)),
+        (nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1), (2, 2, 4, 3)),
+        (nn.Conv1d(3, 3, 3, padding="same"), (2, 3, 5)),
+        (nn.Linear(4, 5), (6, 4)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_connections_are_counted_one_by_one(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    x = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    for weight in layer.parameters():
+        nn.init.ones_(weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    # With all weights 1, the sum of the outputs counts every pair of a spike and a weight once.
+    assert connections_used(layer, x) == pytest.approx(layer(x).sum().item())
+
+
+def test_accumulates_agree_with_spikingjelly() -> None:
+    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.Flatten(), nn.Linear(4 * 36, 5, bias=False))
+    nn.init.constant_(network[0].weight, 0.25)  # so that the second layer's input is no spikes
+    x = (torch.rand(3, 2, 6, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    counter = op_counter.SynOpCounter()
+    with torch.no_grad(), op_counter.DispatchCounterMode([counter]):
+        network(x)
+    with torch.no_grad(), counting(network, images=1) as cost:
+        network(x)
+    assert cost.accumulates == counter.get_total()
+    assert cost.multiply_accumulates > 0
+
+
+def test_costs_are_those_of_one_image_whatever_their_number() -> None:
+    model = lively(CONFIG)
+    x = torch.rand(1, 1, 28, 28)
+    one, four = (measure_costs(model, x.expand(count, -1, -1, -1), seed=0)["encode"] for count in (1, 4))
+    assert four.microjoule == pytest.approx(one.microjoule)
+    assert four.ann_microjoule == one.ann_microjoule
+    assert list(four.firing_rates) == list(one.firing_rates)
+    for layer, steps in one.firing_rates.items():
+        assert four.firing_rates[layer] == pytest.approx(steps, rel=1e-4)
+
+
+def test_gated_spikes_are_multiplied_and_plain_ones_added() -> None:
+    x = torch.rand(2, 1, 28, 28)
+    plain, gated = lively(dataclasses.replace(CONFIG, attention="none")), lively(CONFIG)
+    second = "encoder.stages.1.synapses"
+    plain_cost, gated_cost = (measure_costs(model, x, seed=0)["encode"].layers[second] for model in (plain, gated))
+    assert plain_cost.accumulates > 0
+    assert plain_cost.multiply_accumulates == 0
+    assert gated_cost.accumulates == 0
+    assert gated_cost.multiply_accumulates > 0
+
+
+def test_the_first_layer_and_every_call_are_counted() -> None:
+    model = lively(CONFIG)
+    costs = measure_costs(model, torch.full((2, 1, 28, 28), 0.25), seed=0)
+    assert set(costs) == {"encode", "decode", "sample", "classify"}
+    # 14x14 outputs with 9 inputs each, less the border's one row and one column of padding; computed once, not T times.
+    assert costs["encode"].layers["encoder.stages.0.synapses"].multiply_accumulates == 4 * (3 * 14 - 1) ** 2
+    assert all(len(steps) == CONFIG.time_steps for steps in costs["encode"].firing_rates.values())
+    assert costs["sample"].layers["latent.density"].multiply_accumulates == 3 * 7 * 2 + 3 * 7
+    assert "classifier.linear" in costs["classify"].layers
+    assert "latent.synapses" not in costs["classify"].layers
+
+
+def test_nothing_is_left_behind_on_the_network() -> None:
+    model = lively(CONFIG)
+    measure_costs(model, torch.rand(1, 1, 28, 28), seed=0)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert parameter_count(nn.Linear(3, 4)) == 16

@@ -1,0 +1,102 @@
+"""Reconstruction, classification and copies: values by hand and by definition."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from spikevae.evaluation.classification import confusion
+from spikevae.evaluation.copies import compare_distances, nearest
+from spikevae.evaluation.reconstruction import compare, ssim
+
+
+def ssim_by_definition(x: np.ndarray, y: np.ndarray) -> float:
+    weights = np.array(
+        [[math.exp(-((i - 5) ** 2 + (j - 5) ** 2) / (2 * 1.5**2)) for j in range(11)] for i in range(11)]
+    )
+    weights /= weights.sum()
+    values = []
+    for row in range(x.shape[0] - 10):
+        for column in range(x.shape[1] - 10):
+            a, b = (image[row : row + 11, column : column + 11] for image in (x, y))
+            mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+            var_a, var_b = (weights * (a - mean_a) ** 2).sum(), (weights * (b - mean_b) ** 2).sum()
+            covariance = (weights * (a - mean_a) * (b - mean_b)).sum()
+            values.append(
+                (2 * mean_a * mean_b + 1e-4)
+                * (2 * covariance + 9e-4)
+                / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
+            )
+    return float(np.mean(values))
+
+
+def test_ssim_follows_its_definition() -> None:
+    x, y = torch.rand(2, 3, 1, 14, 13)
+    expected = [ssim_by_definition(a[0].double().numpy(), b[0].double().numpy()) for a, b in zip(x, y, strict=True)]
+    torch.testing.assert_close(ssim(x, y), torch.tensor(expected), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ssim(x, x), torch.ones(3))
+    with pytest.raises(ValueError, match=r"at least 11x11 pixels"):
+        ssim(x[..., :10], y[..., :10])
+
+
+def test_an_error_of_a_tenth_everywhere_costs_what_it_costs() -> None:
+    y = torch.full((2, 1, 28, 28), 0.4)
+    found = compare(y + 0.1, y)
+    for name, expected in (("reconstruction_mse", 0.04), ("reconstruction_mse_32", 0.04), ("psnr", 20.0)):
+        torch.testing.assert_close(found[name], torch.full((2,), expected), rtol=1e-4, atol=1e-6)
+
+
+def test_equal_images_have_no_error() -> None:
+    x = torch.rand(2, 3, 16, 16)
+    found = compare(x, x)
+    assert float(found["reconstruction_mse"].max()) == 0
+    assert float(found["ssim"].min()) == pytest.approx(1)
+    assert torch.isfinite(found["psnr"]).all()
+
+
+def test_a_confusion_matrix_by_hand() -> None:
+    labels, predicted = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 1, 2, 2])
+    found = confusion(labels, predicted, ("a", "b", "c"))
+    assert found.counts.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert found.accuracy == pytest.approx(4 / 6)
+    first = found.per_class()[0]
+    assert (first["images"], first["precision"], first["recall"]) == (3, 1.0, pytest.approx(2 / 3))
+    with pytest.raises(ValueError, match=r"prediction 2 is none of the 2 classes a, b"):
+        confusion(labels[:5], predicted[:5], ("a", "b"))
+
+
+def blocks(training: Tensor, size: int) -> list[Tensor]:
+    return list(training.split(size))
+
+
+def test_the_nearest_image_is_found_in_whatever_block_it_lies(generator: torch.Generator) -> None:
+    training = torch.rand(40, 9, generator=generator)
+    images = torch.cat([training[[31, 2]] + 1e-3, torch.rand(5, 9, generator=generator)])
+    expected = torch.cdist(images, training, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+    for size in (1, 7, 40):
+        found = nearest(images, blocks(training, size))
+        assert torch.equal(found.index, expected.indices)
+        torch.testing.assert_close(found.distance, expected.values, rtol=1e-3, atol=1e-3)
+    assert found.index[:2].tolist() == [31, 2]
+    with pytest.raises(ValueError, match=r"the training set is empty"):
+        nearest(images, [])
+
+
+def test_a_copying_model_is_caught_and_an_honest_one_is_not(generator: torch.Generator) -> None:
+    training = torch.rand(300, 12, generator=generator)
+    test, honest = torch.rand(2, 100, 12, generator=generator)
+    copied = training[:100] + 0.01 * torch.rand(100, 12, generator=generator)
+    distances = {
+        name: nearest(images, [training]).distance
+        for name, images in (("test", test), ("honest", honest), ("copied", copied))
+    }
+    caught = compare_distances(distances["copied"], distances["test"])
+    assert caught.share > 0.9
+    assert caught.median_ratio < 0.2
+    fair = compare_distances(distances["honest"], distances["test"])
+    assert fair.share < 0.1
+    assert 0.8 < fair.median_ratio < 1.2
