@@ -1,0 +1,31 @@
+"""`python -m app`: the same as `spikevae demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from spikevae.runtime import reuse_freed_memory, sleep_while_waiting
+
+
+def main() -> int:
+    """Serve the page; 0 once it is interrupted, 1 if it cannot be served."""
+    parser = argparse.ArgumentParser(prog="python -m app", description="Serve the page with the bundled models.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (%(default)s)")
+    parser.add_argument("--port", default=7860, type=int, help="port to listen on (%(default)s)")
+    parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for this name and password")
+    arguments = parser.parse_args()
+    sleep_while_waiting()
+    reuse_freed_memory()
+    from app import launch
+
+    try:
+        launch(arguments.host, arguments.port, arguments.auth)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""Tensors into what a page shows: PNG files, animations, ZIP archives, and panels of HTML with pictures in them.
+
+All markup is made here; every text in it is escaped. Colours come from the page's theme, so dark and light both work.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from app.watch import Observation
+from spikevae.images import to_uint8
+
+_RASTER_ROWS = 96  # neurons shown of a layer
+_INK = (109, 74, 255)  # of a spike
+_GRID_SCALE = 4  # screen pixels of a picture's pixel in the downloaded grid
+_GRID_GAP = 2  # screen pixels between its pictures
+
+
+def png(image: Float[Tensor, "C H W"], scale: int = 1) -> bytes:
+    """A PNG file; each pixel becomes ``scale`` x ``scale``."""
+    return _png(_enlarged(to_uint8(image)[None], scale)[0])
+
+
+def grid_png(images: Float[Tensor, "N C H W"]) -> bytes:
+    """All images in one PNG, nearly square, enlarged without smoothing."""
+    pixels = _enlarged(to_uint8(images), _GRID_SCALE)
+    count, channels, height, width = pixels.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    grid = torch.full(
+        (channels, rows * (height + _GRID_GAP) - _GRID_GAP, columns * (width + _GRID_GAP) - _GRID_GAP),
+        255,
+        dtype=torch.uint8,
+    )
+    for number, image in enumerate(pixels):
+        top, left = (number // columns) * (height + _GRID_GAP), (number % columns) * (width + _GRID_GAP)
+        grid[:, top : top + height, left : left + width] = image
+    return _png(grid)
+
+
+def archive(images: Float[Tensor, "N C H W"], settings: Mapping[str, Any]) -> bytes:
+    """A ZIP archive of PNG files at their own size, and of the settings that they came from; equal in, equal out."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for number, image in enumerate(images):
+            file.writestr(zipfile.ZipInfo(f"{number:04}.png"), png(image))
+        file.writestr(zipfile.ZipInfo("settings.json"), json.dumps(settings, indent=2) + "\n")
+    return buffer.getvalue()
+
+
+def animation(images: Float[Tensor, "F C H W"], scale: int = 8) -> bytes:
+    """A GIF that runs through the images and back, for ever."""
+    pixels = _enlarged(to_uint8(images), scale)
+    there = [_pil(frame) for frame in pixels]
+    frames = [*there, *reversed(there[1:-1])]
+    pauses = [600 if index in (0, len(there) - 1) else 110 for index in range(len(frames))]  # milliseconds
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0, optimize=False)
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------- panels of the look inside
+
+
+def layer_title(name: str) -> str:
+    """What a visitor is told of a module's name: ``decoder.stages.0.neurons`` is decoder stage 1."""
+    parts = [part for part in name.split(".") if part not in ("neurons", "attention", "stages", "layers", "synapses")]
+    if parts[:2] == ["decoder", "expand"]:
+        return "decoder entry"
+    words = [str(int(part) + 1) if part.isdigit() else part.replace("_", " ") for part in parts]
+    return " ".join([words[0], "stage", *words[1:]]) if len(words) > 1 and words[1].isdigit() else " ".join(words)
+
+
+def spikes_panel(seen: Observation) -> str:
+    """A raster of every spiking layer: neurons down, time steps across."""
+    figures = []
+    for name, spikes in seen.spikes.items():
+        title, neurons = layer_title(name), spikes.shape[1]
+        rows = torch.linspace(0, neurons - 1, min(neurons, _RASTER_ROWS)).long()
+        raster = spikes[:, rows].T.cpu().numpy() > 0  # [rows, T]
+        pixels = np.zeros((*raster.shape, 4), np.uint8)
+        pixels[raster] = (*_INK, 255)
+        shown = "all" if len(rows) == neurons else f"{len(rows)} of"
+        figures.append(
+            _figure(
+                _uri(Image.fromarray(pixels)),
+                f"Spikes of {title}: {float(spikes.mean()):.1%} of neurons fire, by time step",
+                f"<b>{escape(title)}</b><br>{shown} {neurons:,} neurons",
+                "raster",
+            )
+        )
+    return _panel(
+        "Spikes",
+        "Each row is a neuron, each column a time step; a mark is a spike. Wide layers show an even choice of neurons.",
+        figures,
+    )
+
+
+def rates_panel(seen: Observation) -> str:
+    """A table: share of each layer's neurons that fire at each time step."""
+    rates = seen.cost.firing_rates
+    time_steps = max(map(len, rates.values()))
+    head = ["layer", *(f"t = {t + 1}" for t in range(time_steps)), "mean"]
+    rows = []
+    for name, steps in rates.items():
+        cells = [
+            f'<td class="bar" style="--share:{100 * step / max(max(steps), 1e-9):.0f}%">{step:.1%}</td>'
+            for step in steps
+        ]
+        rows.append(
+            f'<tr><th scope="row">{escape(layer_title(name))}</th>{"".join(cells)}'
+            f"<td><b>{sum(steps) / len(steps):.1%}</b></td></tr>"
+        )
+    return _panel("Firing rates", "The share of a layer's neurons that fire at a time step.", [_table(head, rows)])
+
+
+def gates_panel(seen: Observation) -> str:
+    """A heat map of every TCJA gate: time steps down, channels across."""
+    if not seen.gates:
+        return _panel("TCJA gates", "This model has no attention.", [])
+    colours = matplotlib.colormaps["viridis"]
+    figures = []
+    for name, gate in seen.gates.items():
+        title, values = layer_title(name), gate.detach().cpu().numpy()  # [T, C]
+        pixels = (colours(values)[..., :3] * 255).round().astype(np.uint8)
+        figures.append(
+            _figure(
+                _uri(Image.fromarray(pixels)),
+                f"TCJA gate of {title}: {values.shape[0]} time steps by {values.shape[1]} channels, "
+                f"from {values.min():.2f} to {values.max():.2f}",
+                f"<b>{escape(title)}</b>, {values.shape[1]} channels, gate {values.min():.2f} to {values.max():.2f}",
+                "gate",
+            )
+        )
+    stops = ",".join(matplotlib.colors.to_hex(colours(step / 8)) for step in range(9))
+    scale = f'<p class="scale">0 <span style="background:linear-gradient(90deg,{stops})"></span> 1</p>'
+    return _panel(
+        "TCJA gates",
+        "The factor that scales each channel at each time step: a row is a time step, a column a channel.",
+        [scale, *figures],
+    )
+
+
+def energy_panel(seen: Observation) -> str:
+    """A table of operations and energy by layer, with the sum against an ordinary network."""
+    cost = seen.cost
+    rows = [
+        f'<tr><th scope="row">{escape(layer_title(layer.name))}</th><td>{layer.accumulates:,.0f}</td>'
+        f"<td>{layer.multiply_accumulates:,.0f}</td><td>{layer.picojoule / 1e3:,.1f}</td>"
+        f"<td>{4.6 * layer.dense / 1e3:,.1f}</td></tr>"
+        for layer in cost.layers.values()
+    ]
+    rows.append(
+        f'<tr class="sum"><th scope="row">sum</th><td>{cost.accumulates:,.0f}</td>'
+        f"<td>{cost.multiply_accumulates:,.0f}</td><td>{1e3 * cost.microjoule:,.1f}</td>"
+        f"<td>{1e3 * cost.ann_microjoule:,.1f}</td></tr>"
+    )
+    share = cost.microjoule / cost.ann_microjoule if cost.ann_microjoule else math.nan
+    words = (
+        f"This picture: <b>{cost.microjoule:.2f} µJ</b>. The same layers as an ordinary network, run once: "
+        f"<b>{cost.ann_microjoule:.2f} µJ</b>, so spikes take {share:.2f} of its energy. By the field's convention "
+        "(45 nm: 0.9 pJ for an addition, 4.6 pJ for a multiplication with addition); moving data is not counted."
+    )
+    head = ["layer", "additions", "multiplications", "energy (nJ)", "ordinary (nJ)"]
+    return _panel("Operations and energy", words, [_table(head, rows)], escaped=True)
+
+
+def facts_line(words: str, link: str | None = None) -> str:
+    """One line below pictures, with a link that leads to them again."""
+    again = f' <a href="{escape(link)}">Link to exactly these pictures</a>' if link else ""
+    return f'<p class="facts" role="status">{escape(words)}{again}</p>'
+
+
+def scores_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str, words: str) -> str:
+    """A table of texts, the first column being its row's name."""
+    lines = [
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    ]
+    return _panel(title, words, [_table(head, lines)] if lines else [])
+
+
+# ---------------------------------------------------------------- details
+
+
+def _panel(title: str, words: str, parts: Sequence[str], *, escaped: bool = False) -> str:
+    text = words if escaped else escape(words)
+    return (
+        f'<section class="panel"><h3>{escape(title)}</h3><p>{text}</p><div class="parts">{"".join(parts)}</div>'
+        "</section>"
+    )
+
+
+def _figure(source: str, spoken: str, caption: str, kind: str) -> str:
+    image = f'<img src="{source}" alt="{escape(spoken)}">'
+    return f'<figure class="{kind}">{image}<figcaption>{caption}</figcaption></figure>'
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join(rows)
+    return (
+        '<div class="wide" tabindex="0" role="region" aria-label="Table, scrolls sideways">'
+        f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _enlarged(pixels: UInt8[Tensor, "N C H W"], scale: int) -> UInt8[Tensor, "N C H2 W2"]:
+    return pixels.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+
+
+def _pil(pixels: UInt8[Tensor, "C H W"]) -> Image.Image:
+    array = pixels.permute(1, 2, 0).numpy()  # [H, W, C]
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def _png(pixels: UInt8[Tensor, "C H W"]) -> bytes:
+    buffer = io.BytesIO()
+    _pil(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

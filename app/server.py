@@ -1,0 +1,78 @@
+"""Serve the page: where it listens, who may come in, and what is cleaned up behind it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import spikevae
+from app import limits
+
+
+def serve(host: str, port: int, auth: str | None) -> None:
+    """Serve the bundled models until Ctrl-C or SIGTERM. Arguments and errors as for `app.launch`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with running(spikevae.released_models(), host, port, auth) as address:
+            print(f"the demo is on {address} (Ctrl-C stops it)", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("the demo is stopped", flush=True)
+
+
+@contextmanager
+def running(models: Sequence[str], host: str, port: int, auth: str | None) -> Iterator[str]:
+    """A server in threads of its own, as long as the block lasts; gives its address.
+
+    Args:
+        models: bundled names or folders.
+        host, port, auth: as for `app.launch`.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise ValueError("the demo needs gradio: pip install 'spikevae[app]'")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} is outside 1 to 65535")
+    name, _, password = (auth or "").partition(":")
+    if auth is not None and not (name and password):
+        raise ValueError("auth is not NAME:PASSWORD with neither part empty")
+    with tempfile.TemporaryDirectory(prefix="spikevae-demo-", ignore_cleanup_errors=True) as files:
+        # Gradio reads both when it is imported or a component is made.
+        os.environ["GRADIO_TEMP_DIR"] = files
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        from app.actions import Actions
+        from app.door import Door
+        from app.interface import CSS, build_page, theme
+
+        page = build_page(Actions(models), models)
+        page.queue(max_size=limits.QUEUE_SIZE)
+        try:
+            page.launch(
+                server_name=host,
+                server_port=port,
+                auth=(name, password) if auth else None,
+                app_kwargs={"middleware": [(Door, (), {})]},
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                ssr_mode=False,
+                enable_monitoring=False,
+                run_history=False,
+                show_error=False,
+                max_file_size=limits.UPLOAD_BYTES,
+                state_session_capacity=1000,
+                footer_links=["api"],
+                theme=theme(),
+                css=CSS,
+            )
+        except OSError as error:
+            raise OSError(f"{host}:{port} cannot be listened on ({error}); choose another --host or --port") from None
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            page.close(verbose=False)
+            os.environ.pop("GRADIO_TEMP_DIR", None)
