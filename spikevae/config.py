@@ -48,11 +48,11 @@ class ModelConfig:
     """Names of the labels, in their order; empty where the data has none, and then there is no classifier."""
     time_steps: int = 4
     """T, simulated steps. The channel branch of TCJA mixes T inputs, so weights hold for one T only."""
-    encoder_widths: tuple[int, ...] = (64, 128, 128)
+    encoder_widths: tuple[int, ...] = (64, 128, 160)
     """Feature maps of each encoder stage; every stage halves the image."""
-    decoder_widths: tuple[int, ...] = (96, 48, 24)
+    decoder_widths: tuple[int, ...] = (128, 48, 24)
     """Feature maps at the decoder's lowest resolution and after each stage, of which every one doubles the image."""
-    decoder_depth: int = 1
+    decoder_depth: int = 0
     """Spiking convolutions at the decoder's lowest resolution, before the first doubling."""
     upsampling: Literal["subpixel", "transposed"] = "subpixel"
     """How a decoder stage doubles the image."""
@@ -76,12 +76,18 @@ class ModelConfig:
     """k, outputs per latent unit of which one is drawn at random (autoregressive latent only)."""
     prior_rank: int = 96
     """Directions of the density fitted to each class's latent membrane potentials (potential latent only)."""
+    prior_components: int = 8
+    """Gaussians of that density for each class; fewer where a class has few images."""
     read_out: ReadOut = "weighted"
     """Time into an image: one learned weight per step, the mean, or the last potential of a leaky neuron."""
+    read_out_scale: int = 1
+    """Pixels each way that the read-out paints for every place of the last stage (sub-pixel convolution)."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "image_size", "time_steps", "latent_size", "latent_choices", "prior_rank")
-        _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope")
+        _require_positive(
+            self, "image_size", "time_steps", "latent_size", "latent_choices", "prior_rank", "prior_components"
+        )
+        _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope", "read_out_scale")
         if self.image_channels not in (1, 3):
             raise ValueError(f"image_channels={self.image_channels}: images are grey (1) or RGB (3)")
         if not 0 <= self.decoder_depth <= _DEEPEST:
@@ -117,11 +123,11 @@ class ModelConfig:
 
     @property
     def padded_size(self) -> int:
-        """Height and width inside the network: ``image_size`` rounded up to what the decoder's doublings can reach.
+        """Height and width inside the network: ``image_size`` rounded up to what the decoder can reach.
 
         The encoder takes any size: its stages round up where they halve an odd one.
         """
-        scale: int = 2 ** (len(self.decoder_widths) - 1)
+        scale: int = 2 ** (len(self.decoder_widths) - 1) * self.read_out_scale
         return math.ceil(self.image_size / scale) * scale
 
 
@@ -151,12 +157,12 @@ class ObjectiveConfig:
 
     divergence_weight: float = 1e-4
     """Of the divergence between posterior and prior (per latent spike)."""
-    classification_weight: float = 0.02
+    classification_weight: float = 0.05
     """Of the cross-entropy of the shared classifier."""
     label_smoothing: float = 0.05
     """Probability mass spread over the other labels in that cross-entropy."""
-    adversarial_weight: float = 0.01
-    """Of the critic's verdict on reconstructions and samples, during refinement."""
+    adversarial_weight: float = 0.02
+    """Of the critic's verdict on new samples, during refinement."""
     feature_weight: float = 0.05
     """Of the distance between the critic's features of images and of their reconstructions, during refinement."""
 
@@ -174,13 +180,13 @@ class TrainConfig:
     the density of their latents fitted, the decoder alone is refined against a critic.
     """
 
-    epochs: int = 12
+    epochs: int = 9
     """Passes over the training split, refinement included."""
-    refinement_share: float = 1 / 3
+    refinement_share: float = 0.45
     """Share of the epochs, the last ones, in which the decoder is refined (0: never; potential latent only)."""
     batch_size: int = 64
     """Images a step, over all processes together."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Peak rate of AdamW, reached after the warm-up, then brought down along a cosine."""
     refinement_learning_rate: float = 5e-4
     """Peak rate of the decoder and of the critic during refinement."""
@@ -193,9 +199,9 @@ class TrainConfig:
     ema_images: int = 50_000
     """Time constant of the weights' moving average, which is what is released, in images."""
     flip: bool = True
-    """Mirror half of the images left to right (never for digits)."""
+    """Mirror half of the images left to right before refinement (never for digits)."""
     shift: int = 0
-    """Move images by up to so many pixels each way."""
+    """Move images by up to so many pixels each way before refinement."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions; auto: bfloat16 where the hardware has instructions for it."""
     seed: int = 0
@@ -302,18 +308,18 @@ PRESETS: dict[str, RunConfig] = {
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES),
         data=DataConfig(dataset="mnist"),
-        train=TrainConfig(flip=False, shift=2),
+        train=TrainConfig(epochs=3, refinement_share=1 / 3, flip=False, shift=1),
     ),
     "faces": RunConfig(
         model=ModelConfig(
             image_size=64,
             image_channels=3,
-            encoder_widths=(48, 96, 128, 160),
-            decoder_widths=(160, 96, 48, 24),
-            decoder_depth=0,
+            encoder_widths=(32, 64, 128, 160),
+            decoder_widths=(128, 64, 32),
+            read_out_scale=2,
         ),
         data=DataConfig(dataset="celeba"),
-        train=TrainConfig(epochs=40),
+        train=TrainConfig(epochs=14, batch_size=32),
     ),
     "cifar10": RunConfig(
         model=ModelConfig(
@@ -332,7 +338,6 @@ PRESETS: dict[str, RunConfig] = {
             time_steps=16,
             encoder_widths=(32, 64, 128, 256),
             decoder_widths=(256, 128, 64, 32, 32),
-            decoder_depth=0,
             upsampling="transposed",
             neuron="lif",
             latent="autoregressive",
@@ -341,7 +346,7 @@ PRESETS: dict[str, RunConfig] = {
         ),
         data=DataConfig(image_size=32),
         objective=ObjectiveConfig(divergence_weight=1.0),
-        train=TrainConfig(refinement_share=0.0),
+        train=TrainConfig(learning_rate=1e-3, refinement_share=0.0),
     ),
 }
 

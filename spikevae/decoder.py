@@ -20,14 +20,16 @@ class SpikingDecoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths = config.decoder_widths
-        side = config.padded_size // 2 ** (len(widths) - 1)
+        side = config.padded_size // config.read_out_scale // 2 ** (len(widths) - 1)
         self.latent_shape = (config.time_steps, config.latent_size)
         self.expand = latent_stage(config, widths[0], side)
         self.stages = nn.Sequential(
             *(convolutional_stage(config, widths[0], widths[0], "same") for _ in range(config.decoder_depth)),
             *(convolutional_stage(config, before, after, "up") for before, after in pairwise(widths)),
         )
-        self.read_out = TimeReadOut(config.read_out, config.time_steps, widths[-1], config.image_channels)
+        self.read_out = TimeReadOut(
+            config.read_out, config.time_steps, widths[-1], config.image_channels, scale=config.read_out_scale
+        )
 
     def forward(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
         """Images in [-1, 1] at the padded size."""
@@ -39,7 +41,7 @@ class SpikingDecoder(nn.Module):
 
 
 class TimeReadOut(nn.Module):
-    """One image from a sequence of spikes: a weighted sum over time, a 3x3 convolution, tanh.
+    """One image from a sequence of spikes: a weighted sum over time, a 3x3 (sub-pixel) convolution, tanh.
 
     The sum and the convolution are both linear, so the sum goes first and the convolution runs once, not T times.
 
@@ -49,11 +51,14 @@ class TimeReadOut(nn.Module):
         time_steps: T.
         in_channels: feature maps of the spikes.
         image_channels: C of the image.
+        scale: pixels each way for every place of the spikes' maps.
     """
 
     weights: Tensor
 
-    def __init__(self, kind: ReadOut, time_steps: int, in_channels: int, image_channels: int) -> None:
+    def __init__(
+        self, kind: ReadOut, time_steps: int, in_channels: int, image_channels: int, *, scale: int = 1
+    ) -> None:
         super().__init__()
         weights = torch.full((time_steps,), 1.0 / time_steps)
         if kind == "membrane":
@@ -62,13 +67,14 @@ class TimeReadOut(nn.Module):
             self.weights = nn.Parameter(weights)
         else:
             self.register_buffer("weights", weights, persistent=False)
-        self.convolution = nn.Conv2d(in_channels, image_channels, 3, padding=1)
+        self.convolution = nn.Conv2d(in_channels, image_channels * scale**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(scale)
 
-    def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H W"]:
-        """Images in [-1, 1]."""
+    def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H2 W2"]:
+        """Images in [-1, 1], ``scale`` times as wide and high as the maps."""
         weights = self.weights.to(x_seq.dtype)
         summed = x_seq[0] * weights[0]
         for x, weight in zip(x_seq[1:], weights[1:], strict=True):
             summed = torch.addcmul(summed, x, weight)
-        image: Tensor = self.convolution(summed)
+        image: Tensor = self.shuffle(self.convolution(summed))
         return image.float().tanh()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.neurons import THRESHOLD, spiking_layer
-from spikevae.prior import ClassGaussians
+from spikevae.prior import ClassMixtures
 
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
 SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes in training, not the posterior's
@@ -85,14 +85,16 @@ class PotentialLatent(nn.Module):
     """Latent spikes fire with the sigmoid of a membrane potential; new ones come from a density of those potentials.
 
     The potentials of all T steps are a linear function of the encoder's firing rates. Their density over the training
-    images is fitted after training (see :class:`spikevae.prior.ClassGaussians`).
+    images is fitted after training (see :class:`spikevae.prior.ClassMixtures`).
     """
 
     def __init__(self, config: ModelConfig, features: int) -> None:
         super().__init__()
         self.shape = (config.time_steps, config.latent_size)
         self.synapses = nn.Linear(features, config.time_steps * config.latent_size)
-        self.density = ClassGaussians(config.time_steps * config.latent_size, config.classes, config.prior_rank)
+        self.density = ClassMixtures(
+            config.time_steps * config.latent_size, config.classes, config.prior_rank, config.prior_components
+        )
 
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PotentialPosterior:
         """q(z | x) from the encoder's gated spikes."""

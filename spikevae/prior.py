@@ -9,31 +9,42 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+_IMAGES_PER_DIRECTION = 4  # fewer images than this for each direction of a component, and there are fewer components
 
-class ClassGaussians(nn.Module):
-    """One Gaussian per class over the latent potentials of the training images.
 
-    The covariance of a class is its R leading directions plus a variance of its own for every dimension
-    (``basis @ basis.T + diag(spread**2)``). The fitted values are buffers, so they travel with the weights.
+class ClassMixtures(nn.Module):
+    """One mixture of Gaussians per class over the latent potentials of the training images.
+
+    A class's mean and leading directions span a small space, in which M full-covariance Gaussians are fitted; all
+    other directions together keep a variance of their own for every dimension. A potential is
+    ``mean + basis @ (centre[m] + factor[m] @ e) + spread * f`` with e and f from N(0, I) and m drawn by ``weight``.
+    The fitted values are buffers, so they travel with the weights.
 
     Args:
         size: D, number of latent potentials (T x L).
-        classes: K; 0 where the data has no labels, and then one Gaussian holds all images.
-        rank: R, at most D.
+        classes: K; 0 where the data has no labels, and then one mixture holds all images.
+        rank: R, leading directions, at most D.
+        components: M, Gaussians of each class.
     """
 
     share: Tensor
     mean: Tensor
     basis: Tensor
     spread: Tensor
+    weight: Tensor
+    centre: Tensor
+    factor: Tensor
 
-    def __init__(self, size: int, classes: int, rank: int) -> None:
+    def __init__(self, size: int, classes: int, rank: int, components: int) -> None:
         super().__init__()
         groups, rank = max(classes, 1), min(rank, size)
         self.register_buffer("share", torch.full((groups,), 1.0 / groups))  # [K], how often each class occurs
         self.register_buffer("mean", torch.zeros(groups, size))  # [K, D]
         self.register_buffer("basis", torch.zeros(groups, size, rank))  # [K, D, R]
         self.register_buffer("spread", torch.ones(groups, size))  # [K, D]
+        self.register_buffer("weight", torch.full((groups, components), 1.0 / components))  # [K, M]
+        self.register_buffer("centre", torch.zeros(groups, components, rank))  # [K, M, R]
+        self.register_buffer("factor", torch.eye(rank).repeat(groups, components, 1, 1))  # [K, M, R, R], lower
 
     @torch.no_grad()
     def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:
@@ -55,30 +66,52 @@ class ClassGaussians(nn.Module):
             centred = members.double() - mean
             covariance = centred.T @ centred / (len(members) - 1)
             values, vectors = torch.linalg.eigh(covariance)  # ascending
-            basis = vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()
+            scale = values[-rank:].clamp(min=0).sqrt()
+            basis = vectors[:, -rank:] * scale
             rest = (covariance.diagonal() - basis.square().sum(dim=1)).clamp(min=0)
             self.share[group] = len(members) / sum(map(len, parts))
             self.mean[group] = mean.float()
             self.basis[group] = basis.float()
             self.spread[group] = rest.sqrt().float()
+            self._fit_components(group, centred @ vectors[:, -rank:] / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12))
+
+    def _fit_components(self, group: int, coordinates: Float[Tensor, "M R"]) -> None:
+        """The Gaussians of a class, whose coordinates have mean 0 and variance 1 in every direction."""
+        _, components, rank = self.centre.shape
+        count = max(1, min(components, len(coordinates) // (_IMAGES_PER_DIRECTION * rank)))
+        self.weight[group] = 0.0
+        self.weight[group, 0] = 1.0
+        self.centre[group] = 0.0
+        self.factor[group] = torch.eye(rank)
+        if count == 1:
+            return
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
+
+        mixture = GaussianMixture(count, reg_covar=1e-3, tol=1e-2, max_iter=50, random_state=0)
+        with threadpool_limits(1):  # sums of several threads come in any order, and so would the last digits
+            mixture.fit(coordinates.numpy())
+        self.weight[group, :count] = torch.from_numpy(mixture.weights_)
+        self.centre[group, :count] = torch.from_numpy(mixture.means_)
+        self.factor[group, :count] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)).float()
 
     @property
     def noise_size(self) -> int:
-        """Numbers of :meth:`noise`: 1 + R + D."""
-        return 1 + self.basis.shape[2] + self.basis.shape[1]
+        """Numbers of :meth:`noise`: 2 + R + D."""
+        return 2 + self.basis.shape[2] + self.basis.shape[1]
 
     def noise(self, rng: np.random.Generator) -> np.ndarray:
-        """The random numbers behind one image: one for the class, R + D from N(0, 1)."""
+        """The random numbers behind one image: two from U(0, 1) for class and component, R + D from N(0, 1)."""
         _, size, rank = self.basis.shape
-        return np.concatenate([rng.random(1, dtype=np.float32), rng.standard_normal(rank + size, dtype=np.float32)])
+        return np.concatenate([rng.random(2, dtype=np.float32), rng.standard_normal(rank + size, dtype=np.float32)])
 
     def draw(self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
         """Potentials [N, D].
 
         Args:
-            noise: [N, 1 + R + D] stacked :meth:`noise`.
+            noise: [N, 2 + R + D] stacked :meth:`noise`.
             labels: class of each image; None draws it with the training data's shares.
-            temperature: factor on the distance from the class's mean, at least 0.
+            temperature: factor on the distance from the centre of the image's Gaussian, at least 0.
 
         Raises:
             ValueError: if the temperature is negative or no number.
@@ -89,13 +122,23 @@ class ClassGaussians(nn.Module):
         draws = noise.detach().cpu().double()
         rank = self.basis.shape[2]
         if labels is None:
-            edges = self.share.cpu().double().cumsum(0)[:-1]
-            labels = torch.searchsorted(edges, draws[:, 0].contiguous(), right=True)
+            labels = _choose(self.share[None].expand(len(draws), -1), draws[:, 0])
         labels = labels.cpu()
+        component = _choose(self.weight.cpu()[labels], draws[:, 1])
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():
             rows = labels == group
-            offset = draws[rows, 1 : 1 + rank] @ self.basis[group].cpu().double().T
-            offset += draws[rows, 1 + rank :] * self.spread[group].cpu().double()
-            potential[rows] = self.mean[group].cpu().double() + temperature * offset
+            chosen = component[rows]
+            factor = self.factor[group].cpu().double()[chosen]  # [n, R, R]
+            offset = (factor @ draws[rows, 2 : 2 + rank, None])[..., 0]
+            coordinates = self.centre[group].cpu().double()[chosen] + temperature * offset
+            rest = temperature * draws[rows, 2 + rank :] * self.spread[group].cpu().double()
+            potential[rows] = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T + rest
         return potential.float().to(self.mean.device)
+
+
+def _choose(shares: Float[Tensor, "N K"], u: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
+    """For each row the place in which a number from U(0, 1) falls when its shares are laid side by side."""
+    edges = shares.cpu().double().cumsum(dim=1)
+    edges = edges / edges[:, -1:]
+    return torch.searchsorted(edges[:, :-1].contiguous(), u[:, None].contiguous(), right=True)[:, 0]

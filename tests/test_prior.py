@@ -7,23 +7,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.prior import ClassGaussians
+from spikevae.prior import ClassMixtures
 
 D, K = 6, 3
 
 
-def covariance_of(density: ClassGaussians, group: int) -> Tensor:
+def covariance_of(density: ClassMixtures, group: int) -> Tensor:
     return density.basis[group] @ density.basis[group].T + density.spread[group].square().diag()
 
 
-def noise(density: ClassGaussians, count: int, seed: int = 0) -> Tensor:
+def noise(density: ClassMixtures, count: int, seed: int = 0) -> Tensor:
     rng = np.random.default_rng(seed)
     return torch.from_numpy(np.stack([density.noise(rng) for _ in range(count)]))
 
 
-def fitted() -> ClassGaussians:
+def fitted() -> ClassMixtures:
     """Three classes of 100, 200 and 100 images."""
-    density = ClassGaussians(D, K, 2)
+    density = ClassMixtures(D, K, 2, 1)
     labels = torch.tensor([0, 1, 2, 1] * 100)
     density.fit(torch.randn(400, D) * torch.arange(1.0, D + 1) + 10.0 * labels[:, None], labels)
     return density
@@ -33,7 +33,7 @@ def test_a_gaussian_of_low_rank_is_recovered() -> None:
     directions = torch.randn(D, 2)
     mean = torch.randn(D)
     potentials = mean + torch.randn(50_000, 2) @ directions.T
-    density = ClassGaussians(D, 0, 2)
+    density = ClassMixtures(D, 0, 2, 1)
     density.fit(potentials, torch.full((50_000,), -1))
     torch.testing.assert_close(density.mean[0], mean, rtol=0, atol=0.03)
     torch.testing.assert_close(covariance_of(density, 0), directions @ directions.T, rtol=0.03, atol=0.03)
@@ -43,12 +43,46 @@ def test_a_gaussian_of_low_rank_is_recovered() -> None:
 @pytest.mark.parametrize("rank", [1, 3, D, 5 * D])
 def test_variances_are_exact_at_any_rank_and_covariances_at_full_rank(rank: int) -> None:
     potentials = torch.randn(500, D) @ torch.randn(D, D)
-    density = ClassGaussians(D, 0, rank)
+    density = ClassMixtures(D, 0, rank, 1)
     density.fit(potentials, torch.full((500,), -1))
     expected = potentials.T.cov()
     torch.testing.assert_close(covariance_of(density, 0).diagonal(), expected.diagonal(), rtol=1e-4, atol=1e-5)
     if rank >= D:
         torch.testing.assert_close(covariance_of(density, 0), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_clumps_of_a_class_are_found_and_drawn_as_often_as_they_are() -> None:
+    centres = torch.tensor([[8.0, 0, 0, 0, 0, 0], [-8.0, 4, 0, 0, 0, 0]])
+    clump = torch.tensor([0, 1, 0, 0] * 1000)
+    density = ClassMixtures(D, 0, 3, 2)
+    density.fit(centres[clump] + torch.randn(4000, D), torch.full((4000,), -1))
+    assert sorted(density.weight[0].tolist()) == pytest.approx([0.25, 0.75], abs=0.01)
+    drawn = density.draw(noise(density, 8000), None, 1.0)
+    is_left = drawn[:, 0] < 0
+    assert is_left.float().mean() == pytest.approx(0.25, abs=0.02)
+    for side, centre in ((~is_left, centres[0]), (is_left, centres[1])):
+        torch.testing.assert_close(drawn[side].mean(0), centre, rtol=0, atol=0.15)
+        torch.testing.assert_close(drawn[side].T.cov().diagonal(), torch.ones(D), rtol=0, atol=0.15)
+    typical = density.draw(noise(density, 50), None, 0.0)
+    assert len(typical.unique(dim=0)) == 2  # the centre of each
+
+
+def test_a_class_of_few_images_gets_one_gaussian() -> None:
+    potentials, labels = torch.randn(30, D), torch.full((30,), -1)
+    few, one = ClassMixtures(D, 0, 4, 8), ClassMixtures(D, 0, 4, 1)
+    few.fit(potentials, labels)
+    one.fit(potentials, labels)
+    assert few.weight[0].tolist() == [1.0] + [0.0] * 7
+    assert torch.equal(few.draw(noise(few, 20), None, 1.0), one.draw(noise(one, 20), None, 1.0))
+
+
+def test_fitting_again_gives_the_same_to_the_last_bit() -> None:
+    potentials, labels = torch.randn(600, D).cumsum(1), torch.tensor([0, 1, 2] * 200)
+    first, again = ClassMixtures(D, K, 3, 4), ClassMixtures(D, K, 3, 4)
+    first.fit(potentials, labels)
+    again.fit(potentials[:300].repeat(2, 1), labels)  # what an earlier fit left does not matter
+    again.fit(potentials, labels)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
 
 
 def test_draws_have_the_mean_and_covariance_that_were_fitted() -> None:
@@ -59,7 +93,7 @@ def test_draws_have_the_mean_and_covariance_that_were_fitted() -> None:
 
 
 def test_classes_come_as_often_as_in_the_data_and_unlabelled_images_count_for_none() -> None:
-    density = ClassGaussians(D, K, 2)
+    density = ClassMixtures(D, K, 2, 1)
     labels = torch.tensor([0, 1, 2, 1, -1] * 100)
     density.fit(torch.randn(500, D) + 100.0 * labels[:, None], labels)
     assert density.share.tolist() == [0.25, 0.5, 0.25]
@@ -97,7 +131,7 @@ def test_every_class_is_drawn_even_by_noise_at_the_ends() -> None:
 
 
 def test_what_was_fitted_travels_with_the_weights() -> None:
-    density, other = fitted(), ClassGaussians(D, K, 2)
+    density, other = fitted(), ClassMixtures(D, K, 2, 1)
     other.load_state_dict(density.state_dict())
     assert torch.equal(other.draw(noise(density, 5), None, 1.0), density.draw(noise(density, 5), None, 1.0))
 
