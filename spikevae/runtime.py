@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from typing import TYPE_CHECKING
 
@@ -54,3 +55,12 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def machine() -> str:
+    """What this machine computes on, in a few words."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"one {torch.cuda.get_device_name()}"
+    return f"{torch.get_num_threads()} CPU cores ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"

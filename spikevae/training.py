@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 import spikevae
+from spikevae.card import Training, model_card
 from spikevae.checkpoints import save_release, write_atomically
 from spikevae.config import RunConfig, from_dict, to_dict
 from spikevae.critic import PatchCritic
@@ -29,7 +30,7 @@ from spikevae.images import save_images
 from spikevae.latent import PotentialLatent
 from spikevae.model import SpikingVAE
 from spikevae.objective import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
-from spikevae.runtime import has_bfloat16
+from spikevae.runtime import has_bfloat16, machine
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +46,24 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what is kept."""
 
 
+def library_versions() -> dict[str, str]:
+    """Versions that a run depends on."""
+    return {
+        "spikevae": spikevae.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "accelerate": accelerate.__version__,
+    }
+
+
 def describe_run(config: RunConfig, run: Path) -> None:
     """Write what a run folder needs to explain itself: settings, versions and the command."""
     run.mkdir(parents=True, exist_ok=True)
     record = {
         "config": to_dict(config),
         "command": shlex.join(["spikevae", *sys.argv[1:]]),
-        "versions": {
-            "spikevae": spikevae.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "accelerate": accelerate.__version__,
-        },
+        "machine": machine(),
+        "versions": library_versions(),
     }
     text = json.dumps(record, indent=2) + "\n"
     write_atomically(run / RUN_NAME, lambda path: path.write_text(text, encoding="utf-8"))
@@ -116,9 +123,7 @@ class Trainer:
             step_scheduler_with_optimizer=False,
             kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        if settings.precision == "bfloat16" or (
-            settings.precision == "auto" and has_bfloat16(self.accelerator.device)
-        ):
+        if settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16(self.accelerator.device)):
             self.accelerator.state._mixed_precision = "bf16"
         self.train_set = load_split(config.data, "train")
         if settings.image_limit is not None:
@@ -135,13 +140,16 @@ class Trainer:
         ).to(self.accelerator.device)
         critic = PatchCritic(config.model.image_channels, config.model.classes)
         optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
-        critic_optimizer = torch.optim.AdamW(critic.parameters(), lr=settings.refinement_learning_rate, betas=(0.5, 0.99))
+        critic_optimizer = torch.optim.AdamW(
+            critic.parameters(), lr=settings.refinement_learning_rate, betas=(0.5, 0.99)
+        )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.critic, self.critic_optimizer = self.accelerator.prepare(critic, critic_optimizer)
         self.epoch = 0
         self.batches_done = 0  # of this epoch
         self.images_seen = 0
-        self.saved_at = time.monotonic()
+        self.seconds_before = 0.0  # of the sittings that this one resumes
+        self.started_at = self.saved_at = time.monotonic()
 
     # ------------------------------------------------------------ the loop
 
@@ -158,9 +166,21 @@ class Trainer:
         return self.epoch >= self.first_refinement_epoch
 
     @property
+    def seconds(self) -> float:
+        """Time that training took so far, over all sittings."""
+        return self.seconds_before + time.monotonic() - self.started_at
+
+    @property
     def plain_model(self) -> SpikingVAE:
         """The network itself, without the wrapper that shares its gradients between processes."""
         model = self.accelerator.unwrap_model(self.model)
+        assert isinstance(model, SpikingVAE)
+        return model
+
+    @property
+    def averaged_model(self) -> SpikingVAE:
+        """The network with the moving average of the weights: what is validated, shown and released."""
+        model = self.ema.module
         assert isinstance(model, SpikingVAE)
         return model
 
@@ -191,8 +211,8 @@ class Trainer:
             seed=settings.seed,
             epoch=self.epoch,
             skip=self.batches_done,
-            flip=settings.flip,
-            shift=settings.shift,
+            flip=settings.flip and not self.is_refining,  # new images shall look like those of the data, unaltered
+            shift=0 if self.is_refining else settings.shift,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
         )
@@ -233,17 +253,20 @@ class Trainer:
         return {name: value.detach() for name, value in terms._asdict().items()}
 
     def _refine(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """One step of the decoder against the critic, on reconstructions and on new samples."""
+        """One step of the decoder: half of the images are reconstructed, and as many new ones as all face a critic.
+
+        The critic learns to tell new images from real ones of their class. Reconstructions are compared with their
+        originals, pixel by pixel and in the critic's features.
+        """
         weights = self.config.objective
-        with torch.no_grad():
-            z_seq, sample_labels = self._prior_draw(labels)
         given = labels if self.plain_model.config.classes else None
-        fake_labels = None if given is None else torch.cat([labels, sample_labels])
+        shown = x[: max(1, len(x) // 2)]
+        with torch.no_grad():
+            z_seq = self._prior_draw(given, len(x))
         with self.accelerator.autocast():
-            outputs = self.model(x, refine_z_seq=z_seq)
-            fakes = torch.cat([outputs.reconstruction, outputs.samples])
+            outputs = self.model(shown, refine_z_seq=z_seq)
             real = self.critic(x, given)
-            fake = self.critic(fakes.detach(), fake_labels)
+            fake = self.critic(outputs.samples.detach(), given)
         critic_loss = hinge_for_critic(real.scores.float(), fake.scores.float())
         if given is not None:
             critic_loss = critic_loss + nn.functional.cross_entropy(real.logits.float(), labels)
@@ -251,25 +274,28 @@ class Trainer:
 
         self.critic.requires_grad_(False)
         with self.accelerator.autocast():
-            with torch.no_grad():
-                real = self.critic(x, given)
-            fake = self.critic(fakes, fake_labels)
+            seen = self.critic(
+                torch.cat([outputs.reconstruction, outputs.samples]),
+                None if given is None else torch.cat([given[: len(shown)], given]),
+            )
         self.critic.requires_grad_(True)
-        error = reconstruction_error(outputs.reconstruction, x)
-        features = feature_distance(real.features, [maps[: len(x)] for maps in fake.features])
-        verdict = -fake.scores.float().mean()
+        error = reconstruction_error(outputs.reconstruction, shown)
+        features = feature_distance(
+            [maps[: len(shown)] for maps in real.features], [maps[: len(shown)] for maps in seen.features]
+        )
+        verdict = -seen.scores[len(shown) :].float().mean()
         loss = error + weights.feature_weight * features + weights.adversarial_weight * verdict
         self._descend(self.optimizer, self.model, loss)
         terms = {"loss": loss, "reconstruction_error": error, "critic": critic_loss, "features": features}
         return {name: value.detach().float() for name, value in terms.items()}
 
-    def _prior_draw(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Latent spikes of half as many new images as the batch has, and the classes they were drawn from."""
+    def _prior_draw(self, labels: Tensor | None, count: int) -> Tensor:
+        """Latent spikes of so many new images, of these classes where there are any."""
         latent = self.plain_model.latent
         assert isinstance(latent, PotentialLatent)
-        chosen = labels[: max(1, len(labels) // 2)]
-        noise = torch.randn(len(chosen), latent.density.noise_size)
-        return latent.draw_prior(noise, chosen.clamp(min=0), 1.0), chosen
+        rng = np.random.default_rng(int(torch.randint(2**62, ())))
+        noise = np.stack([latent.prior_noise(rng) for _ in range(count)])
+        return latent.draw_prior(torch.from_numpy(noise), labels, 1.0)
 
     def _descend(self, optimizer: Any, module: nn.Module, loss: Tensor) -> None:
         optimizer.zero_grad()
@@ -294,8 +320,8 @@ class Trainer:
 
     def _begin_refinement(self) -> None:
         """Go on from the averaged weights, with the density of their latents fitted."""
-        self._fit_density(self.ema.module, count=None)
-        self.plain_model.load_state_dict(self.ema.module.state_dict())
+        self._fit_density(self.averaged_model, count=None)
+        self.plain_model.load_state_dict(self.averaged_model.state_dict())
         self.optimizer.optimizer.state.clear()
 
     def _freeze_encoder(self) -> None:
@@ -312,8 +338,9 @@ class Trainer:
         model.eval()
         potentials, labels = [], []
         for x, y in _quietly(images.batches(256), len(images) / 256, "fit density"):
-            posterior = model.encode(x.to(self.accelerator.device))
-            potentials.append(posterior.potential.transpose(0, 1).flatten(1).cpu())
+            potential = model.encode(x.to(self.accelerator.device)).potential
+            assert potential is not None
+            potentials.append(potential.transpose(0, 1).flatten(1).cpu())
             labels.append(y)
         model.latent.density.fit(torch.cat(potentials), torch.cat(labels))
 
@@ -322,12 +349,20 @@ class Trainer:
     def _finish_epoch(self) -> dict[str, float]:
         if not self.is_refining or self.epoch == self.first_refinement_epoch:
             done = self.epoch in (self.first_refinement_epoch, self.config.train.epochs)
-            self._fit_density(self.ema.module, count=None if done else _PREVIEW_FIT)
+            self._fit_density(self.averaged_model, count=None if done else _PREVIEW_FIT)
         scores = self._validate()
         if not self.accelerator.is_main_process:
             return scores
-        self._write_stats({"epoch": self.epoch, "validation": scores})
-        model = self.ema.module.eval()
+        self._write_stats(
+            {
+                "epoch": self.epoch,
+                "seconds": round(self.seconds),
+                "train_images": len(self.train_set),
+                "validation_images": len(self.validation_set),
+                "validation": scores,
+            }
+        )
+        model = self.averaged_model.eval()
         if self.epoch % self.config.train.preview_epochs == 0 or self.epoch == self.config.train.epochs:
             x = self.validation_set.images(0, _PREVIEW_COUNT).float() / 255
             reconstructions = model.reconstruct(x.to(self.accelerator.device)).cpu()
@@ -342,7 +377,7 @@ class Trainer:
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
         """Reconstruction error and accuracy of the averaged weights on the held-out part of the training split."""
-        model = self.ema.module.eval()
+        model = self.averaged_model.eval()
         errors, right, labelled = 0.0, 0, 0
         for x, labels in _quietly(self.validation_set.batches(256), len(self.validation_set) / 256, "validate"):
             x, labels = x.to(self.accelerator.device), labels.to(self.accelerator.device)
@@ -383,18 +418,16 @@ class Trainer:
             stats.write(json.dumps(entry) + "\n")
 
     def _card(self, scores: dict[str, float]) -> str:
-        settings = to_dict(self.config.train)
-        lines = [
-            f"# A spikevae model of {self.config.data.dataset}",
-            "",
-            f"Trained on {len(self.train_set):,} images for {self.epoch} of {settings['epochs']} epochs, "
-            f"seed {settings['seed']}, with spikevae {spikevae.__version__}. All settings: {RUN_NAME}.",
-            "",
-            f"On {len(self.validation_set):,} images held out of the training split: "
-            + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
-            + ".",
-        ]
-        return "\n".join(lines) + "\n"
+        training = Training(
+            train_images=len(self.train_set),
+            validation_images=len(self.validation_set),
+            epoch=self.epoch,
+            seconds=self.seconds,
+            machine=machine(),
+            versions=library_versions(),
+            validation=scores,
+        )
+        return model_card(self.config, training)
 
     # ------------------------------------------------------------ saved state
 
@@ -411,6 +444,7 @@ class Trainer:
             "epoch": self.epoch,
             "batches_done": self.batches_done,
             "images_seen": self.images_seen,
+            "seconds": self.seconds,
         }
         write_atomically(self.run / STATE_NAME, lambda path: torch.save(state, path))
 
@@ -429,7 +463,7 @@ class Trainer:
             reason = str(error).splitlines()[0]
             raise TrainingError(f"{path} is damaged or of another model and cannot be resumed: {reason}") from error
         self.epoch, self.batches_done = state["epoch"], state["batches_done"]
-        self.images_seen = state["images_seen"]
+        self.images_seen, self.seconds_before = state["images_seen"], state["seconds"]
         log.info("resumed %s after %d images", self.run, self.images_seen)
 
     def close(self) -> None:

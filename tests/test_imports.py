@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("critic", "images", "neurons", "objective", "prior", "runtime"),
+    ("card", "critic", "images", "neurons", "objective", "prior", "runtime"),
     ("attention", "sources"),
     ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
@@ -26,11 +26,13 @@ ORDER = (
     ("checkpoints", "plots"),
     ("evaluation",),
     ("training",),
+    ("release",),
     ("cli",),
 )
 RANK = {module: rank for rank, row in enumerate(ORDER) for module in row}
 # These know no network, wherever they stand.
 CONFINED = {
+    "card": {"config"},
     "critic": {"config"},
     "data": {"config", "images", "sources"},
     "images": {"config"},

@@ -1,0 +1,98 @@
+"""The model card: what a stranger needs to know of a trained model, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from spikevae.config import RunConfig
+
+_SOURCES = {
+    "fashion-mnist": "Fashion-MNIST, Zalando's article images (Xiao, Rasul and Vollgraf, 2017), MIT licence",
+    "mnist": "MNIST, handwritten digits (LeCun, Cortes and Burges), CC BY-SA 3.0",
+    "cifar10": "CIFAR-10 (Krizhevsky, 2009), no licence stated by its authors",
+    "cifar10-jpeg": "CIFAR-10 (Krizhevsky, 2009) in a lossy copy, no licence stated by its authors",
+    "celeba": "CelebA (Liu, Luo, Wang and Tang, 2015), non-commercial research only; its images may not be passed on",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How far a run has come."""
+
+    train_images: int
+    """Images in the training part."""
+    validation_images: int
+    """Images held out of the training split."""
+    epoch: int
+    """Epochs done."""
+    seconds: float
+    """Time they took."""
+    machine: str
+    versions: Mapping[str, str]
+    """Of libraries."""
+    validation: Mapping[str, float] = field(default_factory=dict)
+    """Scores on the held-out images."""
+
+
+def model_card(
+    config: RunConfig,
+    training: Training,
+    *,
+    name: str | None = None,
+    scores: Sequence[tuple[str, str]] = (),
+    commit: str | None = None,
+) -> str:
+    """A model's README.
+
+    Args:
+        config: all settings of its run.
+        training: how far the run has come, and where.
+        name: of a released model; None for the model of a run folder.
+        scores: names of metrics with what was measured on the test split, ready to be shown.
+        commit: of the source that it was trained with.
+    """
+    model, settings = config.model, config.train
+    dataset = config.data.dataset
+    data = _SOURCES.get(dataset, f"{dataset}, images of one's own")
+    size = f"{model.image_channels}x{model.image_size}x{model.image_size}"
+    command = f"spikevae train {dataset}" + (f" --preset {name}" if name else "")
+    versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
+    learning = settings.epochs - settings.refinement_epochs
+    lines = [
+        f"# {name or 'A model'}: spiking VAE of {dataset}",
+        "",
+        f"Generates, reconstructs{' and classifies' if model.classes else ''} {size} images with spikes in "
+        f"T = {model.time_steps} time steps (attention: {model.attention}; neurons: {model.neuron}; "
+        f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits). "
+        "`config.json` and `model.safetensors` are all that `spikevae.load` reads.",
+        "",
+        "## Data",
+        "",
+        f"{data}. {training.train_images:,} training images; {training.validation_images:,} more of the training split "
+        "were held out for choosing settings. The test split was used for the scores below only.",
+        "",
+        "## Training",
+        "",
+        f"`{command}`, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
+        f"together, {settings.refinement_epochs} of the decoder against a critic), batches of {settings.batch_size}, "
+        f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
+        f"Versions: {versions}." + (f" Commit: {commit}." if commit else ""),
+        "",
+    ]
+    if training.validation:
+        held_out = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.validation.items())
+        lines += [f"On the held-out images: {held_out}.", ""]
+    if scores:
+        lines += ["## Scores on the test split", "", "| metric | value |", "| --- | --- |"]
+        lines += [f"| {metric} | {value} |" for metric, value in scores]
+        lines += ["", "How each was computed, and the command that does it again: `scores.json`.", ""]
+    lines += [
+        "## Use and limits",
+        "",
+        "For research, teaching and demonstration. The model knows nothing but images like those of its training data"
+        + (": light on dark, centred, without background" if model.image_channels == 1 else "")
+        + ". What it draws and the class that it names are not to be relied on for any decision about a person. "
+        "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,107 @@
+"""Make a run a released model: ``python -m spikevae.release runs/garments fashion-mnist``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tyro.conf import Positional
+
+from spikevae.card import Training, model_card
+from spikevae.checkpoints import RELEASED, WEIGHTS_NAME, load, save_release
+from spikevae.evaluation.scores import read_scores_json
+from spikevae.training import RUN_NAME, STATS_NAME, read_run
+
+_SCORES_NAME = "scores.json"
+_LARGEST = 12_000_000  # bytes of a weights file
+
+
+@dataclass(frozen=True)
+class Release:
+    """Copy the model of a finished run to the bundled ones, with a card. Run it again once ``scores.json`` is there."""
+
+    run: Positional[Path]
+    """Folder of the run."""
+    name: Positional[str]
+    """Name of the released model."""
+    dataset: str | None = None
+    """Data set to name, where the run read it from a folder."""
+
+
+def release(settings: Release, *, released: Path = RELEASED) -> Path:
+    """Write a released model's folder and return it.
+
+    Raises:
+        FileNotFoundError: if the run holds no model.
+        ValueError: if the run is not finished, or its weights are too large to be bundled.
+    """
+    config = read_run(settings.run)
+    record = json.loads((settings.run / RUN_NAME).read_text(encoding="utf-8"))
+    last = _last_epoch(settings.run / STATS_NAME)
+    if last["epoch"] != config.train.epochs:
+        raise ValueError(f"{settings.run} stands at epoch {last['epoch']} of {config.train.epochs}; finish it first")
+    if settings.dataset is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=settings.dataset))
+    folder = released / settings.name
+    card = model_card(
+        config,
+        Training(
+            train_images=last["train_images"],
+            validation_images=last["validation_images"],
+            epoch=last["epoch"],
+            seconds=last["seconds"],
+            machine=record["machine"],
+            versions=record["versions"],
+            validation=last["validation"],
+        ),
+        name=settings.name,
+        scores=_shown_scores(folder / _SCORES_NAME),
+        commit=_commit(),
+    )
+    save_release(load(settings.run), folder, dataset=config.data.dataset, card=card)
+    size = (folder / WEIGHTS_NAME).stat().st_size
+    if size > _LARGEST:
+        shutil.rmtree(folder)
+        raise ValueError(f"the weights take {size:,} bytes; a bundled model may take {_LARGEST:,}")
+    return folder
+
+
+def _last_epoch(stats: Path) -> dict[str, Any]:
+    lines = [json.loads(line) for line in stats.read_text(encoding="utf-8").splitlines()]
+    epochs: list[dict[str, Any]] = [line for line in lines if "epoch" in line]
+    if not epochs:
+        raise ValueError(f"{stats} tells of no finished epoch")
+    return epochs[-1]
+
+
+def _shown_scores(path: Path) -> list[tuple[str, str]]:
+    if not path.is_file():
+        return []
+    return [
+        (score.metric.replace("_", " "), f"{score.value:.4g}" + (f" ± {score.error:.2g}" if score.error else ""))
+        for score in read_scores_json(path).scores
+        if score.value is not None
+    ]
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+if __name__ == "__main__":
+    try:
+        made = release(tyro.cli(Release, prog="python -m spikevae.release"))
+    except (ValueError, OSError) as error:
+        sys.exit(f"spikevae: {error}")
+    print(f"{made} is written ({', '.join(sorted(path.name for path in made.iterdir()))})")
