@@ -22,7 +22,7 @@ from spikevae.latent import (
 
 T, N, L, F = 4, 3, 5, 7
 AUTOREGRESSIVE = ModelConfig(time_steps=T, latent_size=L, latent="autoregressive", latent_choices=6, neuron="lif")
-POTENTIAL = ModelConfig(time_steps=T, latent_size=L, class_names=("a", "b"), prior_rank=2)
+POTENTIAL = ModelConfig(time_steps=T, latent_size=L, class_names=("a", "b"), prior_rank=2, prior_components=1)
 
 
 def autoregressive() -> AutoregressiveLatent:

@@ -1,0 +1,90 @@
+"""A finished run becomes a bundled model with a card; an unfinished one does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from spikevae.card import Training, model_card
+from spikevae.checkpoints import load
+from spikevae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, preset_for
+from spikevae.release import Release, release
+from spikevae.training import train
+
+TRAINING = Training(
+    train_images=95, validation_images=5, epoch=2, seconds=630.0, machine="2 CPU cores", versions={"torch": "2.14.1"}
+)
+
+
+@pytest.fixture(scope="module")
+def run(made_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    start = preset_for("fashion-mnist")
+    config = RunConfig(
+        model=ModelConfig(
+            class_names=start.model.class_names,
+            time_steps=3,
+            encoder_widths=(4, 4, 4),
+            decoder_widths=(4, 4),
+            latent_size=8,
+            prior_rank=2,
+        ),
+        data=DataConfig(data_root=str(made_root)),
+        train=TrainConfig(epochs=1, refinement_share=0.0, batch_size=32),
+    )
+    folder = tmp_path_factory.mktemp("runs") / "made"
+    train(config, folder)
+    return folder
+
+
+def test_a_released_model_is_the_model_of_its_run(run: Path, tmp_path: Path) -> None:
+    folder = release(Release(run, "garments"), released=tmp_path)
+    images = load(run).sample(3, seed=1)
+    assert torch.equal(load(folder).sample(3, seed=1), images)
+    assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+
+
+def test_the_card_of_a_released_model_names_its_scores_and_another_data_set_if_told(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "garments"
+    folder.mkdir()
+    score = {"metric": "fad", "name": "FAD", "value": 1.25, "error": 0.125}
+    record = dict.fromkeys(("subject", "subject_hash", "data", "protocol", "command"), "")
+    scores = {**record, "seed": 0, "versions": {}, "scores": [score], "floors": [], "details": {}}
+    (folder / "scores.json").write_text(json.dumps(scores))
+    release(Release(run, "garments", dataset="celeba"), released=tmp_path)
+    card = (folder / "README.md").read_text()
+    assert "1.25 ± 0.12" in card
+    assert "CelebA" in card
+    assert str(run) not in card
+    assert json.loads((folder / "config.json").read_text())["dataset"] == "celeba"
+
+
+def test_an_unfinished_run_is_not_released(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in run.iterdir():
+        if path.is_file():
+            (copy / path.name).write_bytes(path.read_bytes())
+    record = json.loads((copy / "run.json").read_text())
+    record["config"]["train"]["epochs"] = 2
+    (copy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="stands at epoch 1 of 2"):
+        release(Release(copy, "garments"), released=tmp_path / "released")
+    assert not (tmp_path / "released").exists()
+
+
+@pytest.mark.parametrize(("dataset", "words"), [("mnist", "CC BY-SA 3.0"), ("folder:mine", "images of one's own")])
+def test_the_card_says_where_the_data_comes_from_and_what_it_took(dataset: str, words: str) -> None:
+    card = model_card(preset_for(dataset), TRAINING)
+    for part in (words, "95 training images", "2 of", "10 minutes", "2 CPU cores", "torch 2.14.1", "seed 0"):
+        assert part in card
+
+
+def test_the_card_gives_the_command_that_makes_the_model_again() -> None:
+    config = preset_for("mnist")
+    assert "`spikevae train mnist --preset mnist`" in model_card(config, TRAINING, name="mnist")
+    other = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=7))
+    assert "seed 7" in model_card(other, TRAINING, name="mnist")
