@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import re
 from pathlib import Path
 from urllib.error import URLError
@@ -210,8 +212,6 @@ def test_bundled_meters_are_small_and_as_good_as_they_say() -> None:
 
 
 def test_the_bundled_classifiers_are_right_as_often_as_they_say(real_data: Path) -> None:
-    import json
-
     from spikevae.config import DataConfig
     from spikevae.data import load_split
     from spikevae.evaluation.extractors import meter_extractor
@@ -223,6 +223,36 @@ def test_the_bundled_classifiers_are_right_as_often_as_they_say(real_data: Path)
         accuracy = float((logits.argmax(1) == test.labels).float().mean())
         stated = json.loads((BUNDLED / dataset / "config.json").read_text())["classifier"]["training"]["test_accuracy"]
         assert accuracy == pytest.approx(stated, abs=0.025)
+
+
+def test_an_interrupted_training_of_meters_ends_with_the_same_weights(
+    made_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = MeterTraining(data_root=str(made_root), out=tmp_path / "whole", epochs=2, batch_size=50, image_limit=110)
+    whole = train_meters(training)
+    parts = dataclasses.replace(training, out=tmp_path / "parts")
+    save, calls = torch.save, itertools.count(1)
+
+    def save_until_the_power_fails(state: object, path: Path) -> None:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        save(state, path)
+
+    monkeypatch.setattr(torch, "save", save_until_the_power_fails)
+    with pytest.raises(KeyboardInterrupt):
+        train_meters(parts)
+    with pytest.raises(ValueError, match=r"training.pt is left from `.*--epochs 2 --batch-size 50.*`; go on with"):
+        train_meters(dataclasses.replace(parts, epochs=3))
+    train_meters(parts)
+    for kind in ("autoencoder", "classifier"):
+        assert hash_file(whole / f"{kind}.safetensors") == hash_file(tmp_path / "parts" / f"{kind}.safetensors")
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "autoencoder.safetensors", "classifier.safetensors", "config.json"
+    ]  # fmt: skip
+    trained = json.loads((whole / "config.json").read_text(encoding="utf-8"))["classifier"]["training"]
+    assert trained["command"].endswith("--kinds classifier --epochs 2 --batch-size 50 --image-limit 110")
+    assert (trained["seed"], trained["training_images"], "torch" in trained["versions"]) == (0, 110, True)
+    assert 0 <= trained["test_accuracy"] <= 1
 
 
 def test_meters_and_floors_are_made_from_any_data(made_root: Path, tmp_path: Path) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from dataclasses import replace
-
-import torch
 
 from spikevae.evaluation.comparison import compare_sets, open_spaces
 from spikevae.evaluation.floors import load_floors
@@ -15,8 +11,7 @@ from spikevae.evaluation.report import write_report
 from spikevae.evaluation.scores import LABELS, Floor, Score, Scores, write_scores_json
 from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig
 from spikevae.evaluation.subject import Subject, open_subject
-
-_LIBRARIES = ("spikevae", "torch", "torchvision", "torch-fidelity", "spikingjelly", "numpy")
+from spikevae.evaluation.versions import library_versions
 
 
 def evaluate(config: EvaluationConfig) -> Scores:
@@ -50,18 +45,6 @@ def unmet(config: EvaluationConfig, scores: Scores) -> str | None:
     if config.metrics is None or not missing:
         return None
     return f"{LABELS[missing[0].metric]} was asked for and not computed: {missing[0].note}"
-
-
-def library_versions() -> dict[str, str]:
-    """Versions that numbers can depend on, and what they were computed on."""
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
-    found["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}"
-    return found
 
 
 def _collect(subject: Subject, found: list[Score], details: Details) -> Scores:

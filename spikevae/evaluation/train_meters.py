@@ -1,8 +1,13 @@
-"""Make the networks that measure: ``python -m spikevae.evaluation.train_meters --data fashion-mnist``."""
+"""Make the networks that measure: ``python -m spikevae.evaluation.train_meters --data fashion-mnist``.
+
+Interrupt it whenever you like: the same command goes on from the last whole epoch, to the same weights.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -14,14 +19,19 @@ import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from spikevae.checkpoints import write_atomically
 from spikevae.config import DataConfig
 from spikevae.data import ImageSet, load_split
 from spikevae.evaluation.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.classifier import ClassifierConfig, DomainClassifier
 from spikevae.evaluation.meter import BUNDLED, save_meters, to_meter_input
+from spikevae.evaluation.versions import library_versions
+from spikevae.runtime import has_bfloat16, pick_device, reuse_freed_memory, sleep_while_waiting
 
 logger = logging.getLogger(__name__)
 
+Kind = Literal["autoencoder", "classifier"]
+STATE_NAME = "training.pt"  # in the folder, while a training is not finished
 _NOT_MIRRORED = ("mnist",)  # data whose mirror image is something else
 
 
@@ -35,7 +45,7 @@ class MeterTraining:
     """Where the data sets lie."""
     out: Path | None = None
     """Folder for the networks; otherwise the package's own."""
-    kinds: tuple[Literal["autoencoder", "classifier"], ...] = ("autoencoder", "classifier")
+    kinds: tuple[Kind, ...] = ("autoencoder", "classifier")
     """Which networks to train; a classifier needs labels."""
     epochs: int = 8
     """Passes over the training images, for each network."""
@@ -47,37 +57,71 @@ class MeterTraining:
     """AdamW's, on the classifier's kernels and matrices."""
     shift: int = 1
     """The classifier sees images moved by up to so many pixels, and mirrored unless they are digits."""
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Arithmetic of convolutions while training."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Arithmetic of convolutions while training; auto: bfloat16 where the hardware has instructions for it."""
     seed: int = 0
     """Of weights, order and augmentation."""
+    image_limit: int | None = None
+    """Use only the first so many images of each split (for trying things out)."""
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size, self.image_limit or 1) < 1:
+            raise ValueError(
+                f"epochs={self.epochs}, batch_size={self.batch_size}, image_limit={self.image_limit}: "
+                "each must be at least 1"
+            )
+
+    def command(self) -> str:
+        """The command that trains the same network again, wherever data and weights lie."""
+        words = ["python", "-m", "spikevae.evaluation.train_meters"]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("data_root", "out") and (value != field.default or field.name == "data"):
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+        return shlex.join(words)
 
 
 def train_meters(settings: MeterTraining) -> Path:
     """Train and save the networks; returns their folder.
 
     Raises:
-        ValueError: if a classifier is asked for data without labels.
+        ValueError: if a classifier is asked for data without labels, or an unfinished training had other settings.
     """
     data = DataConfig(dataset=settings.data, data_root=settings.data_root)
     train, test = load_split(data, "train"), load_split(data, "test")
+    if settings.image_limit is not None:
+        train, test = train.subset(settings.image_limit), test.subset(settings.image_limit)
     folder = settings.out if settings.out is not None else BUNDLED / settings.data
+    folder.mkdir(parents=True, exist_ok=True)
+    states = _read_states(folder / STATE_NAME, settings)
     for kind in settings.kinds:
         network = _new_network(kind, train, settings.seed)
-        begin = time.monotonic()
-        _fit(network, train, settings)
-        seconds = time.monotonic() - begin
-        # Scored as it will be stored, in half precision.
-        network.half().float()
+        seconds = _fit(network, train, settings, states, kind, folder / STATE_NAME)
+        # Scored as it will be stored, in half precision, and read: on the CPU.
+        network.half().float().cpu()
         name = "test_mse" if kind == "autoencoder" else "test_accuracy"
         score = _test_score(network, test)
         logger.info("%s of %s: %s %.5f after %.0f s", kind, settings.data, name, score, seconds)
-        training = _describe(settings, train, test) | {"seconds": round(seconds), name: round(score, 5)}
+        training = _describe(settings, kind, train, test) | {"seconds": round(seconds), name: round(score, 5)}
         save_meters(folder, {kind: network}, {kind: training})
+    (folder / STATE_NAME).unlink(missing_ok=True)
     return folder
 
 
-def _new_network(kind: str, train: ImageSet, seed: int) -> nn.Module:
+def _read_states(path: Path, settings: MeterTraining) -> dict[str, Any]:
+    """What an interrupted training left: its command, and for each network begun its state after the last epoch."""
+    if not path.is_file():
+        return {"command": settings.command()}
+    states: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if states["command"] != settings.command():
+        raise ValueError(
+            f"{path} is left from `{states['command']}`; go on with that command, or delete the file to start anew"
+        )
+    return states
+
+
+def _new_network(kind: Kind, train: ImageSet, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     channels = train.image_channels
     if kind == "autoencoder":
@@ -97,44 +141,83 @@ def _new_network(kind: str, train: ImageSet, seed: int) -> nn.Module:
     )
 
 
-def _fit(network: nn.Module, train: ImageSet, settings: MeterTraining) -> None:
-    is_classifier = isinstance(network, DomainClassifier)
-    steps_per_epoch = -(-len(train) // settings.batch_size)
-    optimizer = torch.optim.AdamW(
-        [
-            {
-                "params": [weight for weight in network.parameters() if weight.ndim > 1],
-                "weight_decay": settings.weight_decay if is_classifier else 0.0,
-            },
-            {"params": [weight for weight in network.parameters() if weight.ndim <= 1], "weight_decay": 0.0},
-        ]
-    )
+def _fit(
+    network: nn.Module, train: ImageSet, settings: MeterTraining, states: dict[str, Any], kind: Kind, path: Path
+) -> float:
+    """Train to the last epoch, from wherever ``states`` is; returns the seconds that all epochs took."""
+    device = pick_device()
+    network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _new_optimizer(network, settings.weight_decay if kind == "classifier" else 0.0)
+    steps = settings.epochs * -(-len(train) // settings.batch_size)
+    # The cycle needs a few steps for its way up.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps_per_epoch, pct_start=0.2
+        optimizer, settings.learning_rate, total_steps=max(8, steps), pct_start=0.2
     )
-    network.train().to(memory_format=torch.channels_last)
-    with tqdm(total=settings.epochs * len(train), unit="images", desc=type(network).__name__) as progress:
-        for epoch in range(settings.epochs):
-            batches = train.batches(
-                settings.batch_size,
-                seed=settings.seed,
-                epoch=epoch,
-                flip=is_classifier and settings.data not in _NOT_MIRRORED,
-                shift=settings.shift if is_classifier else 0,
-            )
-            for x, labels in batches:
-                loss = _step(network, x, labels, optimizer, settings.precision)
-                schedule.step()
-                progress.update(len(x))
-                progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
+    state = states.get(kind, {"epoch": 0, "seconds": 0.0})
+    if state["epoch"]:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+    first, seconds = state["epoch"], state["seconds"]
+    with tqdm(
+        total=settings.epochs * len(train), initial=first * len(train), unit="images", desc=f"{kind} of {settings.data}"
+    ) as progress:
+        for epoch in range(first, settings.epochs):
+            begin = time.monotonic()
+            _run_epoch(network, train, settings, epoch, optimizer, schedule, progress)
+            seconds += time.monotonic() - begin
+            states[kind] = {
+                "epoch": epoch + 1,
+                "seconds": seconds,
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+            }
+            write_atomically(path, lambda file: torch.save(states, file))
     network.eval()
+    return float(seconds)
+
+
+def _new_optimizer(network: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
+    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    )
+
+
+def _run_epoch(
+    network: nn.Module,
+    train: ImageSet,
+    settings: MeterTraining,
+    epoch: int,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    progress: Any,
+) -> None:
+    is_classifier = isinstance(network, DomainClassifier)
+    torch.manual_seed(settings.seed + epoch)  # of dropout, so that a resumed training goes on as it would have
+    batches = train.batches(
+        settings.batch_size,
+        seed=settings.seed,
+        epoch=epoch,
+        flip=is_classifier and settings.data not in _NOT_MIRRORED,
+        shift=settings.shift if is_classifier else 0,
+    )
+    for x, labels in batches:
+        loss = _step(network, x, labels, optimizer, settings.precision)
+        schedule.step()
+        progress.update(len(x))
+        progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
 
 def _step(network: Any, x: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer, precision: str) -> float:
-    x = to_meter_input(x, network.config.image_channels, network.config.image_size)
+    device = next(network.parameters()).device
+    x = to_meter_input(x.to(device), network.config.image_channels, network.config.image_size)
     x = x.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        loss: Tensor = network.loss(x, labels)
+    is_half = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
+    with torch.autocast(device.type, torch.bfloat16, enabled=is_half):
+        loss: Tensor = network.loss(x, labels.to(device))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -150,24 +233,25 @@ def _test_score(network: Any, test: ImageSet) -> float:
     return total / len(test)
 
 
-def _describe(settings: MeterTraining, train: ImageSet, test: ImageSet) -> dict[str, Any]:
+def _describe(settings: MeterTraining, kind: Kind, train: ImageSet, test: ImageSet) -> dict[str, Any]:
     return {
+        "command": dataclasses.replace(settings, kinds=(kind,)).command(),
         "data": train.name,
         "training_images": len(train),
         "test_images": len(test),
         "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "shift": settings.shift,
-        "precision": settings.precision,
         "seed": settings.seed,
-        "torch": torch.__version__,
+        "versions": library_versions(),
     }
 
 
 if __name__ == "__main__":
+    sleep_while_waiting()
+    reuse_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         train_meters(tyro.cli(MeterTraining, description=__doc__))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on")
