@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def _picture_sections(subject: Subject, scores: Scores) -> Iterable[str]:
     yield _figure("Samples", plots.image_grid(samples, columns=16))
     near = details.get("copies", {}).get("copies_pixels") or details.get("copies", {}).get("copies_features")
     if near and subject.reference_set is not None:
-        rows = {"sample": samples[:_PAIRS], "nearest in training": _training_images(subject, near, len(samples))}
+        indices = near["nearest_training_images"][: len(samples[:_PAIRS])]
+        rows = {"sample": samples[:_PAIRS], "nearest in training": _training_images(subject, indices)}
         yield _figure("Nearest training images", plots.image_rows(rows))
     if subject.model is not None and subject.reference_set is not None:
         x = subject.reference_set.images(0, _PAIRS)
@@ -133,12 +135,12 @@ def _picture_sections(subject: Subject, scores: Scores) -> Iterable[str]:
         yield _figure("Firing rates in percent", plots.firing_rates(details["firing_rates"]))
 
 
-def _training_images(subject: Subject, near: dict[str, list[int]], count: int) -> Tensor:
+def _training_images(subject: Subject, indices: list[int]) -> Tensor:
     assert subject.reference_set is not None
     size = subject.reference_set.image_size
     data = DataConfig(dataset=str(subject.dataset), data_root=subject.config.data_root, image_size=size)
     training = load_split(data, "train", image_channels=subject.reference_set.image_channels)  # type: ignore[arg-type]
-    return torch.cat([training.images(index, 1) for index in near["nearest_training_images"][: min(count, _PAIRS)]])
+    return torch.cat([training.images(index, 1) for index in indices])
 
 
 def _walk(model: SpikingVAE, x: Tensor) -> Figure:
@@ -188,7 +190,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _class(cell: str) -> str:
-    return ' class="number"' if cell[:1].isdigit() or cell[:2].lstrip("-")[:1].isdigit() else ""
+    return ' class="number"' if re.fullmatch(r"-?[\d,.]+(e-?\d+)?( ± [\d.]+)?", cell) else ""
 
 
 def _text(value: str) -> str:
