@@ -9,7 +9,7 @@ costs real chips more than either, is not in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from math import prod
@@ -20,6 +20,7 @@ from spikingjelly.activation_based import neuron
 from spikingjelly.activation_based.op_counter import is_binary_tensor
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv2d, conv_transpose2d
+from tqdm import tqdm
 
 from spikevae.attention import TemporalChannelJointAttention
 from spikevae.decoder import TimeReadOut
@@ -94,22 +95,24 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
         x: images [N, C, H, W] in [0, 1] to encode, decode again and classify; as many are sampled.
         seed: of the samples.
     """
-    costs = {}
     with torch.inference_mode():
-        with counting(model, images=len(x)) as costs["encode"]:
-            z_seq = model.encode(x).mode
-        with counting(model, images=len(x)) as costs["decode"]:
-            model.decode(z_seq)
-        with counting(model, images=len(x)) as costs["sample"]:
-            model.sample(len(x), seed=seed, batch_size=len(x))
-        density = getattr(model.latent, "density", None)
-        if density is not None:
-            # Not a module's forward, so no hook sees it: one matrix of D x R, and D products.
-            connections = float(density.basis[0].numel() + density.spread[0].numel())
-            costs["sample"].layers["latent.density"] = LayerCost("latent.density", 0.0, connections, connections)
+        z_seq = model.encode(x).mode
+        calls: dict[str, Callable[[], object]] = {
+            "encode": lambda: model.encode(x).mode,
+            "decode": lambda: model.decode(z_seq),
+            "sample": lambda: model.sample(len(x), seed=seed, batch_size=len(x)),
+        }
         if model.classifier is not None:
-            with counting(model, images=len(x)) as costs["classify"]:
-                model.classify(x, batch_size=len(x))
+            calls["classify"] = lambda: model.classify(x, batch_size=len(x))
+        costs = {}
+        for name, call in tqdm(calls.items(), desc="operations", leave=False, delay=2):
+            with counting(model, images=len(x)) as costs[name]:
+                call()
+    density = getattr(model.latent, "density", None)
+    if density is not None:
+        # Not a module's forward, so no hook sees it: one matrix of D x R, and D products.
+        connections = float(density.basis[0].numel() + density.spread[0].numel())
+        costs["sample"].layers["latent.density"] = LayerCost("latent.density", 0.0, connections, connections)
     return costs
 
 
