@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from spikevae.evaluation.distances import (
     KID_SUBSETS,
@@ -24,6 +25,7 @@ from spikevae.evaluation.extractors import (
     meter_extractor,
 )
 from spikevae.evaluation.features import Measure, extract, sharpness
+from spikevae.evaluation.meter import meter_folder
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.settings import OF_INCEPTION, EvaluationConfig, Metric
 from spikevae.evaluation.sources import ImageSource
@@ -60,8 +62,10 @@ def open_spaces(metrics: tuple[Metric, ...], dataset: str | None, config: Evalua
         config: where weights lie.
 
     Raises:
-        FileNotFoundError, ValueError: if a file that was named cannot be used.
+        FileNotFoundError, ValueError: if a file or folder that was named cannot be used.
     """
+    if config.meters is not None:
+        meter_folder(dataset or "this data", config.meters)
     makers: dict[str, Callable[[], Extractor]] = {}
     if "fad" in metrics:
         makers["autoencoder"] = lambda: _meter("autoencoder", dataset, config.meters)
@@ -78,7 +82,7 @@ def open_spaces(metrics: tuple[Metric, ...], dataset: str | None, config: Evalua
         except InceptionUnavailableError as error:
             missing[kind] = str(error)
         except FileNotFoundError as error:
-            if kind == "inception" or config.meters is not None:
+            if kind == "inception":
                 raise
             missing[kind] = str(error)
     return Spaces(extractors, missing)
@@ -105,8 +109,8 @@ def compare_sets(
     theirs = extract(reference, measures) if measures else {}
     comparison = _Comparison(samples, reference, spaces, ours, theirs, seed)
     scores = []
-    for metric in metrics:
-        if metric in _SCORES_OF:
+    with tqdm(metrics, desc="distances", leave=False, delay=2) as progress:
+        for metric in progress:
             scores += comparison.scores(metric)
     return scores
 

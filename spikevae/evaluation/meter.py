@@ -77,12 +77,12 @@ def load_meter(folder: Path, kind: str) -> Meter:
     """Read one network of a meter folder, strictly.
 
     Raises:
-        FileNotFoundError: if a file is missing.
+        FileNotFoundError: if a file is missing, or this network was not trained.
         ValueError: if config.json or the weights are damaged or do not fit each other.
     """
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if kind not in settings:
-        raise ValueError(f"{folder / 'config.json'} describes no {kind}")
+        raise FileNotFoundError(f"{folder} holds no {kind}; `--kinds {kind}` of the meters' training makes one")
     network_class, config_class = KINDS[kind]
     network = network_class(from_dict(config_class, settings[kind]["network"]))
     file = folder / f"{kind}.safetensors"
