@@ -12,20 +12,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 import tyro
 
 from spikevae.checkpoints import write_atomically
 from spikevae.config import DataConfig, Split
 from spikevae.data import load_split
 from spikevae.evaluation.comparison import compare_sets, open_spaces
+from spikevae.evaluation.features import BATCH_SIZE
+from spikevae.evaluation.measurements import reconstruction_scores
 from spikevae.evaluation.meter import load_meter, meter_folder
+from spikevae.evaluation.reconstruction import compare
 from spikevae.evaluation.scores import Floor, Score
-from spikevae.evaluation.settings import EvaluationConfig, Metric
-from spikevae.evaluation.sources import degraded, from_image_set
+from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig, Metric, Protocol
+from spikevae.evaluation.sources import ImageSource, degraded, from_image_set
 
 logger = logging.getLogger(__name__)
-
-_METRICS: tuple[Metric, ...] = ("fad", "domain", "sharpness")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class FloorSettings:
     """Where the data sets lie."""
     meters: Path | None = None
     """Folder of the meters; otherwise the bundled ones."""
+    metrics: tuple[Metric, ...] = ("fad", "domain", "sharpness", "reconstruction", "accuracy")
+    """What to measure; fid, kid, is and precision-recall need Inception's weights, and hours on a CPU."""
+    protocol: Protocol = "paper"
+    """As of `spikevae evaluate`: what is done to the images' size before Inception."""
+    inception_weights: Path | None = None
+    """torch-fidelity's Inception weights; otherwise its cache or its download."""
     counts: tuple[int, ...] = (5_000, 10_000)
     """Numbers of samples, each measured against the test split."""
     validation_counts: tuple[int, ...] = (5_000,)
@@ -56,7 +64,8 @@ def measure_floors(settings: FloorSettings) -> Path:
         floors += _floors_at(settings, count, "test")
     for count in settings.validation_counts:
         floors += _floors_at(settings, count, "validation")
-    floors.append(_label_floor(settings, folder))
+    floors += _failed_reconstructions(settings)
+    floors += _label_floor(folder)
     text = json.dumps([asdict(floor) for floor in floors], indent=1) + "\n"
     write_atomically(folder / "floors.json", lambda path: path.write_text(text, encoding="utf-8"))
     return folder / "floors.json"
@@ -74,6 +83,7 @@ def load_floors(dataset: str, meters: Path | None, scores: Sequence[Score], refe
         floor
         for floor in floors
         if (score := wanted.get((floor.metric, floor.weights_hash))) is not None
+        and floor.image_size == score.image_size
         and (floor.metric == "label_agreement" or (floor.reference, floor.samples) == (reference, score.samples))
     )
 
@@ -82,31 +92,78 @@ def _floors_at(settings: FloorSettings, count: int, split: Split) -> list[Floor]
     data = DataConfig(dataset=settings.data, data_root=settings.data_root)
     real = from_image_set(load_split(data, "train"), count)
     reference = from_image_set(load_split(data, split))
-    config = EvaluationConfig(images=Path("-"), data=settings.data, meters=settings.meters)
-    spaces = open_spaces(_METRICS, settings.data, config)
-    subjects = {
-        "real training images": real,
+    config = EvaluationConfig(
+        images=Path("-"),
+        data=settings.data,
+        meters=settings.meters,
+        protocol=settings.protocol,
+        inception_weights=settings.inception_weights,
+    )
+    metrics = tuple(metric for metric in settings.metrics if metric in OF_FEATURES)
+    spaces = open_spaces(metrics, settings.data, config)
+    floors = []
+    for what, source in ({"real training images": real} | _failures(real)).items():
+        for score in compare_sets(source, reference, metrics, spaces, seed=0):
+            logger.info("%s %s, %d with %s: %s", what, score.metric, count, reference.name, score.value or score.note)
+            floors += _floor(what, score)
+    return floors
+
+
+def _failures(real: ImageSource) -> dict[str, ImageSource]:
+    return {
         "blurred images": degraded(real, "blur"),
         "the mean image": degraded(real, "mean"),
         "pixel noise": degraded(real, "noise"),
     }
+
+
+def _floor(what: str, score: Score) -> list[Floor]:
+    if score.value is None or score.samples is None:
+        return []
+    return [
+        Floor(
+            what,
+            score.metric,
+            score.value,
+            score.error,
+            score.samples,
+            score.reference,
+            score.weights_hash,
+            score.image_size,
+        )
+    ]
+
+
+def _failed_reconstructions(settings: FloorSettings) -> list[Floor]:
+    """What the failures would give as reconstructions and, seeing the mean image only, a classifier."""
+    test = load_split(DataConfig(dataset=settings.data, data_root=settings.data_root), "test")
     floors = []
-    for what, source in subjects.items():
-        for score in compare_sets(source, reference, _METRICS, spaces, seed=0):
-            logger.info("%s %s, %d with %s: %s", what, score.metric, count, reference.name, score.value)
-            if score.value is not None and score.samples is not None:
-                floors.append(
-                    Floor(
-                        what, score.metric, score.value, score.error, score.samples, score.reference, score.weights_hash
-                    )
-                )
+    if "reconstruction" in settings.metrics:
+        real = from_image_set(test)
+        for what, source in _failures(real).items():
+            pairs = zip(source.batches(BATCH_SIZE), real.batches(BATCH_SIZE), strict=True)
+            parts = [compare(x.float() / 255, y.float() / 255) for x, y in pairs]
+            errors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            for score in reconstruction_scores(errors, test):
+                logger.info("%s %s: %s", what, score.metric, score.value)
+                floors += _floor(what, score)
+    if "accuracy" in settings.metrics and test.labels is not None:
+        share = float(test.labels.bincount().max() / len(test))
+        size = f"{test.image_size}x{test.image_size}"
+        floors.append(Floor("the mean image", "accuracy", share, None, len(test), f"{test.name} test", "", size))
     return floors
 
 
-def _label_floor(settings: FloorSettings, folder: Path) -> Floor:
-    meter = load_meter(folder, "classifier")
+def _label_floor(folder: Path) -> list[Floor]:
+    try:
+        meter = load_meter(folder, "classifier")
+    except FileNotFoundError:  # of data without labels
+        return []
     accuracy, count = meter.training["test_accuracy"], meter.training["test_images"]
-    return Floor("real test images", "label_agreement", accuracy, None, count, "their labels", meter.weights_hash)
+    size = f"bilinear to {meter.image_size}x{meter.image_size}"
+    return [
+        Floor("real test images", "label_agreement", accuracy, None, count, "their labels", meter.weights_hash, size)
+    ]
 
 
 if __name__ == "__main__":

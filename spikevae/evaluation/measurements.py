@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from spikevae.config import DataConfig
-from spikevae.data import load_split
+from spikevae.data import ImageSet, load_split
 from spikevae.evaluation.classification import classify_split
 from spikevae.evaluation.comparison import BINOMIAL
 from spikevae.evaluation.copies import compare_distances, nearest
@@ -21,10 +22,9 @@ from spikevae.evaluation.reconstruction import reconstruction_errors
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.settings import Metric
 from spikevae.evaluation.sources import ImageSource, first_images, from_image_set, from_model, from_tensor
-from spikevae.evaluation.subject import Subject
+from spikevae.evaluation.subject import LOOKED_AT_AGAIN, Subject
 
 LABELLED_SAMPLES = 2000
-COPY_SAMPLES = 1000
 ENERGY_IMAGES = 250
 
 Details = dict[str, Any]
@@ -39,7 +39,7 @@ def measure_copies(subject: Subject, details: Details) -> list[Score]:
     size = subject.reference_set.image_size
     data = DataConfig(dataset=subject.dataset, data_root=config.data_root, image_size=size)
     training = from_image_set(load_split(data, "train"))
-    count = min(COPY_SAMPLES, subject.samples.count, subject.reference.count)
+    count = min(LOOKED_AT_AGAIN, subject.samples.count, subject.reference.count)
     ours = from_tensor(first_images(subject.samples, count), subject.samples.name)
     test = from_image_set(subject.reference_set, count, seed=config.seed)
     spaces: dict[str, Callable[[ImageSource], Iterator[Tensor]]] = {}
@@ -82,8 +82,10 @@ def measure_copies(subject: Subject, details: Details) -> list[Score]:
 
 
 def _pixel_vectors(source: ImageSource) -> Iterator[Tensor]:
-    for x in source.batches(2000):
-        yield x.float().mean(1).flatten(1) / 255 if x.shape[1] == 3 and _is_grey(x) else x.float().flatten(1) / 255
+    with tqdm(total=source.count, desc=f"pixels of {source.name}", unit="images", leave=False, delay=2) as progress:
+        for x in source.batches(2000):
+            yield (x[:, :1] if _is_grey(x) else x).float().flatten(1) / 255
+            progress.update(len(x))
 
 
 def _is_grey(x: Tensor) -> bool:
@@ -140,8 +142,11 @@ def measure_reconstruction(subject: Subject, details: Details) -> list[Score]:
     names = ("reconstruction_mse", "reconstruction_mse_32", "psnr", "ssim")
     if subject.model is None or subject.reference_set is None:
         return [Score(name, None, note="only a model can reconstruct a data set's images") for name in names]
-    errors = reconstruction_errors(subject.model, subject.reference_set)
-    size = subject.reference_set.image_size
+    return reconstruction_scores(reconstruction_errors(subject.model, subject.reference_set), subject.reference_set)
+
+
+def reconstruction_scores(errors: dict[str, Tensor], images: ImageSet) -> list[Score]:
+    """Mean errors, from those [N] of each image of a split."""
     return [
         Score(
             name,
@@ -150,8 +155,8 @@ def measure_reconstruction(subject: Subject, details: Details) -> list[Score]:
             "standard error over the images",
             "lower" if name.startswith("reconstruction") else "higher",
             samples=len(values),
-            reference=subject.reference.name,
-            image_size="bilinear to 32x32" if name.endswith("32") else f"{size}x{size}",
+            reference=f"{images.name} {images.split}",
+            image_size="bilinear to 32x32" if name.endswith("32") else f"{images.image_size}x{images.image_size}",
         )
         for name, values in errors.items()
     ]

@@ -120,6 +120,11 @@ def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
         for row in PUBLISHED.get(data, ())
     ]
     rows += [(f"**{_title(entry)}**", *(_value(entry, metric) for metric in _COLUMNS)) for entry in entries]
+    for name in dict.fromkeys(floor.what for entry in entries for floor in entry.floors):
+        found = [bounds_by_metric(entry) for entry in entries]
+        cells = [next((b[metric][name] for b in found if name in b.get(metric, {})), "–") for metric in _COLUMNS]
+        if set(cells) != {"–"}:
+            rows.append((f"*{name}*", *cells))
     yield _table(("", "reconstruction MSE at 32x32", "Inception score", "FID", "FAD"), rows)
     accuracies = [(name, f"{value:.2%}") for name, value in PUBLISHED_ACCURACY.get(data, ())]
     ours = [(f"**{_title(entry)}**", _percent(entry)) for entry in entries if entry.value("accuracy") is not None]

@@ -79,6 +79,7 @@ class Floor:
     samples: int
     reference: str
     weights_hash: str
+    image_size: str = ""
 
 
 @dataclass(frozen=True)
