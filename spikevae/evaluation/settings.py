@@ -43,7 +43,7 @@ class EvaluationConfig:
     protocol: Protocol = "paper"
     """paper: 5,000 samples, Inception after 32x32. torch-fidelity: 10,000, or as many as the split has, own size."""
     count: int | None = None
-    """Samples; otherwise as the protocol says. Distances shrink as the number grows, so compare only equal numbers."""
+    """Samples; otherwise as the protocol says, or all if there are fewer. Distances shrink as the number grows."""
     split: Literal["test", "validation"] = "test"
     """The part of the data set to compare with. Choose between models on validation only."""
     seed: int = 0

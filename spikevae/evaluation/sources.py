@@ -17,6 +17,7 @@ from spikevae.data import ImageSet
 from spikevae.images import IMAGE_SUFFIXES, read_image
 from spikevae.model import SpikingVAE
 
+_CPU_ACTIVATION = 2**26  # bytes of one activation: larger ones only miss the caches more often
 _FAILURES = {"noise": "pixel noise", "mean": "the mean image", "blur": "blurred images"}
 
 
@@ -105,10 +106,19 @@ def from_model(
     """
 
     def open_batches(batch_size: int) -> Iterator[Tensor]:
-        for x in model.sample_batches(count, seed=seed, label=labels, batch_size=batch_size):
+        at_once = min(batch_size, _samples_at_once(model))
+        for x in model.sample_batches(count, seed=seed, label=labels, batch_size=at_once):
             yield to_uint8(x.cpu(), f"samples of {name}")
 
     return ImageSource(f"samples of {name}", count, open_batches)
+
+
+def _samples_at_once(model: SpikingVAE) -> int:
+    """How many images' widest activations, of all time steps, fit what the machine has at hand."""
+    config = model.config
+    image_bytes = 4 * config.time_steps * config.decoder_widths[-1] * config.padded_size**2
+    free = torch.cuda.mem_get_info(model.device)[0] // 32 if model.device.type == "cuda" else _CPU_ACTIVATION
+    return max(16, min(1000, free // image_bytes))
 
 
 def from_path(path: Path) -> ImageSource:
@@ -195,6 +205,27 @@ def limited(source: ImageSource, count: int | None) -> ImageSource:
                 return
 
     return ImageSource(source.name, count, open_batches)
+
+
+def keeping_first(source: ImageSource, count: int) -> ImageSource:
+    """The same images, of which the first ``count`` are kept when they are first gone through, and not made again."""
+    kept: list[Tensor] = []
+
+    def open_batches(batch_size: int) -> Iterator[Tensor]:
+        yield from kept
+        to_skip = sum(map(len, kept))
+        passed: list[Tensor] = []
+        for x in source.batches(batch_size) if to_skip < source.count else ():
+            fresh = x[to_skip:]
+            to_skip = max(0, to_skip - len(x))
+            if not kept:
+                passed.append(fresh)
+                if sum(map(len, passed)) >= min(count, source.count):
+                    kept.extend(passed)
+            if len(fresh):
+                yield fresh
+
+    return ImageSource(source.name, source.count, open_batches)
 
 
 def first_images(source: ImageSource, count: int) -> Tensor:

@@ -9,10 +9,12 @@ from spikevae.config import DataConfig
 from spikevae.data import Channels, ImageSet, load_split
 from spikevae.evaluation.meter import hash_file
 from spikevae.evaluation.settings import ALL, OF_MODEL, EvaluationConfig, Metric
-from spikevae.evaluation.sources import ImageSource, from_image_set, from_model, from_path, limited
+from spikevae.evaluation.sources import ImageSource, from_image_set, from_model, from_path, keeping_first, limited
 from spikevae.model import SpikingVAE
 from spikevae.runtime import pick_device
 
+LOOKED_AT_AGAIN = 1000
+"""Samples that are kept for what looks at single ones: near-copies and pictures."""
 _PROTOCOL_COUNT = {"paper": 5_000, "torch-fidelity": 10_000}
 
 
@@ -54,7 +56,9 @@ def open_subject(config: EvaluationConfig) -> Subject:
     if config.model is None:
         reference, reference_set = _reference(config, config.data, None, None)
         assert config.images is not None  # EvaluationConfig saw to it
-        samples = limited(from_path(config.images), config.count)
+        samples = from_path(config.images)
+        count = config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count)
+        samples = limited(samples, count)
         return Subject(config, str(config.images), "", None, samples, reference, reference_set, config.data)
     folder = model_folder(config.model)
     model = load(config.model, device=pick_device())
@@ -69,7 +73,7 @@ def open_subject(config: EvaluationConfig) -> Subject:
     count = config.count or _PROTOCOL_COUNT[config.protocol]
     if config.count is None and config.protocol == "torch-fidelity":
         count = min(count, reference.count)
-    samples = from_model(model, count, seed=config.seed, name=config.model)
+    samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), LOOKED_AT_AGAIN)
     weights_hash = hash_file(folder / WEIGHTS_NAME)
     return Subject(config, config.model, weights_hash, model, samples, reference, reference_set, dataset)
 
