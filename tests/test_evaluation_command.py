@@ -16,13 +16,12 @@ from torch_fidelity import FeatureExtractorInceptionV3
 
 from spikevae.checkpoints import save_release
 from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, ModelConfig
-from spikevae.evaluation import distances
 from spikevae.evaluation.command import evaluate, unmet
 from spikevae.evaluation.extractors import OFFICIAL_INCEPTION
 from spikevae.evaluation.floors import FloorSettings, measure_floors
 from spikevae.evaluation.meter import BUNDLED, bundled_meters, hash_file
 from spikevae.evaluation.results import write_results
-from spikevae.evaluation.scores import LABELS, Score, number_text, read_scores_json, table_text
+from spikevae.evaluation.scores import LABELS, number_text, read_scores_json, table_text
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.train_meters import MeterTraining, train_meters
 from spikevae.images import save_images
@@ -260,7 +259,7 @@ def test_an_interrupted_training_of_meters_ends_with_the_same_weights(
     assert 0 <= trained["test_accuracy"] <= 1
 
 
-def test_meters_and_floors_are_made_from_any_data(made_root: Path, tmp_path: Path) -> None:
+def test_meters_and_floors_are_made_from_any_data(model_folder: str, made_root: Path, tmp_path: Path) -> None:
     training = MeterTraining(data_root=str(made_root), out=tmp_path / "meters", epochs=1, batch_size=32)
     folder = train_meters(training)
     settings = FloorSettings(data_root=str(made_root), meters=folder, counts=(20,), validation_counts=())
@@ -272,11 +271,35 @@ def test_meters_and_floors_are_made_from_any_data(made_root: Path, tmp_path: Pat
     floors = {floor.what: floor.value for floor in scores.floors}
     assert set(floors) == {"real training images", "blurred images", "the mean image", "pixel noise"}
     assert floors["real training images"] == min(floors.values())
-    limit = distances.frechet_with_error(torch.rand(20, 3), torch.rand(20, 3))
-    assert len(limit) == 2
     fewer = evaluate(dataclasses.replace(config, metrics=("fad",), count=15))
     assert fewer.floors == ()
 
+    of_model = dataclasses.replace(config, model=model_folder, images=None, count=20)
+    scores = evaluate(dataclasses.replace(of_model, metrics=("reconstruction", "accuracy", "labels")))
+    found = {(floor.what, floor.metric): floor.value for floor in scores.floors}
+    assert found["the mean image", "accuracy"] == pytest.approx(0.1)
+    assert ("real test images", "label_agreement") in found
+    errors = [found[what, "reconstruction_mse_32"] for what in ("blurred images", "the mean image", "pixel noise")]
+    assert errors == sorted(errors)
 
-def test_a_score_that_was_not_computed_is_found_by_name() -> None:
-    assert Score("fid", None, note="no weights").value is None
+
+def test_data_without_labels_are_measured_without_a_classifier(
+    model_folder: str, made_root: Path, tmp_path: Path
+) -> None:
+    training = MeterTraining(data_root=str(made_root), out=tmp_path / "m", kinds=("autoencoder",), epochs=1)
+    folder = train_meters(training)
+    measure_floors(FloorSettings(data_root=str(made_root), meters=folder, counts=(20,), validation_counts=()))
+    config = EvaluationConfig(model=model_folder, data_root=str(made_root), count=20, meters=folder)
+    scores = evaluate(dataclasses.replace(config, metrics=("fad", "domain", "labels", "copies")))
+    assert {score.metric for score in scores.scores if score.value is not None} == {"fad", "copies_pixels"}
+    assert "holds no classifier" in scores["domain_recall"].note
+    assert "real training images" in {floor.what for floor in scores.floors}
+    with pytest.raises(FileNotFoundError, match=r"nowhere/config.json is missing"):
+        evaluate(dataclasses.replace(config, metrics=("fad",), meters=tmp_path / "nowhere"))
+
+
+def test_the_protocol_says_how_many_images_of_anybody_are_taken(tmp_path: Path) -> None:
+    save_images(torch.rand(1, 1, 8, 8).expand(5001, -1, -1, -1), tmp_path / "x.npz")
+    config = EvaluationConfig(images=tmp_path / "x.npz", reference=tmp_path / "x.npz", metrics=("sharpness",))
+    assert evaluate(config)["sharpness"].samples == 5000
+    assert evaluate(dataclasses.replace(config, protocol="torch-fidelity"))["sharpness"].samples == 5001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from spikevae.config import DataConfig, ModelConfig
 from spikevae.data import load_split
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.sources import (
+    ImageSource,
     degraded,
     first_images,
     from_image_set,
     from_model,
     from_path,
     from_tensor,
+    keeping_first,
     limited,
 )
 from spikevae.images import save_images
@@ -92,6 +95,24 @@ def test_a_part_is_the_beginning_whatever_the_batch_size(images: Tensor) -> None
         torch.testing.assert_close(torch.cat(list(part.batches(batch_size))), images[:7])
     with pytest.raises(ValueError, match=r"images holds 12 images, fewer than --count 13"):
         limited(part and from_tensor(images, "images"), 13)
+
+
+def test_the_first_images_are_made_only_once(images: Tensor) -> None:
+    made: list[int] = []
+
+    def open_batches(batch_size: int) -> Iterator[Tensor]:
+        for part in images.split(batch_size):
+            made.append(len(part))
+            yield part
+
+    source = keeping_first(ImageSource("images", len(images), open_batches), 5)
+    torch.testing.assert_close(first_images(source, 2), images[:2])  # stopped early: nothing is kept yet
+    for batch_size in (2, 5, 50, 3):
+        torch.testing.assert_close(torch.cat(list(source.batches(batch_size))), images)
+    made.clear()
+    torch.testing.assert_close(first_images(source, 5), images[:5])
+    assert not made
+    torch.testing.assert_close(first_images(keeping_first(from_tensor(images, "all"), 100), 12), images)
 
 
 def test_a_subset_of_a_split_follows_from_the_seed(made_root: Path) -> None:
