@@ -23,7 +23,7 @@ from spikevae.evaluation.features import BATCH_SIZE
 from spikevae.evaluation.measurements import reconstruction_scores
 from spikevae.evaluation.meter import load_meter, meter_folder
 from spikevae.evaluation.reconstruction import compare
-from spikevae.evaluation.scores import Floor, Score
+from spikevae.evaluation.scores import Floor, Score, value_text
 from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig, Metric, Protocol
 from spikevae.evaluation.sources import ImageSource, degraded, from_image_set
 
@@ -104,7 +104,7 @@ def _floors_at(settings: FloorSettings, count: int, split: Split) -> list[Floor]
     floors = []
     for what, source in ({"real training images": real} | _failures(real)).items():
         for score in compare_sets(source, reference, metrics, spaces, seed=0):
-            logger.info("%s %s, %d with %s: %s", what, score.metric, count, reference.name, score.value or score.note)
+            logger.info("%s %s, %d with %s: %s", what, score.metric, count, reference.name, value_text(score))
             floors += _floor(what, score)
     return floors
 
