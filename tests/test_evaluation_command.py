@@ -199,6 +199,8 @@ def test_numbers_show_the_digits_they_are_worth() -> None:
     assert number_text(1.23456, 0.0321) == "1.235 ± 0.032"
     assert number_text(123.456, 12.3) == "123 ± 12"
     assert number_text(0.98765, None) == "0.9877"
+    assert number_text(155.4689, 8e-14) == "155.5"
+    assert number_text(0.0, 0.0) == "0"
 
 
 def test_files_that_hold_no_scores_are_named(tmp_path: Path) -> None:

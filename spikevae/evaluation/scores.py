@@ -181,7 +181,7 @@ def value_text(score: Score) -> str:
 
 def number_text(value: float, error: float | None) -> str:
     """A number with as many digits as its uncertainty allows (two digits of that), else four digits."""
-    if error is None or not math.isfinite(error) or error <= 0:
+    if error is None or not math.isfinite(error) or error <= 1e-9 * abs(value):  # of equal images it is rounding
         return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
