@@ -91,8 +91,9 @@ def test_connections_are_counted_one_by_one(layer: nn.Module, shape: tuple[int, 
 
 
 def test_accumulates_agree_with_spikingjelly() -> None:
-    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.Flatten(), nn.Linear(4 * 36, 5, bias=False))
-    nn.init.constant_(network[0].weight, 0.25)  # so that the second layer's input is no spikes
+    first = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+    network = nn.Sequential(first, nn.Flatten(), nn.Linear(4 * 36, 5, bias=False))
+    nn.init.constant_(first.weight, 0.25)  # so that the second layer's input is no spikes
     x = (torch.rand(3, 2, 6, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
     counter = op_counter.SynOpCounter()
     with torch.no_grad(), op_counter.DispatchCounterMode([counter]):

@@ -63,8 +63,7 @@ def test_a_confusion_matrix_by_hand() -> None:
     found = confusion(labels, predicted, ("a", "b", "c"))
     assert found.counts.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
     assert found.accuracy == pytest.approx(4 / 6)
-    first = found.per_class()[0]
-    assert (first["images"], first["precision"], first["recall"]) == (3, 1.0, pytest.approx(2 / 3))
+    assert found.per_class()[0] == {"class": "a", "images": 3, "precision": 1.0, "recall": 2 / 3, "f1": 4 / 5}
     with pytest.raises(ValueError, match=r"prediction 2 is none of the 2 classes a, b"):
         confusion(labels[:5], predicted[:5], ("a", "b"))
 
