@@ -111,7 +111,7 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
     density = getattr(model.latent, "density", None)
     if density is not None:
         # Not a module's forward, so no hook sees it: one matrix of D x R, and D products.
-        connections = float(density.basis[0].numel() + density.spread[0].numel())
+        connections = float(density.basis[0].numel() + density.factor[0, 0].numel() + density.spread[0].numel())
         costs["sample"].layers["latent.density"] = LayerCost("latent.density", 0.0, connections, connections)
     return costs
 
