@@ -161,9 +161,9 @@ class ObjectiveConfig:
     """Of the cross-entropy of the shared classifier."""
     label_smoothing: float = 0.05
     """Probability mass spread over the other labels in that cross-entropy."""
-    adversarial_weight: float = 0.02
+    adversarial_weight: float = 0.04
     """Of the critic's verdict on new samples, during refinement."""
-    feature_weight: float = 0.05
+    feature_weight: float = 0.1
     """Of the distance between the critic's features of images and of their reconstructions, during refinement."""
 
     def __post_init__(self) -> None:
@@ -180,9 +180,9 @@ class TrainConfig:
     the density of their latents fitted, the decoder alone is refined against a critic.
     """
 
-    epochs: int = 9
+    epochs: int = 8
     """Passes over the training split, refinement included."""
-    refinement_share: float = 0.45
+    refinement_share: float = 0.375
     """Share of the epochs, the last ones, in which the decoder is refined (0: never; potential latent only)."""
     batch_size: int = 64
     """Images a step, over all processes together."""
