@@ -74,7 +74,7 @@ class ModelConfig:
     """Latent units; each sends T spikes."""
     latent_choices: int = 20
     """k, outputs per latent unit of which one is drawn at random (autoregressive latent only)."""
-    prior_rank: int = 96
+    prior_rank: int = 64
     """Directions of the density fitted to each class's latent membrane potentials (potential latent only)."""
     prior_components: int = 8
     """Gaussians of that density for each class; fewer where a class has few images."""
