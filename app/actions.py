@@ -95,8 +95,12 @@ class Actions:
         return self._known(model).config.class_names
 
     def has_temperature(self, model: str) -> bool:
-        """Whether the spread of a model's samples, and their class, can be chosen."""
+        """Whether the spread of a model's samples can be chosen."""
         return self._known(model).config.latent == "potential"
+
+    def has_class_choice(self, model: str) -> bool:
+        """Whether samples of one class can be asked for."""
+        return self.has_temperature(model) and bool(self.class_names(model))
 
     def sample(
         self, model: str, count: object, seed: object, label: object, temperature: object, report: Report | None = None

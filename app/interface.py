@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
-from gradio.data_classes import ImageData
 from jaxtyping import Float
 from torch import Tensor
 
 from app import limits, pictures
 from app.actions import BACKGROUNDS, Actions, Reconstruction, Samples, Walk, random_seed
 from app.scores import scores_page
+from app.upload import Upload
 from app.watch import Observation
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,11 @@ _SHOW_SETTINGS = """(model, count, seed, label, temperature) => {
   for (const [name, value] of Object.entries({model, count, seed, label, temperature})) query.set(name, value);
   window.history.replaceState(null, "", "?" + query);
 }"""
+_TITLE_HTML = (
+    "<h1>Images from spikes</h1><p>This network computes with on-off pulses, as nerve cells do. It has learned to draw "
+    "new pictures, to redraw what it is shown, and to name it.</p>"
+)
+_EXAMPLES = sorted((HERE / "examples").glob("*.png"))  # six garments, then six digits
 _FIRST_COUNT, _FIRST_SEED = 24, 0
 _ENLARGED = 8  # screen pixels of a pixel in single pictures, so that they stay sharp where they are saved
 
@@ -45,92 +50,126 @@ FAILURE = "Something went wrong here, and it is not your doing. Please try again
 
 def theme() -> gr.themes.Base:
     """Colours and fonts; the fonts are the system's own, so none is fetched."""
-    return gr.themes.Soft(
+    return gr.themes.Base(
         primary_hue="violet",
         secondary_hue="violet",
-        neutral_hue="slate",
+        neutral_hue="zinc",
+        radius_size="lg",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
+    ).set(
+        body_background_fill="#f7f7f8",
+        body_background_fill_dark="#131316",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_background_fill="white",
+        block_background_fill_dark="#1c1c21",
+        block_border_width="1px",
+        block_border_color="*neutral_200",
+        block_border_color_dark="*neutral_800",
+        block_shadow="none",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        block_label_shadow="none",
+        block_label_text_color="*body_text_color_subdued",
+        block_label_text_color_dark="*body_text_color_subdued",
+        block_label_text_size="*text_md",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_text_weight="500",
+        block_info_text_color="*body_text_color_subdued",
+        block_info_text_color_dark="*body_text_color_subdued",
+        input_background_fill="*neutral_50",
+        input_background_fill_dark="#26262c",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_500",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
     )
 
 
 def build_page(actions: Actions, models: Sequence[str]) -> gr.Blocks:
-    """The page, with the first samples already on it.
+    """The page, with the first model's first results already on every tab.
 
     Args:
         actions: what its buttons call.
         models: names or folders of the same models, for their scores.
     """
-    with gr.Blocks(
+    page = gr.Blocks(
         title="spikevae: images from spikes",
         analytics_enabled=False,
         delete_cache=(limits.KEEP_SECONDS // 3, limits.KEEP_SECONDS),
-    ) as page:
-        gr.HTML(
-            "<h1>Images from spikes</h1><p>These pictures were never photographed: a spiking neural network draws "
-            "them with a few thousand on-off pulses, here on this computer's processor.</p>",
-            elem_id="title",
-        )
-        model = gr.Radio(
-            list(actions.names),
-            value=actions.names[0],
-            label="Model",
-            visible=len(actions.names) > 1,
-        )
-        with gr.Tab("Sample", id="sample"):
-            labels, set_samples = _sample_tab(page, actions, model)
-        with gr.Tab("Reconstruct and classify", id="reconstruct"):
-            _reconstruct_tab(actions, model)
-        with gr.Tab("Latent walk", id="walk"):
-            labels += _walk_tab(actions, model)
-        with gr.Tab("Look inside", id="inside"):
-            labels += _inside_tab(actions, model)
-        with gr.Tab("Scores", id="scores"):
-            gr.HTML(scores_page(models))
-        model.input(
-            lambda chosen: [_label_choices(actions, chosen) for _ in labels],
-            model,
-            labels,
-            api_visibility="private",
-            show_progress="hidden",
-        ).then(**set_samples)
+    )
+    with page:
+        with gr.Row(elem_id="top"):
+            gr.HTML(_TITLE_HTML, elem_id="title", padding=False)
+            model = gr.Radio(
+                list(actions.names),
+                value=actions.names[0],
+                label="Model",
+                visible=len(actions.names) > 1,
+                elem_id="model",
+            )
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Sample", id="sample", elem_id="sample"):
+                _sample_tab(page, actions, model)
+            with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
+                refreshes = [_reconstruct_tab(actions, model)]
+            with gr.Tab("Walk", id="walk", elem_id="walk"):
+                refreshes.append(_walk_tab(actions, model))
+            with gr.Tab("Look inside", id="inside", elem_id="inside"):
+                refreshes.append(_inside_tab(actions, model))
+            with gr.Tab("Scores", id="scores", elem_id="scores"):
+                gr.HTML(scores_page(models))
+        # Another model, by hand or by a link: whatever the other tabs show is of the old one. One after the other,
+        # so that a visitor who only looks at samples waits for nothing.
+        event = model.change
+        for refresh in refreshes:
+            event = event(**refresh, api_visibility="private", **_QUEUED).then
     return page
 
 
 # ---------------------------------------------------------------- tabs
 
 
-def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> tuple[list[gr.Dropdown], dict[str, Any]]:
-    first = actions.sample(actions.names[0], _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0)
-    settings = _settings(actions.names[0], _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0)
-    shown, grid, archive, facts = _samples_shown(first, settings)
+def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> None:
+    first = actions.names[0]
+    settings = _settings(first, _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0)
+    shown, grid, archive, facts = _samples_shown(
+        actions.sample(first, _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0), settings
+    )
     with gr.Row():
-        with gr.Column(scale=5, min_width=300):
-            gallery = gr.Gallery(
-                shown,
-                label="New pictures",
-                format="png",
-                columns=6,
-                height="auto",
-                object_fit="contain",
-                interactive=False,
-                elem_classes="pictures",
-                buttons=["fullscreen"],
-            )
-            line = gr.HTML(facts)
+        with gr.Column(scale=7, min_width=300):
+            gallery = _gallery("New pictures", shown, "pictures")
+            line = gr.HTML(facts, padding=False)
         with gr.Column(scale=3, min_width=260):
             with gr.Row():
-                go = gr.Button("Generate", variant="primary")
-                surprise = gr.Button("Random seed")
+                go = gr.Button("Generate", variant="primary", min_width=100)
+                surprise = gr.Button("Random seed", min_width=100)
             count = gr.Slider(1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures")
-            seed = gr.Number(_FIRST_SEED, label="Seed", info="The same seed gives the same pictures.")
+            seed = gr.Number(
+                _FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.", precision=0
+            )
             label = _label_dropdown(actions, "Class")
             temperature = gr.Slider(
-                0, limits.TEMPERATURE_LIMIT, value=1.0, step=0.05, label="Temperature", info="More is more varied."
+                0,
+                limits.TEMPERATURE_LIMIT,
+                value=1.0,
+                step=0.05,
+                label="Temperature",
+                info="Less is more typical, more is more varied.",
+                visible=actions.has_temperature(first),
             )
             with gr.Row():
-                as_png = gr.DownloadButton("Download PNG", value=grid, size="sm")
-                as_zip = gr.DownloadButton("Download ZIP", value=archive, size="sm")
+                as_png = gr.DownloadButton("Download PNG", value=grid, size="sm", min_width=100)
+                as_zip = gr.DownloadButton("Download ZIP", value=archive, size="sm", min_width=100)
 
     def sample(
         model: str,
@@ -147,70 +186,67 @@ def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> tuple[lis
 
     def open_link(request: gr.Request) -> list[Any]:
         """What the page's address asks for, if it asks for anything."""
-        inputs = [model, count, seed, label, temperature]
         asked = dict(request.query_params)
         if not {"model", "count", "seed", "label", "temperature"} & set(asked):
             return [gr.skip()] * 9
-        name = asked.get("model", actions.names[0])
         with _errors_shown():
-            values = [
-                name,
+            values = (
+                asked.get("model", first),
                 _as_number(asked.get("count", _FIRST_COUNT)),
                 _as_number(asked.get("seed", _FIRST_SEED)),
                 asked.get("label", limits.ANY),
                 _as_number(asked.get("temperature", 1.0)),
-            ]
+            )
             found = actions.sample(*values)
-            choices = [limits.ANY, *actions.class_names(name)]
-            boxes = [
-                gr.Dropdown(choices, value=value) if box is label else value
-                for box, value in zip(inputs, values, strict=True)
-            ]
-            return [*boxes, *_samples_shown(found, _settings(*values))]
+            name, count, seed, chosen, spread = values
+            boxes = (_label_choices(actions, name, chosen), _temperature_box(actions, name, spread))
+            return [name, count, seed, *boxes, *_samples_shown(found, _settings(*values))]
 
-    settings_boxes = [model, count, seed, label, temperature]
+    boxes = [model, count, seed, label, temperature]
     outputs = [gallery, as_png, as_zip, line]
-    call: dict[str, Any] = {
-        "fn": sample,
-        "inputs": settings_boxes,
-        "outputs": outputs,
-        "show_progress_on": gallery,
-        **_QUEUED,
-    }
-    remember: dict[str, Any] = {"fn": None, "inputs": settings_boxes, "js": _SHOW_SETTINGS, "api_visibility": "private"}
+    call: dict[str, Any] = {"fn": sample, "inputs": boxes, "outputs": outputs, "show_progress_on": gallery, **_QUEUED}
     quietly = call | {"api_visibility": "private"}
+    remember: dict[str, Any] = {"fn": None, "inputs": boxes, "js": _SHOW_SETTINGS, "api_visibility": "private"}
     go.click(**call, api_name="sample").success(**remember)
     seed.submit(**quietly).success(**remember)
     surprise.click(random_seed, None, seed, api_name="random_seed", show_progress="hidden").then(**quietly).success(
         **remember
     )
-    page.load(open_link, None, [*settings_boxes, *outputs], api_visibility="private", show_progress="hidden", **_SHARED)
-    return [label], quietly
+    model.input(
+        lambda name: [_label_choices(actions, name), _temperature_box(actions, name)],
+        model,
+        [label, temperature],
+        api_visibility="private",
+        show_progress="hidden",
+    ).then(**quietly).success(**remember)
+    page.load(open_link, None, [*boxes, *outputs], api_visibility="private", show_progress="hidden", **_SHARED)
 
 
-def _reconstruct_tab(actions: Actions, model: gr.Radio) -> None:
+def _reconstruct_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
+    first, example = actions.names[0], _EXAMPLES[0]
+    x, image, named, facts = _reconstruction_shown(actions.reconstruct(first, example.read_bytes()))
     with gr.Row():
         with gr.Column(scale=4, min_width=280), gr.Tabs():
             with gr.Tab("A picture"):
-                picture = Upload("Your picture")
+                picture = _upload("Your picture", str(example))
+                _examples(picture)
                 background = gr.Radio(
                     list(BACKGROUNDS),
                     value="auto",
                     label="Background",
-                    info="Grey models know bright things on black; a light background is inverted.",
+                    info="Grey models know light things on black; a light background is inverted.",
                 )
                 go = gr.Button("Reconstruct and classify", variant="primary")
-                _examples(picture)
             with gr.Tab("A drawing"):
-                gr.HTML(_DRAWING_HTML, html_template="${value}", js_on_load=_DRAWING_JS)
+                gr.HTML(_DRAWING_HTML, html_template="${value}", js_on_load=_DRAWING_JS, padding=False)
                 drawing = gr.Textbox(visible="hidden", label="Drawing, as a data URL with a PNG")
                 go_drawing = gr.Button("Reconstruct and classify the drawing", variant="primary")
-        with gr.Column(scale=5, min_width=280):
+        with gr.Column(scale=6, min_width=280):
             with gr.Row():
-                seen = _picture("What the model sees")
-                again = _picture("Its reconstruction")
-            classes = gr.Label(label="Classes", num_top_classes=5)
-            line = gr.HTML()
+                seen = _picture("What the model sees", x)
+                again = _picture("Its reconstruction", image)
+            classes = gr.Label(named, label="Classes", num_top_classes=5, visible=bool(actions.class_names(first)))
+            line = gr.HTML(facts, padding=False)
     outputs = [seen, again, classes, line]
 
     def reconstruct(model: str, picture: str | None, background: str) -> tuple[Any, ...]:
@@ -226,44 +262,45 @@ def _reconstruct_tab(actions: Actions, model: gr.Radio) -> None:
     def changed(model: str, picture: str | None, background: str) -> tuple[Any, ...]:
         return (None, None, None, "") if picture is None else reconstruct(model, picture, background)
 
+    def refresh(model: str, picture: str | None, background: str) -> tuple[Any, ...]:
+        x, image, named, facts = changed(model, picture, background)
+        return x, image, gr.Label(named, visible=bool(actions.class_names(model))), facts
+
     inputs = [model, picture, background]
     go.click(reconstruct, inputs, outputs, api_name="reconstruct", **_QUEUED)
     go_drawing.click(
         reconstruct_drawing, [model, drawing], outputs, js=_READ_DRAWING, api_name="reconstruct_drawing", **_QUEUED
     )
-    for change in (picture.change, background.input, model.change):
+    for change in (picture.change, background.input):
         change(changed, inputs, outputs, api_visibility="private", **_QUEUED)
+    return {"fn": refresh, "inputs": inputs, "outputs": outputs}
 
 
-def _walk_tab(actions: Actions, model: gr.Radio) -> list[gr.Dropdown]:
+def _walk_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
+    classes = actions.class_names(actions.names[0]) if actions.has_class_choice(actions.names[0]) else (limits.ANY,)
+    start = (1, classes[0], 2, classes[-1], 12)
+    animation, images, facts = _walk_shown(actions.walk_samples(actions.names[0], *start))
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
             with gr.Tabs():
                 with gr.Tab("Between two samples"):
                     with gr.Row():
-                        seed = gr.Number(1, label="First seed", min_width=120)
-                        label = _label_dropdown(actions, "First class", position=0)
+                        seed = gr.Number(start[0], label="First seed", min_width=110, precision=0)
+                        label = _label_dropdown(actions, "First class", start[1])
                     with gr.Row():
-                        other_seed = gr.Number(2, label="Last seed", min_width=120)
-                        other_label = _label_dropdown(actions, "Last class", position=-1)
+                        other_seed = gr.Number(start[2], label="Last seed", min_width=110, precision=0)
+                        other_label = _label_dropdown(actions, "Last class", start[3])
                     go = gr.Button("Walk", variant="primary")
                 with gr.Tab("Between two pictures"):
                     with gr.Row():
-                        picture, other = Upload("First picture"), Upload("Last picture")
-                    go_pictures = gr.Button("Walk between the pictures", variant="primary")
+                        picture, other = _upload("First picture"), _upload("Last picture")
                     _examples(picture, other)
-            frames = gr.Slider(*limits.FRAMES, value=12, step=1, label="Number of frames")
-        with gr.Column(scale=5, min_width=280):
-            film = _picture("There and back")
-            gallery = gr.Gallery(
-                label="Frames",
-                format="png",
-                height="auto",
-                interactive=False,
-                elem_classes=["pictures", "frames"],
-                buttons=["fullscreen"],
-            )
-            line = gr.HTML()
+                    go_pictures = gr.Button("Walk between the pictures", variant="primary")
+            frames = gr.Slider(*limits.FRAMES, value=start[4], step=1, label="Number of frames")
+        with gr.Column(scale=6, min_width=280):
+            film = _picture("There and back", animation)
+            gallery = _gallery("Frames", images, "pictures", "frames")
+            line = gr.HTML(facts, padding=False)
     outputs = [film, gallery, line]
 
     def walk_samples(
@@ -278,38 +315,48 @@ def _walk_tab(actions: Actions, model: gr.Radio) -> list[gr.Dropdown]:
         with _errors_shown():
             return _walk_shown(actions.walk_pictures(model, _content(picture), _content(other), frames))
 
+    def refresh(
+        model: str, seed: float, other_seed: float, frames: float, picture: str | None, other: str | None
+    ) -> tuple[Any, ...]:
+        names = actions.class_names(model) if actions.has_class_choice(model) else (limits.ANY,)
+        shown = (
+            walk_samples(model, seed, names[0], other_seed, names[-1], frames)
+            if picture is None or other is None
+            else walk_pictures(model, picture, other, frames)
+        )
+        return (*(_label_choices(actions, model, names[position]) for position in (0, -1)), *shown)
+
     inputs = [model, seed, label, other_seed, other_label, frames]
     go.click(walk_samples, inputs, outputs, api_name="walk_samples", **_QUEUED)
     go_pictures.click(walk_pictures, [model, picture, other, frames], outputs, api_name="walk_pictures", **_QUEUED)
-    return [label, other_label]
+    return {
+        "fn": refresh,
+        "inputs": [model, seed, other_seed, frames, picture, other],
+        "outputs": [label, other_label, *outputs],
+    }
 
 
-def _inside_tab(actions: Actions, model: gr.Radio) -> list[gr.Dropdown]:
+def _inside_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
+    first_frames, first_panels = _observation_shown(actions.look_inside_sample(actions.names[0], 0, limits.ANY))
     with gr.Row():
         with gr.Column(scale=4, min_width=280), gr.Tabs():
-            with gr.Tab("Of a sample"):
+            with gr.Tab("At a sample"):
                 with gr.Row():
-                    seed = gr.Number(0, label="Seed", min_width=120)
+                    seed = gr.Number(0, label="Seed", min_width=110, precision=0)
                     label = _label_dropdown(actions, "Class")
                 go = gr.Button("Look inside", variant="primary")
-            with gr.Tab("Of a picture"):
-                picture = Upload("Your picture")
-                go_picture = gr.Button("Look inside while it sees this picture", variant="primary")
+            with gr.Tab("At a picture"):
+                picture = _upload("Your picture")
                 _examples(picture)
-        with gr.Column(scale=5, min_width=280):
-            gallery = gr.Gallery(
-                label="The picture as it forms over the time steps",
-                format="png",
-                height="auto",
-                interactive=False,
-                elem_classes=["pictures", "forming"],
-                buttons=["fullscreen"],
-            )
+                go_picture = gr.Button("Look inside while it sees this picture", variant="primary")
+        with gr.Column(scale=6, min_width=280):
+            gallery = _gallery("The picture as it forms over the time steps", first_frames, "pictures", "forming")
             gr.HTML(
                 '<p class="facts">Each frame is what the read-out makes of the spikes so far; the last one is the '
-                "picture.</p>"
+                "picture.</p>",
+                padding=False,
             )
-    panels = gr.HTML()
+    panels = gr.HTML(first_panels, padding=False)
     outputs = [gallery, panels]
 
     def look_inside_sample(model: str, seed: float, label: str) -> tuple[list[Any], str]:
@@ -322,80 +369,91 @@ def _inside_tab(actions: Actions, model: gr.Radio) -> list[gr.Dropdown]:
         with _errors_shown():
             return _observation_shown(actions.look_inside_picture(model, _content(picture)))
 
+    def refresh(model: str, seed: float, picture: str | None) -> tuple[Any, ...]:
+        shown = look_inside_sample(model, seed, limits.ANY) if picture is None else look_inside_picture(model, picture)
+        return (_label_choices(actions, model), *shown)
+
     go.click(look_inside_sample, [model, seed, label], outputs, api_name="look_inside_sample", **_QUEUED)
     go_picture.click(look_inside_picture, [model, picture], outputs, api_name="look_inside_picture", **_QUEUED)
-    return [label]
+    return {"fn": refresh, "inputs": [model, seed, picture], "outputs": [label, *outputs]}
 
 
 # ---------------------------------------------------------------- parts
 
 
-class Upload(gr.Image):
-    """An upload that is not decoded here: the file's place among the uploads goes to the action, which checks it.
-
-    Gradio's own decodes whatever comes, whatever its size, before any check of ours.
-    """
-
-    is_template = True  # it looks as gr.Image does
-
-    def __init__(self, label: str) -> None:
-        super().__init__(
-            type="filepath",
-            sources=["upload", "clipboard"],
-            label=label,
-            height=240,
-            image_mode=None,
-            buttons=[],
-            elem_classes="picture",
-            format="png",
-        )
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """The file, which Gradio has found to be one that was uploaded."""
-        return None if payload is None else payload.path
+def _upload(label: str, value: str | None = None) -> Upload:
+    return Upload(
+        value,
+        type="filepath",
+        sources=["upload", "clipboard"],
+        label=label,
+        height=230,
+        image_mode=None,
+        buttons=[],
+        elem_classes="picture",
+        format="png",
+        min_width=110,
+    )
 
 
-def _picture(label: str) -> gr.Image:
+def _picture(label: str, value: str) -> gr.Image:
     return gr.Image(
+        value,
         label=label,
         format="png",
         interactive=False,
         buttons=["download"],
         elem_classes="picture",
         alt_text=label,
-        min_width=140,
+        min_width=130,
     )
 
 
-def _label_dropdown(actions: Actions, name: str, *, position: int | None = None) -> gr.Dropdown:
-    """Classes to choose from, showing "any" or the class at ``position``."""
-    classes = actions.class_names(actions.names[0])
+def _gallery(label: str, value: Sequence[Any], *classes: str) -> gr.Gallery:
+    return gr.Gallery(
+        list(value),
+        label=label,
+        format="png",
+        height="auto",
+        object_fit="contain",
+        interactive=False,
+        elem_classes=list(classes),
+        buttons=["fullscreen"],
+    )
+
+
+def _label_dropdown(actions: Actions, name: str, value: str = limits.ANY) -> gr.Dropdown:
+    """Classes to choose from, or nothing where there is no choice."""
+    first = actions.names[0]
     return gr.Dropdown(
-        [limits.ANY, *classes],
-        value=limits.ANY if position is None or not classes else classes[position],
+        [limits.ANY, *actions.class_names(first)],
+        value=value,
         label=name,
-        min_width=120,
+        min_width=110,
         allow_custom_value=True,  # checked by the action: the choices differ between models
+        visible=actions.has_class_choice(first),
     )
 
 
-def _label_choices(actions: Actions, model: str) -> gr.Dropdown:
-    with _errors_shown():
-        return gr.Dropdown([limits.ANY, *actions.class_names(model)], value=limits.ANY)
+def _label_choices(actions: Actions, model: str, value: str = limits.ANY) -> gr.Dropdown:
+    """The same, for another model."""
+    choices = [limits.ANY, *actions.class_names(model)]
+    return gr.Dropdown(choices, value=value, visible=actions.has_class_choice(model))
+
+
+def _temperature_box(actions: Actions, model: str, value: float = 1.0) -> gr.Slider:
+    return gr.Slider(value=value, visible=actions.has_temperature(model))
 
 
 def _examples(*boxes: Upload) -> None:
-    """Small test images to click on; with two boxes, pairs."""
-    files = sorted((HERE / "examples").glob("*.png"))
-    garments, digits = files[: len(files) // 2], files[len(files) // 2 :]
-    rows = (
-        [[str(file)] for file in files]
-        if len(boxes) == 1
-        else [
-            list(map(str, pair)) for group in (garments, digits) for pair in zip(group[::2], group[1::2], strict=True)
-        ]
+    """Small test images to click on; with two boxes, pairs of one kind."""
+    rows = [list(map(str, row)) for row in zip(*[iter(_EXAMPLES)] * len(boxes), strict=True)]
+    gr.Examples(
+        rows,
+        list(boxes),
+        label="Or one of these test images of Fashion-MNIST (MIT licence) and MNIST (CC BY-SA 3.0)",
+        examples_per_page=12,
     )
-    gr.Examples(rows, list(boxes), label="Examples: Fashion-MNIST and MNIST test images", examples_per_page=12)
 
 
 # ---------------------------------------------------------------- what is shown
@@ -416,7 +474,7 @@ def _samples_shown(found: Samples, settings: dict[str, Any]) -> tuple[list[str],
 def _reconstruction_shown(found: Reconstruction) -> tuple[Any, ...]:
     words = f"Mean squared error {found.error:.4f} (pixels from -1 to 1), in {1000 * found.seconds:.0f} ms."
     if found.probabilities is None:
-        words += " This model was trained without classes."
+        words += " This model was trained without labels, so it cannot name what it sees."
     return _shown(found.seen), _shown(found.image), found.probabilities, pictures.facts_line(words)
 
 
