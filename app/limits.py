@@ -39,7 +39,7 @@ def whole_number(name: str, value: object, least: int, most: int) -> int:
     return int(found)
 
 
-def number(name: str, value: object, least: float, most: float) -> float:
+def number(name: str, value: object, least: int | float, most: int | float) -> int | float:
     """The value, if it is a number in the range.
 
     Raises:

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.watch import Observation
+from spikevae.evaluation.energy import MAC_PICOJOULE
 from spikevae.images import to_uint8
 
 _RASTER_ROWS = 96  # neurons shown of a layer
@@ -77,12 +78,16 @@ def animation(images: Float[Tensor, "F C H W"], scale: int = 8) -> bytes:
 
 
 def layer_title(name: str) -> str:
-    """What a visitor is told of a module's name: ``decoder.stages.0.neurons`` is decoder stage 1."""
-    parts = [part for part in name.split(".") if part not in ("neurons", "attention", "stages", "layers", "synapses")]
-    if parts[:2] == ["decoder", "expand"]:
-        return "decoder entry"
-    words = [str(int(part) + 1) if part.isdigit() else part.replace("_", " ") for part in parts]
-    return " ".join([words[0], "stage", *words[1:]]) if len(words) > 1 and words[1].isdigit() else " ".join(words)
+    """What a visitor is told of a module's name.
+
+    ``decoder.stages.0.neurons`` is decoder stage 1, ``decoder.stages.0.attention.temporal`` is decoder stage 1 TCJA.
+    """
+    room, *parts = name.split(".")
+    if room == "latent":
+        return "latent" if len(parts) < 3 else f"latent layer {int(parts[2]) + 1}"
+    place = {"stages": "stage", "expand": "entry", "read_out": "read-out"}.get(parts[0], parts[0])
+    words = [room, place, *(str(int(part) + 1) for part in parts[1:2] if part.isdigit())]
+    return " ".join([*words, "TCJA"] if "attention" in parts[:-1] else words)
 
 
 def spikes_panel(seen: Observation) -> str:
@@ -158,17 +163,19 @@ def gates_panel(seen: Observation) -> str:
 def energy_panel(seen: Observation) -> str:
     """A table of operations and energy by layer, with the sum against an ordinary network."""
     cost = seen.cost
-    rows = [
-        f'<tr><th scope="row">{escape(layer_title(layer.name))}</th><td>{layer.accumulates:,.0f}</td>'
-        f"<td>{layer.multiply_accumulates:,.0f}</td><td>{layer.picojoule / 1e3:,.1f}</td>"
-        f"<td>{4.6 * layer.dense / 1e3:,.1f}</td></tr>"
-        for layer in cost.layers.values()
-    ]
-    rows.append(
-        f'<tr class="sum"><th scope="row">sum</th><td>{cost.accumulates:,.0f}</td>'
-        f"<td>{cost.multiply_accumulates:,.0f}</td><td>{1e3 * cost.microjoule:,.1f}</td>"
-        f"<td>{1e3 * cost.ann_microjoule:,.1f}</td></tr>"
-    )
+    groups: dict[str, list[float]] = {}
+    for layer in cost.layers.values():
+        sums = groups.setdefault(layer_title(layer.name), [0.0] * 4)
+        values = (
+            layer.accumulates,
+            layer.multiply_accumulates,
+            layer.picojoule / 1e3,
+            MAC_PICOJOULE * layer.dense / 1e3,
+        )
+        groups[layer_title(layer.name)] = [total + value for total, value in zip(sums, values, strict=True)]
+    totals = [sum(column) for column in zip(*groups.values(), strict=True)]
+    rows = [_cost_row(title, values) for title, values in groups.items()]
+    rows.append(_cost_row("sum", totals, kind="sum"))
     share = cost.microjoule / cost.ann_microjoule if cost.ann_microjoule else math.nan
     words = (
         f"This picture: <b>{cost.microjoule:.2f} µJ</b>. The same layers as an ordinary network, run once: "
@@ -177,6 +184,14 @@ def energy_panel(seen: Observation) -> str:
     )
     head = ["layer", "additions", "multiplications", "energy (nJ)", "ordinary (nJ)"]
     return _panel("Operations and energy", words, [_table(head, rows)], escaped=True)
+
+
+def _cost_row(title: str, values: Sequence[float], kind: str = "") -> str:
+    adds, multiplies, spiking, ordinary = values
+    cells = (f"{adds:,.0f}", f"{multiplies:,.0f}", f"{spiking:,.1f}", f"{ordinary:,.1f}" if ordinary else "none")
+    return (
+        f'<tr class="{kind}"><th scope="row">{escape(title)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    )
 
 
 def facts_line(words: str, link: str | None = None) -> str:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+from spikevae.checkpoints import save_release
+from spikevae.config import MNIST_CLASSES, ModelConfig
+from spikevae.model import SpikingVAE
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +64,47 @@ def write_idx(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
     path.parent.mkdir(parents=True, exist_ok=True)
     header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
     path.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder named "tiny" with an untrained model of ten classes "0" to "9" that computes fast. Do not change it."""
+    return _write_release(tmp_path_factory.mktemp("models") / "tiny", class_names=MNIST_CLASSES)
+
+
+@pytest.fixture(scope="session")
+def autoregressive_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with FSVAE's latent, in a folder named "autoregressive"."""
+    folder = tmp_path_factory.mktemp("models") / "autoregressive"
+    return _write_release(folder, class_names=MNIST_CLASSES, latent="autoregressive", latent_choices=3)
+
+
+@pytest.fixture(scope="session")
+def unlabelled_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of colour images without classes, in a folder named "unlabelled"."""
+    return _write_release(tmp_path_factory.mktemp("models") / "unlabelled", image_size=16, image_channels=3)
+
+
+def _write_release(folder: Path, **settings: Any) -> Path:
+    sizes = {"time_steps": 3, "encoder_widths": (8, 8), "decoder_widths": (8, 8), "latent_size": 12, "prior_rank": 4}
+    config = ModelConfig(**{**sizes, **settings})
+    torch.manual_seed(0)
+    model = SpikingVAE(config)
+    model.train()
+    with torch.no_grad():  # statistics for batch norm, so that neurons fire
+        for _ in range(4):
+            model(torch.rand(16, config.image_channels, config.image_size, config.image_size))
+    save_release(model.eval(), folder, dataset="mnist", card="A model of the tests.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def page_address(tiny_release: Path, autoregressive_release: Path, unlabelled_release: Path) -> Iterator[str]:
+    """Where the page is served with the three models above, "tiny" first."""
+    from app.server import running
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    models = [str(folder) for folder in (tiny_release, autoregressive_release, unlabelled_release)]
+    with running(models, "127.0.0.1", port, None) as address:
+        yield address
