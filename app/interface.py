@@ -18,6 +18,7 @@ from torch import Tensor
 
 from app import limits, pictures
 from app.actions import BACKGROUNDS, Actions, Reconstruction, Samples, Walk, random_seed
+from app.limits import Number
 from app.scores import scores_page
 from app.upload import Upload
 from app.watch import Observation
@@ -154,9 +155,7 @@ def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> None:
                 go = gr.Button("Generate", variant="primary", min_width=100)
                 surprise = gr.Button("Random seed", min_width=100)
             count = gr.Slider(1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures")
-            seed = gr.Number(
-                _FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.", precision=0
-            )
+            seed = gr.Number(_FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.")
             label = _label_dropdown(actions, "Class")
             temperature = gr.Slider(
                 0,
@@ -173,10 +172,10 @@ def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> None:
 
     def sample(
         model: str,
-        count: float,
-        seed: float,
+        count: Number,
+        seed: Number,
         label: str,
-        temperature: float,
+        temperature: Number,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[list[str], str, str, str]:
         """New pictures: PNG files, one PNG with all, a ZIP archive, and a line about them."""
@@ -283,15 +282,15 @@ def _walk_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
             with gr.Tabs():
-                with gr.Tab("Between two samples"):
+                with gr.Tab("Two samples"):
                     with gr.Row():
-                        seed = gr.Number(start[0], label="First seed", min_width=110, precision=0)
+                        seed = gr.Number(start[0], label="First seed", min_width=110)
                         label = _label_dropdown(actions, "First class", start[1])
                     with gr.Row():
-                        other_seed = gr.Number(start[2], label="Last seed", min_width=110, precision=0)
+                        other_seed = gr.Number(start[2], label="Last seed", min_width=110)
                         other_label = _label_dropdown(actions, "Last class", start[3])
                     go = gr.Button("Walk", variant="primary")
-                with gr.Tab("Between two pictures"):
+                with gr.Tab("Two pictures"):
                     with gr.Row():
                         picture, other = _upload("First picture"), _upload("Last picture")
                     _examples(picture, other)
@@ -304,19 +303,19 @@ def _walk_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
     outputs = [film, gallery, line]
 
     def walk_samples(
-        model: str, seed: float, label: str, other_seed: float, other_label: str, frames: float
+        model: str, seed: Number, label: str, other_seed: Number, other_label: str, frames: Number
     ) -> tuple[str, list[str], str]:
         """From the first picture of one seed to that of another: an animation, its frames, and a line about them."""
         with _errors_shown():
             return _walk_shown(actions.walk_samples(model, seed, label, other_seed, other_label, frames))
 
-    def walk_pictures(model: str, picture: str | None, other: str | None, frames: float) -> tuple[str, list[str], str]:
+    def walk_pictures(model: str, picture: str | None, other: str | None, frames: Number) -> tuple[str, list[str], str]:
         """From the reconstruction of one picture to that of another: an animation, its frames, and a line."""
         with _errors_shown():
             return _walk_shown(actions.walk_pictures(model, _content(picture), _content(other), frames))
 
     def refresh(
-        model: str, seed: float, other_seed: float, frames: float, picture: str | None, other: str | None
+        model: str, seed: Number, other_seed: Number, frames: Number, picture: str | None, other: str | None
     ) -> tuple[Any, ...]:
         names = actions.class_names(model) if actions.has_class_choice(model) else (limits.ANY,)
         shown = (
@@ -342,7 +341,7 @@ def _inside_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
         with gr.Column(scale=4, min_width=280), gr.Tabs():
             with gr.Tab("At a sample"):
                 with gr.Row():
-                    seed = gr.Number(0, label="Seed", min_width=110, precision=0)
+                    seed = gr.Number(0, label="Seed", min_width=110)
                     label = _label_dropdown(actions, "Class")
                 go = gr.Button("Look inside", variant="primary")
             with gr.Tab("At a picture"):
@@ -359,7 +358,7 @@ def _inside_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
     panels = gr.HTML(first_panels, padding=False)
     outputs = [gallery, panels]
 
-    def look_inside_sample(model: str, seed: float, label: str) -> tuple[list[Any], str]:
+    def look_inside_sample(model: str, seed: Number, label: str) -> tuple[list[Any], str]:
         """The decoder at work on a sample: the picture as it forms, and panels of HTML."""
         with _errors_shown():
             return _observation_shown(actions.look_inside_sample(model, seed, label))
@@ -369,7 +368,7 @@ def _inside_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
         with _errors_shown():
             return _observation_shown(actions.look_inside_picture(model, _content(picture)))
 
-    def refresh(model: str, seed: float, picture: str | None) -> tuple[Any, ...]:
+    def refresh(model: str, seed: Number, picture: str | None) -> tuple[Any, ...]:
         shown = look_inside_sample(model, seed, limits.ANY) if picture is None else look_inside_picture(model, picture)
         return (_label_choices(actions, model), *shown)
 
@@ -390,7 +389,7 @@ def _upload(label: str, value: str | None = None) -> Upload:
         height=230,
         image_mode=None,
         buttons=[],
-        elem_classes="picture",
+        elem_classes=["picture", "upload"],
         format="png",
         min_width=110,
     )
@@ -441,7 +440,7 @@ def _label_choices(actions: Actions, model: str, value: str = limits.ANY) -> gr.
     return gr.Dropdown(choices, value=value, visible=actions.has_class_choice(model))
 
 
-def _temperature_box(actions: Actions, model: str, value: float = 1.0) -> gr.Slider:
+def _temperature_box(actions: Actions, model: str, value: Number = 1.0) -> gr.Slider:
     return gr.Slider(value=value, visible=actions.has_temperature(model))
 
 
@@ -516,7 +515,7 @@ def _content(path: str | None) -> bytes | None:
         return file.read(limits.UPLOAD_BYTES + 1)
 
 
-def _settings(model: str, count: float, seed: float, label: str, temperature: float) -> dict[str, Any]:
+def _settings(model: str, count: Number, seed: Number, label: str, temperature: Number) -> dict[str, Any]:
     return {
         "model": model,
         "count": int(count),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+
+Number = int | float
+"""What arrives from a browser: 8 or 8.0, as it likes."""
 
 COUNT_LIMIT = 64
 """Images of one request."""
@@ -39,7 +41,7 @@ def whole_number(name: str, value: object, least: int, most: int) -> int:
     return int(found)
 
 
-def number(name: str, value: object, least: int | float, most: int | float) -> int | float:
+def number(name: str, value: object, least: Number, most: Number) -> Number:
     """The value, if it is a number in the range.
 
     Raises:
@@ -48,8 +50,8 @@ def number(name: str, value: object, least: int | float, most: int | float) -> i
     if isinstance(value, bool) or not isinstance(value, int | float):
         given = "is missing" if value is None else "is not a number"
         raise ValueError(f"The {name} {given}; give one from {least:,} to {most:,}")
-    if not (math.isfinite(value) and least <= value <= most):
-        raise ValueError(f"The {name} {value} is out of range; give one from {least:,} to {most:,}")
+    if not least <= value <= most:  # not a number is not in it either
+        raise ValueError(f"The {name} {str(value)[:40]} is out of range; give one from {least:,} to {most:,}")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -40,39 +41,47 @@ def running(models: Sequence[str], host: str, port: int, auth: str | None) -> It
     name, _, password = (auth or "").partition(":")
     if auth is not None and not (name and password):
         raise ValueError("auth is not NAME:PASSWORD with neither part empty")
+    _check_address(host, port)
     with tempfile.TemporaryDirectory(prefix="spikevae-demo-", ignore_cleanup_errors=True) as files:
         # Gradio reads both when it is imported or a component is made.
-        os.environ["GRADIO_TEMP_DIR"] = files
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        before = os.environ.get("GRADIO_TEMP_DIR")
+        os.environ.update(GRADIO_TEMP_DIR=files, GRADIO_ANALYTICS_ENABLED="False")
         from app.actions import Actions
         from app.door import Door
         from app.interface import CSS, build_page, theme
 
         page = build_page(Actions(models), models)
         page.queue(max_size=limits.QUEUE_SIZE)
-        try:
-            page.launch(
-                server_name=host,
-                server_port=port,
-                auth=(name, password) if auth else None,
-                app_kwargs={"middleware": [(Door, (), {})]},
-                prevent_thread_lock=True,
-                quiet=True,
-                share=False,
-                ssr_mode=False,
-                enable_monitoring=False,
-                run_history=False,
-                show_error=False,
-                max_file_size=limits.UPLOAD_BYTES,
-                state_session_capacity=1000,
-                footer_links=["api"],
-                theme=theme(),
-                css=CSS,
-            )
-        except OSError as error:
-            raise OSError(f"{host}:{port} cannot be listened on ({error}); choose another --host or --port") from None
+        page.launch(
+            server_name=host,
+            server_port=port,
+            auth=(name, password) if auth else None,
+            app_kwargs={"middleware": [(Door, (), {})]},
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            run_history=False,
+            show_error=False,
+            max_file_size=limits.UPLOAD_BYTES,
+            state_session_capacity=1000,
+            footer_links=["api"],
+            theme=theme(),
+            css=CSS,
+        )
         try:
             yield f"http://{host}:{port}"
         finally:
             page.close(verbose=False)
-            os.environ.pop("GRADIO_TEMP_DIR", None)
+            del os.environ["GRADIO_TEMP_DIR"]
+            if before is not None:
+                os.environ["GRADIO_TEMP_DIR"] = before
+
+
+def _check_address(host: str, port: int) -> None:
+    """Find out before a model is loaded; Gradio's own message says nothing of the address."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise OSError(f"{host}:{port} cannot be listened on ({error}); choose another --host or --port") from None
