@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from spikevae.checkpoints import save_release
 from spikevae.config import MNIST_CLASSES, ModelConfig
@@ -90,12 +91,23 @@ def _write_release(folder: Path, **settings: Any) -> Path:
     config = ModelConfig(**{**sizes, **settings})
     torch.manual_seed(0)
     model = SpikingVAE(config)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.constant_(module.weight, 2.0)
+            nn.init.constant_(module.bias, 0.5)
     model.train()
     with torch.no_grad():  # statistics for batch norm, so that neurons fire
-        for _ in range(4):
-            model(torch.rand(16, config.image_channels, config.image_size, config.image_size))
+        for _ in range(40):
+            model(torch.rand(8, config.image_channels, config.image_size, config.image_size))
     save_release(model.eval(), folder, dataset="mnist", card="A model of the tests.")
     return folder
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,260 @@
+"""The page as a person uses it, in a headless Chromium; skipped where there is none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import app
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: apt-get install chromium")
+
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--no-first-run",
+)
+TABS = ("Sample", "Reconstruct", "Walk", "Look inside", "Scores")
+SHOE = Path(app.__file__).parent / "examples" / "fashion-mnist-ankle-boot-0.png"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def desk(browser: Any, page_address: str) -> Iterator[Any]:
+    """A page on a desktop's screen, and what went wrong on it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.asked, page.wrong = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
+    page.goto(page_address)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def page(desk: Any) -> Iterator[Any]:
+    """The same, for one test."""
+    yield desk
+    assert desk.wrong == []
+
+
+def tab(page: Any, name: str, inner: str | None = None) -> Any:
+    """Open a tab and, within it, another; gives the outer one's panel."""
+    page.get_by_role("tab", name=name, exact=True).click()
+    panel = page.locator("#" + {"Look inside": "inside"}.get(name, name.lower()))
+    if inner is not None:
+        panel.get_by_role("tab", name=inner, exact=True).click()
+    return panel
+
+
+def pictures(panel: Any, count: int) -> list[str]:
+    """Addresses of a gallery's pictures, once it holds so many and all are on the screen."""
+    panel.page.wait_for_function(
+        """([panel, count]) => {
+            const found = [...panel.querySelectorAll('.pictures .thumbnail-item img')];
+            return found.length === count && found.every((image) => image.complete && image.naturalWidth > 0);
+        }""",
+        arg=[panel.element_handle(), count],
+    )
+    found: list[str] = panel.locator(".pictures .thumbnail-item img").evaluate_all("all => all.map(image => image.src)")
+    return found
+
+
+def test_the_first_pictures_are_there_without_a_click(page: Any, page_address: str) -> None:
+    assert len(set(pictures(page.locator("#sample"), 24))) > 1
+    assert page.title() == "spikevae: images from spikes"
+    assert (
+        page.locator(".pictures img").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+    )
+    page.wait_for_load_state("networkidle")
+    assert [url for url in page.asked if not url.startswith((page_address, "data:", "blob:"))] == []
+
+
+def test_samples_follow_from_their_settings_and_a_link_leads_back(page: Any, browser: Any, page_address: str) -> None:
+    panel = tab(page, "Sample")
+    panel.get_by_label("Seed", exact=True).fill("7")
+    panel.get_by_label("number input for Number of pictures").fill("5")
+    panel.get_by_role("button", name="Generate").click()
+    first = pictures(panel, 5)
+    link = panel.get_by_role("link", name="Link to exactly these pictures")
+    sync_api.expect(link).to_have_attribute("href", re.compile("seed=7"))
+    assert re.search(r"5 pictures in [\d.]+ s, \d+ ms each", panel.locator(".facts").inner_text())
+    other = browser.new_page()
+    other.set_default_timeout(60_000)
+    other.goto(f"{page_address}/{link.get_attribute('href')}")
+    assert pictures(other.locator("#sample"), 5) == first
+    assert other.get_by_label("Seed", exact=True).input_value() == "7"
+    other.close()
+    panel.get_by_role("button", name="Random seed").click()
+    page.wait_for_function("before => !document.querySelector('#sample .facts a').href.includes('seed=7&')")
+    assert pictures(panel, 5) != first
+    for name, kind in (("Download PNG", b"\x89PNG"), ("Download ZIP", b"PK")):
+        with page.expect_download() as download:
+            panel.get_by_text(name).click()
+        assert Path(download.value.path()).read_bytes().startswith(kind)
+
+
+def test_a_mistake_is_explained_and_no_trace_is_shown(page: Any) -> None:
+    panel = tab(page, "Sample")
+    panel.get_by_label("Seed", exact=True).fill("-5")
+    panel.get_by_role("button", name="Generate").click()
+    message = page.get_by_text("The seed -5 is out of range")
+    sync_api.expect(message.first).to_be_visible()
+    assert "Traceback" not in page.content()
+    panel.get_by_label("Seed", exact=True).fill("0")
+
+
+def test_a_picture_is_redrawn_and_named(page: Any, tmp_path: Path) -> None:
+    panel = tab(page, "Reconstruct")
+    sync_api.expect(panel.locator(".facts")).to_contain_text("Mean squared error")  # an example, before any click
+    before = panel.get_by_alt_text("What the model sees").get_attribute("src")
+    panel.get_by_label("Remove Image").first.click()
+    light = tmp_path / "light.png"
+    paper = Image.new("RGB", (200, 120), "white")
+    paper.paste("black", (60, 30, 140, 90))
+    paper.save(light)
+    panel.locator("input[type=file]").first.set_input_files(light)
+    seen = panel.get_by_alt_text("What the model sees")
+    sync_api.expect(seen).not_to_have_attribute("src", before)
+    sync_api.expect(panel.get_by_alt_text("Its reconstruction")).to_be_visible()
+    assert panel.locator("[data-testid=label-output-value]").inner_text().strip() in "0123456789"
+    black = seen.get_attribute("src")
+    panel.get_by_label("dark").check()
+    sync_api.expect(seen).not_to_have_attribute("src", black)
+    panel.get_by_label("auto").check()
+
+
+def test_an_example_is_one_click_away(page: Any) -> None:
+    panel = tab(page, "Reconstruct", "A picture")
+    seen = panel.get_by_alt_text("What the model sees")
+    before = seen.get_attribute("src")
+    panel.locator(".gallery-item, .gallery button").nth(6).click()
+    sync_api.expect(seen).not_to_have_attribute("src", before)
+
+
+def test_a_file_that_is_no_picture_is_refused_in_words(page: Any, tmp_path: Path) -> None:
+    panel = tab(page, "Reconstruct", "A picture")
+    panel.get_by_label("Remove Image").first.click()
+    text = tmp_path / "text.png"
+    text.write_bytes(b"not an image at all")
+    panel.locator("input[type=file]").first.set_input_files(text)
+    sync_api.expect(page.get_by_text("not a known image format").first).to_be_visible()
+    page.wrong.clear()  # the browser itself complains of a picture that it cannot show
+
+
+def test_a_drawing_is_redrawn_and_named(page: Any) -> None:
+    panel = tab(page, "Reconstruct", "A drawing")
+    paper = panel.get_by_label("Paper to draw on")
+    box = paper.bounding_box()
+    seen = panel.get_by_alt_text("What the model sees")
+    before = seen.get_attribute("src") if seen.count() else ""
+    page.mouse.move(box["x"] + 140, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 130, box["y"] + 230, steps=6)
+    page.mouse.up()
+    panel.get_by_role("button", name="Reconstruct and classify the drawing").click()
+    sync_api.expect(seen).not_to_have_attribute("src", before or "")
+    panel.get_by_role("button", name="Clear the drawing").click()
+    panel.get_by_role("button", name="Reconstruct and classify the drawing").click()
+    sync_api.expect(page.get_by_text("Draw something first").first).to_be_visible()
+
+
+def test_a_walk_leads_from_one_end_to_the_other(page: Any) -> None:
+    panel = tab(page, "Walk", "Two samples")
+    frames = pictures(panel, 12)
+    panel.get_by_label("number input for Number of frames").fill("6")
+    panel.get_by_role("button", name="Walk", exact=True).click()
+    assert len(set(pictures(panel, 6)) & set(frames)) >= 1  # the ends stay
+    assert panel.get_by_alt_text("There and back").get_attribute("src").endswith(".gif")
+    tab(page, "Walk", "Two pictures")
+    panel.locator("tbody tr").first.click()
+    sync_api.expect(panel.get_by_label("Remove Image")).to_have_count(2)
+    before = panel.locator(".facts").inner_text()
+    panel.get_by_role("button", name="Walk between the pictures").click()
+    sync_api.expect(panel.locator(".facts")).not_to_have_text(before)
+
+
+def test_looking_inside_shows_spikes_gates_rates_and_energy(page: Any) -> None:
+    panel = tab(page, "Look inside", "At a sample")
+    pictures(panel, 3)
+    for words in ("Spikes", "TCJA gates", "Firing rates", "Operations and energy"):
+        sync_api.expect(panel.get_by_role("heading", name=words)).to_be_visible()
+    assert panel.get_by_text("encoder stage 1").count() == 0
+    tab(page, "Look inside", "At a picture")
+    panel.locator("input[type=file]").first.set_input_files(SHOE)
+    sync_api.expect(panel.get_by_label("Remove Image")).to_have_count(1)
+    panel.get_by_role("button", name="Look inside while it sees this picture").click()
+    sync_api.expect(panel.get_by_text("encoder stage 1").first).to_be_visible()
+
+
+def test_scores_are_on_the_page(page: Any) -> None:
+    panel = tab(page, "Scores")
+    sync_api.expect(panel.get_by_role("heading", name="tiny")).to_be_visible()
+
+
+def test_another_model_brings_its_own_choices_and_results(page: Any) -> None:
+    tab(page, "Sample")
+    sample, reconstruct = page.locator("#sample"), page.locator("#reconstruct")
+    before = pictures(sample, sample.locator(".thumbnail-item").count())
+    page.get_by_label("unlabelled").check()
+    sync_api.expect(sample.get_by_label("Class", exact=True)).to_be_hidden()
+    page.wait_for_function(
+        "before => document.querySelector('#sample .thumbnail-item img').src !== before", arg=before[0]
+    )
+    panel = tab(page, "Reconstruct", "A picture")
+    panel.locator(".gallery-item, .gallery button").nth(0).click()
+    sync_api.expect(reconstruct.locator(".facts")).to_contain_text("trained without labels")
+    sync_api.expect(reconstruct.locator("[data-testid=label-output-value]")).to_have_count(0)
+    page.get_by_label("autoregressive").check()
+    tab(page, "Sample")
+    sync_api.expect(sample.get_by_label("number input for Temperature")).to_be_hidden()
+    page.get_by_label("tiny").check()
+    sync_api.expect(sample.get_by_label("Class", exact=True)).to_be_visible()
+
+
+def test_a_phone_shows_all_tabs_and_never_scrolls_sideways(browser: Any, page_address: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.goto(page_address)
+    pictures(page.locator("#sample"), 24)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", ground)[:3])) < 60  # dark
+    for name in TABS:
+        tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+    context.close()
+
+
+def test_the_keyboard_reaches_the_tabs_and_the_first_button(page: Any) -> None:
+    page.get_by_role("tab", name="Sample", exact=True).focus()
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.innerText || document.activeElement.ariaLabel"))
+    assert {"Generate", "Random seed"} <= reached
+    unnamed = page.locator("#sample button:visible, #sample input:visible").evaluate_all(
+        """all => all.filter((part) => !(part.innerText || part.ariaLabel || part.title || part.labels?.length
+            || part.getAttribute('aria-labelledby'))).map((part) => part.outerHTML)"""
+    )
+    assert unnamed == []
