@@ -10,7 +10,8 @@ from spikevae.runtime import reuse_freed_memory, sleep_while_waiting
 
 def main() -> int:
     """Serve the page; 0 once it is interrupted, 1 if it cannot be served."""
-    parser = argparse.ArgumentParser(prog="python -m app", description="Serve the page with the bundled models.")
+    parser = argparse.ArgumentParser(prog="python -m app", description="Serve the page.")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="bundled names or folders; otherwise all bundled")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (%(default)s)")
     parser.add_argument("--port", default=7860, type=int, help="port to listen on (%(default)s)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for this name and password")
@@ -20,7 +21,7 @@ def main() -> int:
     from app import launch
 
     try:
-        launch(arguments.host, arguments.port, arguments.auth)
+        launch(arguments.host, arguments.port, arguments.auth, arguments.models or None)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -15,11 +15,11 @@ import spikevae
 from app import limits
 
 
-def serve(host: str, port: int, auth: str | None) -> None:
-    """Serve the bundled models until Ctrl-C or SIGTERM. Arguments and errors as for `app.launch`."""
+def serve(host: str, port: int, auth: str | None, models: Sequence[str] | None = None) -> None:
+    """Serve the models until Ctrl-C or SIGTERM. Arguments and errors as for `app.launch`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with running(spikevae.released_models(), host, port, auth) as address:
+        with running(models or spikevae.released_models(), host, port, auth) as address:
             print(f"the demo is on {address} (Ctrl-C stops it)", flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:

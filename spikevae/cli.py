@@ -195,10 +195,21 @@ def models() -> None:
                 print(f"  {line}")
 
 
-def demo(*, host: str = "127.0.0.1", port: int = 7860, auth: str | None = None) -> None:
+def demo(
+    models: Positional[Annotated[tuple[str, ...], arg(metavar="[MODEL ...]")]] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    auth: str | None = None,
+) -> None:
     """Open a web page to sample, reconstruct, classify and look inside.
 
+    Examples:
+        spikevae demo
+        spikevae demo runs/mine fashion-mnist
+
     Args:
+        models: Bundled names or folders of models; otherwise all that are bundled.
         host: Address to listen on; 0.0.0.0 lets other machines in.
         port: Port to listen on.
         auth: user:password that visitors have to give.
@@ -210,7 +221,7 @@ def demo(*, host: str = "127.0.0.1", port: int = 7860, auth: str | None = None) 
     from spikevae.runtime import reuse_freed_memory
 
     reuse_freed_memory()
-    launch(host, port, auth)
+    launch(host, port, auth, models or None)
 
 
 def evaluate(config: OmitArgPrefixes[EvaluationConfig]) -> None:
