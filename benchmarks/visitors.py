@@ -50,7 +50,8 @@ def visit(address: str, model: str, *, visitors: int, seconds: float, count: int
         seconds: how long; a request that has begun is waited for.
         count: pictures of a request.
     """
-    report, first, lock = Report(), {}, threading.Lock()
+    report, lock = Report(), threading.Lock()
+    first: dict[int, list[str]] = {}
     end = time.monotonic() + seconds
 
     def stay(visitor: int) -> None:
