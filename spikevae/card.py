@@ -42,6 +42,7 @@ def model_card(
     name: str | None = None,
     scores: Sequence[tuple[str, str]] = (),
     commit: str | None = None,
+    note: str | None = None,
 ) -> str:
     """A model's README.
 
@@ -51,6 +52,7 @@ def model_card(
         name: of a released model; None for the model of a run folder.
         scores: names of metrics with what was measured on the test split, ready to be shown.
         commit: of the source that it was trained with.
+        note: what to know of its training besides.
     """
     model, settings = config.model, config.train
     dataset = config.data.dataset
@@ -77,7 +79,8 @@ def model_card(
         f"`{command}`, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
         f"together, {settings.refinement_epochs} of the decoder against a critic), batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
-        f"Versions: {versions}." + (f" Commit: {commit}." if commit else ""),
+        f"Versions: {versions}." + (f" Commit: {commit}." if commit else "")
+        + (f" {note}" if note else ""),
         "",
     ]
     if training.validation:

@@ -33,6 +33,8 @@ class Release:
     """Name of the released model."""
     dataset: str | None = None
     """Data set to name, where the run read it from a folder."""
+    note: str | None = None
+    """What the card shall say of the training besides."""
 
 
 def release(settings: Release, *, released: Path = RELEASED) -> Path:
@@ -64,6 +66,7 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
         name=settings.name,
         scores=_shown_scores(folder / _SCORES_NAME),
         commit=_commit(),
+        note=settings.note,
     )
     save_release(load(settings.run), folder, dataset=config.data.dataset, card=card)
     size = (folder / WEIGHTS_NAME).stat().st_size

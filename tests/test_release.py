@@ -54,8 +54,9 @@ def test_the_card_of_a_released_model_names_its_scores_and_another_data_set_if_t
     record = dict.fromkeys(("subject", "subject_hash", "data", "protocol", "command"), "")
     scores = {**record, "seed": 0, "versions": {}, "scores": [score], "floors": [], "details": {}}
     (folder / "scores.json").write_text(json.dumps(scores))
-    release(Release(run, "garments", dataset="celeba"), released=tmp_path)
+    release(Release(run, "garments", dataset="celeba", note="Stopped twice."), released=tmp_path)
     card = (folder / "README.md").read_text()
+    assert "Stopped twice." in card
     assert "1.25 ± 0.12" in card
     assert "CelebA" in card
     assert str(run) not in card
