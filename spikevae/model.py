@@ -105,6 +105,7 @@ class SpikingVAE(nn.Module):
     @torch.inference_mode()
     def reconstruct(self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64) -> Float[Tensor, "N C H W"]:
         """Images in [0, 1] decoded from the most probable latent spikes of ``x``."""
+        _check_batch_size(batch_size)
         return torch.cat([self.decode(self.encode(part).mode) for part in x.split(batch_size)])
 
     @torch.inference_mode()
@@ -116,6 +117,7 @@ class SpikingVAE(nn.Module):
         """
         if self.classifier is None:
             raise ValueError("this model was trained without labels, so it cannot classify")
+        _check_batch_size(batch_size)
         logits = [self.classifier(self._features(part)) for part in x.split(batch_size)]
         return torch.cat(logits).softmax(dim=1)
 
@@ -165,6 +167,7 @@ class SpikingVAE(nn.Module):
             raise ValueError(f"count={count}: expected at least 1 image")
         if size is not None and operator.index(size) < 1:
             raise ValueError(f"size={size}: expected at least 1 pixel")
+        _check_batch_size(batch_size)
         labels = self._labels(label, count)
         for first in range(0, count, batch_size):
             part = slice(first, min(first + batch_size, count))
@@ -210,6 +213,7 @@ class SpikingVAE(nn.Module):
             raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
         if not x.is_floating_point():
             raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; divide bytes by 255")
+        x = x.to(next(self.parameters()).dtype)
         features: Tensor = self.encoder(self._pad(2.0 * x - 1.0).contiguous(memory_format=torch.channels_last))
         return features
 
@@ -234,6 +238,11 @@ class SpikingVAE(nn.Module):
             known = f"0 to {self.config.classes - 1}" if self.config.classes else "none: it was trained without labels"
             raise ValueError(f"label={wrong[0]}: this model's labels are {known}")
         return torch.tensor(labels)
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if operator.index(batch_size) < 1:
+        raise ValueError(f"batch_size={batch_size}: expected at least 1 image")
 
 
 def _image_rng(seed: int, index: int) -> np.random.Generator:
