@@ -188,7 +188,7 @@ class _LifSequence(torch.autograd.Function):
                 surrogate_grad = (h - THRESHOLD).mul_(slope).square_().add_(1.0).reciprocal_().mul_(ctx.slope / 2)
                 grad_h = surrogate_grad.mul_(grad_rows[t][part])  # d s / d h, then through the reset's (1 - s)
                 grad_h.add_(grad_v).addcmul_(grad_v, spike, value=-1)
-                if ctx.needs_input_grad[1]:
+                if ctx.needs_input_grad[1] and k > 0:  # a learned leak can round to 0, and then nothing moves
                     drive = h  # (h - v) / k = x - v, what the leak multiplies
                     if t > 0:
                         before = h_rows[t - 1][part].float()

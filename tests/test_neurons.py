@@ -184,3 +184,17 @@ def test_the_layer_that_a_config_asks_for() -> None:
     learned = spiking_layer(ModelConfig(neuron="plif", tau=3.0))
     assert isinstance(learned, ParametricSpikingLayer)
     assert learned.leak.item() == pytest.approx(fixed.leak) == pytest.approx(1 / 3)
+
+
+def test_a_learned_leak_that_has_rounded_to_nothing_gives_silence_and_a_finite_gradient() -> None:
+    layer = spiking_layer(ModelConfig(neuron="plif"))
+    assert isinstance(layer, ParametricSpikingLayer)
+    layer.w.data.fill_(-1000.0)
+    x_seq = torch.ones(3, 2, requires_grad=True)
+    spike_seq = layer(x_seq)
+    spike_seq.sum().backward()
+    assert not spike_seq.any()
+    assert layer.w.grad is not None
+    assert float(layer.w.grad) == 0
+    assert x_seq.grad is not None
+    assert bool(x_seq.grad.isfinite().all())
