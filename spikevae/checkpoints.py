@@ -23,6 +23,7 @@ WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 RELEASED = Path(__file__).parent / "released"
 _LARGEST_CONFIG = 2**20  # bytes
+_FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)  # safetensors' names
 
 
 def released_models() -> list[str]:
@@ -65,8 +66,11 @@ def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device =
     """
     folder = model_folder(name_or_folder)
     config = read_config(folder)
-    with torch.device("meta"):  # shapes only: a config cannot make us allocate what the file does not hold
-        expected = {name: tensor.shape for name, tensor in SpikingVAE(config).state_dict().items()}
+    try:
+        with torch.device("meta"):  # no memory: a config cannot make us allocate what the file does not hold
+            expected = SpikingVAE(config).state_dict()
+    except (RuntimeError, OverflowError) as error:  # even the number of bytes does not fit 64 bits
+        raise ValueError(f"{folder / CONFIG_NAME} asks for a network larger than any memory: {error}") from None
     state = _read_weights(folder / WEIGHTS_NAME, expected)
     model = SpikingVAE(config)
     model.load_state_dict(state, strict=True)
@@ -93,65 +97,76 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _LARGEST_CONFIG:
+        raise ValueError(f"{path} is larger than any config that spikevae writes")
     try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise ValueError(f"{path} is larger than any config that spikevae writes")
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a number of thousands of digits
         raise ValueError(f"{path} is not a JSON file: {error}") from None
     if not isinstance(values, dict) or set(values) != {"format", "dataset", "model"}:
         raise ValueError(f"{path} is not a model's config: expected the entries format, dataset and model")
-    if values["format"] != FORMAT:
+    if values["format"] != FORMAT or isinstance(values["format"], bool):
         raise ValueError(f"{path} has format {values['format']!r}; this version of spikevae reads format {FORMAT}")
     if not isinstance(values["dataset"], str):
         raise ValueError(f"{path}: dataset={values['dataset']!r} is not a name")
     return values
 
 
-def _read_weights(path: Path, expected: dict[str, torch.Size]) -> dict[str, Tensor]:
+def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file, if they have the names, shapes and kinds of number of ``expected``, and are finite."""
     state = {}
     try:
         with safe_open(path, framework="pt") as weights:
-            found = set(weights.keys())
-            for name in sorted(expected.keys() ^ found):
+            for name in sorted(expected.keys() ^ set(weights.keys())):
                 what = "is missing" if name in expected else "is unknown to this config"
                 raise ValueError(f"{path}: the weight {name} {what}")
-            for name, shape in expected.items():
-                if tuple(weights.get_slice(name).get_shape()) != tuple(shape):
+            for name, like in expected.items():
+                stored = weights.get_slice(name)
+                if tuple(stored.get_shape()) != tuple(like.shape):
                     raise ValueError(
-                        f"{path}: the weight {name} has shape {weights.get_slice(name).get_shape()}, "
-                        f"its config asks for {list(shape)}"
+                        f"{path}: the weight {name} has shape {stored.get_shape()}, "
+                        f"its config asks for {list(like.shape)}"
                     )
-                tensor = weights.get_tensor(name)
-                if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                if stored.get_dtype() not in (_FLOATS if like.is_floating_point() else _INTEGERS):
+                    raise ValueError(f"{path}: the weight {name} has numbers of the kind {stored.get_dtype()}")
+                tensor = weights.get_tensor(name).to(like.dtype)
+                if not bool(tensor.isfinite().all()):
                     raise ValueError(f"{path}: the weight {name} is not finite")
-                state[name] = tensor.float() if tensor.is_floating_point() else tensor
+                state[name] = tensor
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file, or a damaged one: {error}") from None
     return state
 
 
 def save_release(model: SpikingVAE, folder: Path, *, dataset: str, card: str) -> None:
-    """Write a release folder. Matrices and kernels are stored as float16, everything else as it is.
+    """Write a release folder. Matrices and kernels are stored as float16 where they fit it, everything else as it is.
 
     Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "dataset": dataset, "model": to_dict(model.config)}
-    state = {
-        name: (tensor.half() if tensor.is_floating_point() and tensor.dim() > 1 else tensor).cpu().contiguous()
-        for name, tensor in model.state_dict().items()
-    }
+    state = {name: _compact(tensor).cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8"))
     text = json.dumps(config, indent=2) + "\n"
     write_atomically(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
     write_atomically(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
 
 
+def _compact(tensor: Tensor) -> Tensor:
+    """A matrix or kernel as float16, unless a number of it is too large for that."""
+    if not tensor.is_floating_point() or tensor.dim() < 2:
+        return tensor
+    half = tensor.half()
+    return half if bool(half.isfinite().all()) else tensor
+
+
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to the disk and rename it to ``path``.
 
     Whatever fails, the file that was there before is untouched and no temporary file is left.
+
+    Raises:
+        OSError: if the file cannot be written, also where torch and safetensors have another name for that.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -162,5 +177,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except (RuntimeError, SafetensorError) as error:
+        raise OSError(f"{path} could not be written (is the disk full?): {str(error).splitlines()[0]}") from error
     finally:
         temporary.unlink(missing_ok=True)
