@@ -155,7 +155,7 @@ def classify(
 
     network = _load(model, device)
     names = network.config.class_names
-    total, batches = _inputs(network, images, data, split, count, data_root)
+    total, batches = _inputs(network, images, data, split, count, data_root, is_compared=True)
     probabilities, labels = [], []
     for x, y in _bar(batches, total, "classify"):
         probabilities.append(network.classify(x.to(network.device)).cpu())
@@ -317,8 +317,13 @@ def _inputs(
     split: Split,
     count: int | None,
     root: str | None,
+    *,
+    is_compared: bool = False,
 ) -> tuple[int, Iterator[tuple[Tensor, Tensor]]]:
-    """How many images a command was given, and the images in batches with their labels (-1: none)."""
+    """How many images a command was given, and the images in batches with their labels (-1: none).
+
+    ``is_compared``: a data set's labels must be those of the model.
+    """
     import torch
 
     from spikevae.data import load_split
@@ -335,6 +340,13 @@ def _inputs(
         return len(x), iter(zip(x.split(_BATCH), torch.full((len(x),), -1).split(_BATCH), strict=True))
     settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size)
     images: ImageSet = load_split(settings, split, image_channels=channels)
+    if is_compared and config.classes and not images.class_names:
+        raise ValueError(f"{data} has no labels to compare with; give image files instead")
+    if is_compared and config.classes and images.class_names != config.class_names:
+        raise ValueError(
+            f"{data} has the classes {', '.join(images.class_names)}, "
+            f"but this model knows {', '.join(config.class_names)}; give image files instead"
+        )
     if count is not None:
         images = images.subset(min(count, len(images)))
     return len(images), images.batches(_BATCH)
@@ -363,8 +375,6 @@ def _collected(batches: Iterator[Tensor], total: int, what: str) -> Tensor:
 
 
 def _accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
-    if bool((labels < 0).any()):
-        raise ValueError("this data set has no labels to compare with; give image files instead")
     right = probabilities.argmax(dim=1) == labels
     by_class = {name: float(right[labels == k].float().mean()) for k, name in enumerate(names) if (labels == k).any()}
     return {"images": len(labels), "accuracy": float(right.float().mean()), "by_class": by_class}
