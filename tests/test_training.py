@@ -1,0 +1,391 @@
+"""Training runs: what they leave behind, how they stop, and that a stopped one goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import spikevae
+from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
+from spikevae.training import TrainingError, describe_run, read_run, train
+
+MODEL = ModelConfig(
+    class_names=FASHION_MNIST_CLASSES,
+    time_steps=3,
+    encoder_widths=(8, 8, 8),
+    decoder_widths=(8, 8, 4),
+    latent_size=8,
+    prior_rank=4,
+)
+
+
+@pytest.fixture(scope="module")
+def config(made_root: Path) -> RunConfig:
+    """Two epochs of three steps (the last one smaller), the second epoch in refinement, a state after every step."""
+    return RunConfig(
+        model=MODEL,
+        data=DataConfig(data_root=str(made_root), validation_share=0.2),
+        train=TrainConfig(
+            epochs=2,
+            refinement_share=0.5,
+            batch_size=32,
+            warmup_images=50,
+            shift=1,
+            precision="float32",
+            checkpoint_seconds=0.0,
+            image_limit=80,
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed. Do not change it."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    train(config, run)
+    return run
+
+
+def short(config: RunConfig, **settings: Any) -> RunConfig:
+    """One epoch of two steps, without refinement."""
+    few = {"epochs": 1, "refinement_share": 0.0, "image_limit": 48} | settings
+    return replace(config, train=replace(config.train, **few))
+
+
+def state_of(run: Path) -> Any:
+    """All that a run goes on from, but for the time it has taken."""
+    state = torch.load(run / "state.pt", weights_only=True)
+    return {name: value for name, value in state.items() if name != "seconds"}
+
+
+def differences(first: Any, second: Any, name: str = "state") -> list[str]:
+    """Names of what is not equal, bit for bit, in two nested states."""
+    if isinstance(first, torch.Tensor):
+        return [] if torch.equal(first, second) else [name]
+    if isinstance(first, dict):
+        if first.keys() != second.keys():
+            return [f"{name}: other names"]
+        return [found for key in first for found in differences(first[key], second[key], f"{name}.{key}")]
+    if isinstance(first, list | tuple):
+        pairs = zip(first, second, strict=True)
+        return [found for i, (a, b) in enumerate(pairs) for found in differences(a, b, f"{name}.{i}")]
+    return [] if first == second else [name]
+
+
+def assert_same_run(run: Path, finished: Path) -> None:
+    assert differences(state_of(run), state_of(finished)) == []
+    for name in ("model.safetensors", "config.json"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+    assert temporary_files(run) == []
+
+
+def temporary_files(run: Path) -> list[str]:
+    return [path.name for path in run.rglob(".*")]
+
+
+def is_finite(state: Any) -> bool:
+    if isinstance(state, torch.Tensor):
+        return bool(state.isfinite().all())
+    if isinstance(state, dict):
+        return all(map(is_finite, state.values()))
+    return not isinstance(state, list | tuple) or all(map(is_finite, state))
+
+
+def train_until_save(number: int, config: RunConfig, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt a new run in the writing of a state, counted from 1, when half of the file is there."""
+    saves, save = 0, torch.save
+
+    def interrupted(state: object, path: Path) -> None:
+        nonlocal saves
+        saves += 1
+        save(state, path)
+        if saves == number:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, run)
+
+
+@contextmanager
+def full_disk(largest: int = 2**20) -> Iterator[None]:
+    """No file can grow beyond so many bytes: smaller than a state, larger than anything else that a run writes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+# ---------------------------------------------------------------- what a run leaves behind
+
+
+def test_a_run_folder_explains_itself(config: RunConfig, finished: Path) -> None:
+    assert read_run(finished) == config
+    record = json.loads((finished / "run.json").read_text())
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["command"].startswith("spikevae")
+    card = (finished / "README.md").read_text()
+    assert "fashion-mnist" in card
+    assert "T = 3" in card
+    assert list(finished.glob("tensorboard/**/events*"))
+    assert temporary_files(finished) == []
+
+
+def test_statistics_are_lines_of_json_counted_in_images_with_every_epochs_scores(finished: Path) -> None:
+    entries = [json.loads(line) for line in (finished / "stats.jsonl").read_text().splitlines()]
+    steps = [entry for entry in entries if "images_seen" in entry]
+    assert [entry["images_seen"] for entry in steps] == [96, 192]  # the last step of each epoch at least
+    assert all(np.isfinite(list(entry.values())).all() for entry in steps)
+    assert {"loss", "reconstruction_error", "learning_rate"} <= steps[0].keys() & steps[1].keys()
+    scores = [entry["validation"] for entry in entries if "validation" in entry]
+    assert len(scores) == 2
+    assert all(score["reconstruction_error"] > 0 and 0 <= score["accuracy"] <= 1 for score in scores)
+
+
+def test_every_epoch_leaves_a_picture_of_samples_and_one_of_reconstructions(finished: Path) -> None:
+    names = [f"{kind}-{epoch:04d}.png" for kind in ("reconstructions", "samples") for epoch in (1, 2)]
+    assert sorted(path.name for path in (finished / "previews").iterdir()) == names
+    for name in names:
+        picture = np.asarray(Image.open(finished / "previews" / name))
+        assert picture.shape[0] >= 4 * 28
+        assert picture.std() > 0
+
+
+def test_a_run_folder_is_a_model(finished: Path) -> None:
+    model = spikevae.load(finished)
+    assert model.config == MODEL
+    assert model.sample(3, label=2).shape == (3, 1, 28, 28)
+
+
+def test_the_scores_that_are_returned_are_those_of_the_released_model(config: RunConfig, tmp_path: Path) -> None:
+    from spikevae.data import load_split
+
+    scores = train(short(config), tmp_path / "run")
+    images = load_split(config.data, "validation")
+    model, (x, labels) = spikevae.load(tmp_path / "run"), next(images.batches(100))
+    error = float((2 * (model.reconstruct(x) - x)).square().mean())
+    accuracy = float((model.classify(x).argmax(dim=1) == labels).float().mean())
+    assert scores["reconstruction_error"] == pytest.approx(error, rel=0.02)  # its kernels are rounded to float16
+    assert scores["accuracy"] == pytest.approx(accuracy, abs=1.5 / len(images))
+
+
+def test_a_finished_run_can_be_resumed_and_stays_as_it_is(config: RunConfig, finished: Path, tmp_path: Path) -> None:
+    run = copy_of(finished, tmp_path)
+    before = {path: path.read_bytes() for path in run.glob("*.*")}
+    scores = train(config, run, is_new=False)
+    assert scores.keys() == {"reconstruction_error", "accuracy"}
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def copy_of(run: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+# ---------------------------------------------------------------- stopping and going on
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 5, 7], ids=lambda number: f"save {number} of 8")
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Before any state is there, in the middle of an epoch, at its end, between the two phases, in refinement."""
+    run = tmp_path / "run"
+    train_until_save(number, config, run, monkeypatch)
+    assert temporary_files(run) == []
+    assert (run / "state.pt").exists() == (number > 1)
+    train(read_run(run), run, is_new=False)
+    assert_same_run(run, finished)
+
+
+def test_two_epochs_are_one_and_one_more_bit_for_bit(
+    config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With states at the end of epochs only."""
+    rarely = replace(config, train=replace(config.train, checkpoint_seconds=1e6))
+    run = tmp_path / "run"
+    train_until_save(2, rarely, run, monkeypatch)
+    assert state_of(run)["epoch"] == 1
+    train(rarely, run, is_new=False)
+    assert_same_run(run, finished)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_bit(
+    config: RunConfig, finished: Path, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    run = tmp_path / "run"
+    describe_run(config, run)
+    words = ["train", "fashion-mnist", "--data-root", str(config.data.data_root), "--resume", str(run)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "spikevae.cli", *words],
+        cwd=Path(spikevae.__file__).parents[1],
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 300
+        while not (run / "state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, printed = process.communicate(timeout=300)
+    assert process.returncode == status, printed
+    assert "Traceback" not in printed
+    if number == signal.SIGINT:
+        assert printed.splitlines()[-1] == "spikevae: stopped"
+    assert state_of(run)["images_seen"] < 192
+    train(config, run, is_new=False)
+    assert differences(state_of(run), state_of(finished)) == []
+
+
+def test_a_full_disk_stops_with_one_line_and_keeps_the_last_state(
+    config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    train_until_save(3, config, run, monkeypatch)
+    before = (run / "state.pt").read_bytes()
+    with full_disk(), pytest.raises(TrainingError, match="the last saved state is kept, go on with --resume") as caught:
+        train(config, run, is_new=False)
+    assert "\n" not in str(caught.value)
+    assert "state.pt" in str(caught.value)
+    assert (run / "state.pt").read_bytes() == before
+    assert temporary_files(run) == []
+    train(config, run, is_new=False)
+    assert_same_run(run, finished)
+
+
+@pytest.mark.parametrize("rate", [1e37])
+def test_a_loss_that_is_no_number_stops_with_one_line_and_keeps_the_last_good_state(
+    config: RunConfig, tmp_path: Path, rate: float
+) -> None:
+    """Some rates only spoil the weights at first, not the loss: then too no state that is no number may be written."""
+    run = tmp_path / "run"
+    with pytest.raises(TrainingError, match="the last good state is kept") as caught:
+        train(short(config, learning_rate=rate, epochs=2, warmup_images=0), run)
+    assert "\n" not in str(caught.value)
+    assert "--train.learning-rate" in str(caught.value)
+    assert is_finite(state_of(run))
+    assert temporary_files(run) == []
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_a_new_run_is_refused_where_there_is_one(config: RunConfig, finished: Path) -> None:
+    before = {path: path.read_bytes() for path in finished.glob("*.*")}
+    with pytest.raises(FileExistsError, match="already holds a run; go on with --resume"):
+        train(config, finished)
+    assert {path: path.read_bytes() for path in finished.glob("*.*")} == before
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no run to resume: run\.json is missing"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"config": 3}', '{"config": {"model": {}}}'])
+def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"run\.json"):
+        read_run(tmp_path)
+
+
+class Payload:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "pickle", "saved pickle", "other state"])
+def test_a_damaged_or_hostile_state_is_refused_and_never_executed(
+    config: RunConfig, finished: Path, tmp_path: Path, kind: str
+) -> None:
+    run, target = copy_of(finished, tmp_path), tmp_path / "executed"
+    path = run / "state.pt"
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(Payload(target)))
+    elif kind == "saved pickle":
+        torch.save({"model": Payload(target)}, path)
+    else:
+        torch.save({"model": {}}, path)
+    with pytest.raises(TrainingError, match=r"state\.pt is damaged or of another model") as caught:
+        train(config, run, is_new=False)
+    assert "\n" not in str(caught.value)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"image_size": 32}, "1x28x28 images, the model is for 1x32x32"),
+        ({"image_channels": 3}, "the model is for 3x28x28"),
+        ({"class_names": ("a", "b")}, "has the classes"),
+        ({"latent": "autoregressive"}, "refinement needs latent='potential'"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_data_is_refused_before_anything_is_written(
+    config: RunConfig, tmp_path: Path, model: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(replace(config, model=replace(config.model, **model)), tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+# ---------------------------------------------------------------- other data, other networks, other arithmetic
+
+
+def test_images_without_labels_train_through_both_phases(config: RunConfig, tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    (tmp_path / "pictures").mkdir()
+    for number in range(24):
+        Image.fromarray(random.randint(0, 256, (20, 24, 3), dtype=np.uint8)).save(tmp_path / f"pictures/{number}.png")
+    unlabelled = RunConfig(
+        model=replace(MODEL, image_size=16, image_channels=3, class_names=()),
+        data=DataConfig(dataset=f"folder:{tmp_path / 'pictures'}", image_size=16, validation_share=0.2),
+        train=replace(config.train, batch_size=8, image_limit=None),
+    )
+    scores = train(unlabelled, tmp_path / "run")
+    assert scores.keys() == {"reconstruction_error"}
+    assert spikevae.load(tmp_path / "run").sample(2).shape == (2, 3, 16, 16)
+
+
+def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> None:
+    model = replace(MODEL, latent="autoregressive", latent_choices=4, neuron="lif", read_out="membrane")
+    scores = train(replace(short(config), model=model), tmp_path / "run")
+    assert scores["reconstruction_error"] > 0
+    assert spikevae.load(tmp_path / "run").sample(2).shape == (2, 1, 28, 28)
+
+
+def test_training_makes_a_model_better(config: RunConfig, tmp_path: Path) -> None:
+    first = train(short(config), tmp_path / "short")
+    more = short(config, epochs=6, image_limit=None, batch_size=16, learning_rate=1e-2, checkpoint_seconds=1e6)
+    last = train(more, tmp_path / "long")
+    assert last["reconstruction_error"] < 0.8 * first["reconstruction_error"]
