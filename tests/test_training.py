@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -198,8 +199,6 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(config: RunConfig, fin
 
 
 def copy_of(run: Path, tmp_path: Path) -> Path:
-    import shutil
-
     return Path(shutil.copytree(run, tmp_path / "run"))
 
 
@@ -276,7 +275,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_the_last_state(
     assert_same_run(run, finished)
 
 
-@pytest.mark.parametrize("rate", [1e37])
+@pytest.mark.parametrize("rate", [1e20, 1e30, 1e37])
 def test_a_loss_that_is_no_number_stops_with_one_line_and_keeps_the_last_good_state(
     config: RunConfig, tmp_path: Path, rate: float
 ) -> None:
@@ -312,6 +311,23 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
         read_run(tmp_path)
 
 
+@pytest.mark.parametrize("settings", [{"epochs": 3}, {"batch_size": 16}, {"seed": 1}], ids=str)
+def test_a_run_cannot_be_resumed_with_other_settings(
+    config: RunConfig, finished: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    run = copy_of(finished, tmp_path)
+    other = replace(config, train=replace(config.train, **settings))
+    with pytest.raises(ValueError, match=f"{run} .*settings"):
+        train(other, run, is_new=False)
+    assert (run / "state.pt").read_bytes() == (finished / "state.pt").read_bytes()
+
+
+def test_a_run_can_be_resumed_where_its_data_have_moved_to(config: RunConfig, finished: Path, tmp_path: Path) -> None:
+    run, root = copy_of(finished, tmp_path), tmp_path / "moved"
+    shutil.copytree(str(config.data.data_root), root)
+    train(replace(config, data=replace(config.data, data_root=str(root))), run, is_new=False)
+
+
 class Payload:
     """Unpickled, it makes a folder."""
 
@@ -322,7 +338,7 @@ class Payload:
         return os.mkdir, (str(self.target),)
 
 
-@pytest.mark.parametrize("kind", ["truncated", "pickle", "saved pickle", "other state"])
+@pytest.mark.parametrize("kind", ["truncated", "empty", "pickle", "saved pickle", "other state"])
 def test_a_damaged_or_hostile_state_is_refused_and_never_executed(
     config: RunConfig, finished: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -330,6 +346,8 @@ def test_a_damaged_or_hostile_state_is_refused_and_never_executed(
     path = run / "state.pt"
     if kind == "truncated":
         path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "empty":
+        path.write_bytes(b"")
     elif kind == "pickle":
         path.write_bytes(pickle.dumps(Payload(target)))
     elif kind == "saved pickle":
@@ -382,6 +400,24 @@ def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> 
     scores = train(replace(short(config), model=model), tmp_path / "run")
     assert scores["reconstruction_error"] > 0
     assert spikevae.load(tmp_path / "run").sample(2).shape == (2, 1, 28, 28)
+
+
+def test_the_arithmetic_of_one_run_does_not_leak_into_the_next(
+    config: RunConfig, finished: Path, tmp_path: Path
+) -> None:
+    scores = train(short(config, precision="bfloat16"), tmp_path / "bfloat16")
+    assert np.isfinite(scores["reconstruction_error"])
+    train(config, tmp_path / "run")
+    assert_same_run(tmp_path / "run", finished)
+
+
+@pytest.mark.parametrize("latent", ["potential", "autoregressive"])
+def test_a_last_batch_of_a_single_image_does_not_stop_training(
+    config: RunConfig, tmp_path: Path, latent: Literal["potential", "autoregressive"]
+) -> None:
+    model = replace(MODEL, latent=latent, latent_choices=4)
+    scores = train(replace(short(config, image_limit=33), model=model), tmp_path / "run")
+    assert np.isfinite(scores["reconstruction_error"])
 
 
 def test_training_makes_a_model_better(config: RunConfig, tmp_path: Path) -> None:
