@@ -30,6 +30,7 @@ CLASS_NAMES = {
 
 _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
 _DEEPEST = 6  # stages
+_LONGEST = 1024  # time steps
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class ModelConfig:
         _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope", "read_out_scale")
         if self.image_channels not in (1, 3):
             raise ValueError(f"image_channels={self.image_channels}: images are grey (1) or RGB (3)")
+        if self.time_steps > _LONGEST:
+            raise ValueError(f"time_steps={self.time_steps} is more than {_LONGEST}")
         if not 0 <= self.decoder_depth <= _DEEPEST:
             raise ValueError(f"decoder_depth={self.decoder_depth} is outside 0 to {_DEEPEST}")
         if not 1 < self.tau < math.inf:

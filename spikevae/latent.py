@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.neurons import THRESHOLD, spiking_layer
@@ -142,7 +143,7 @@ class StepNetwork(nn.Module):
         widths = (in_features, 2 * size, 4 * size, size * config.latent_choices)
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), _stepping_neurons(config))
+                nn.Sequential(nn.Linear(before, after, bias=False), _StepNorm(after), _stepping_neurons(config))
                 for before, after in pairwise(widths)
             )
         )
@@ -158,6 +159,15 @@ class StepNetwork(nn.Module):
         """Spikes of one step."""
         spikes: Tensor = self.layers(x).unflatten(1, (-1, self.choices))
         return spikes
+
+
+class _StepNorm(nn.BatchNorm1d):
+    """Batch norm that takes its running statistics where a batch is a single image, which has no variance."""
+
+    def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
+        if not self.training or len(x) > 1:
+            return super().forward(x)
+        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 def _stepping_neurons(config: ModelConfig) -> neuron.LIFNode:

@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,13 @@ def train(config: RunConfig, run: Path, *, is_new: bool = True) -> dict[str, flo
 
     Raises:
         FileExistsError: if the folder of a new run already holds one.
+        ValueError: if a run would be resumed with other settings (but for where the data lies).
         TrainingError: if the loss is no longer a number, or a file cannot be written. What was saved stays.
     """
     if is_new and (run / RUN_NAME).exists():
         raise FileExistsError(f"{run} already holds a run; go on with --resume {run}, or choose another --out")
+    if not is_new and _anywhere(read_run(run)) != _anywhere(config):
+        raise ValueError(f"{run} was started with other settings, which a resumed run keeps; read them with read_run")
     trainer = Trainer(config, run)
     if is_new and trainer.accelerator.is_main_process:
         describe_run(config, run)
@@ -123,8 +127,10 @@ class Trainer:
             step_scheduler_with_optimizer=False,
             kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        if settings.precision == "bfloat16" or (settings.precision == "auto" and has_bfloat16(self.accelerator.device)):
-            self.accelerator.state._mixed_precision = "bf16"
+        is_half = settings.precision == "bfloat16" or (
+            settings.precision == "auto" and has_bfloat16(self.accelerator.device)
+        )
+        self.accelerator.state._mixed_precision = "bf16" if is_half else "no"  # shared by all runs of a process
         self.train_set = load_split(config.data, "train")
         if settings.image_limit is not None:
             self.train_set = self.train_set.subset(settings.image_limit)
@@ -235,10 +241,7 @@ class Trainer:
                 group["lr"] = rate
         terms = self._refine(x, labels) if self.is_refining else self._learn(x, labels)
         if not bool(torch.isfinite(terms["loss"])):
-            raise TrainingError(
-                f"the loss became {float(terms['loss'])} after {self.images_seen:,} images; the last good state is "
-                f"kept in {self.run}. Lower --train.learning-rate (now {settings.learning_rate}) and start again"
-            )
+            raise self._diverged(f"the loss became {float(terms['loss'])}")
         self.ema.update_parameters(self.plain_model)
         return terms
 
@@ -303,6 +306,17 @@ class Trainer:
         self.accelerator.clip_grad_norm_(module.parameters(), self.config.train.gradient_clip)
         optimizer.step()
 
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"{what} after {self.images_seen:,} images; the last good state is kept in {self.run}. "
+            f"Lower --train.learning-rate (now {self.config.train.learning_rate}) and start again"
+        )
+
+    def _require_finite_weights(self) -> None:
+        for name, value in self.plain_model.state_dict().items():
+            if not bool(value.isfinite().all()):
+                raise self._diverged(f"the weight {name} is no longer finite")
+
     def _learning_rate(self) -> float:
         """Warm-up, then a cosine to zero, within each phase."""
         settings = self.config.train
@@ -342,11 +356,15 @@ class Trainer:
             assert potential is not None
             potentials.append(potential.transpose(0, 1).flatten(1).cpu())
             labels.append(y)
-        model.latent.density.fit(torch.cat(potentials), torch.cat(labels))
+        everything = torch.cat(potentials)
+        if not bool(everything.isfinite().all()):
+            raise self._diverged("latent potentials are no longer finite")
+        model.latent.density.fit(everything, torch.cat(labels))
 
     # ------------------------------------------------------------ what is written
 
     def _finish_epoch(self) -> dict[str, float]:
+        self._require_finite_weights()
         if not self.is_refining or self.epoch == self.first_refinement_epoch:
             done = self.epoch in (self.first_refinement_epoch, self.config.train.epochs)
             self._fit_density(self.averaged_model, count=None if done else _PREVIEW_FIT)
@@ -433,6 +451,7 @@ class Trainer:
 
     def _save_state(self) -> None:
         self.saved_at = time.monotonic()
+        self._require_finite_weights()
         if not self.accelerator.is_main_process:
             return
         state = {
@@ -460,7 +479,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.critic_optimizer.load_state_dict(state["critic_optimizer"])
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise TrainingError(f"{path} is damaged or of another model and cannot be resumed: {reason}") from error
         self.epoch, self.batches_done = state["epoch"], state["batches_done"]
         self.images_seen, self.seconds_before = state["images_seen"], state["seconds"]
@@ -469,6 +488,11 @@ class Trainer:
     def close(self) -> None:
         """Flush what the trackers hold."""
         self.accelerator.end_training()
+
+
+def _anywhere(config: RunConfig) -> RunConfig:
+    """The settings, wherever the data lies."""
+    return replace(config, data=replace(config.data, data_root=None))
 
 
 def _moving_average(share: float) -> Callable[[Any, Any, Any], None]:

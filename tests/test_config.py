@@ -60,7 +60,8 @@ def test_whole_numbers_are_read_where_fractions_are_meant() -> None:
         ({"neuron": "izhikevich"}, "neuron='izhikevich' is none of lif, plif"),
         ({"attention": ["tcja"]}, "attention=.* is none of tcja, tla, cla, none"),
         ({"attention": None}, "attention=None is none of"),
-        ({"time_steps": 10**9}, "time_steps=1000000000, image_size=28 and these widths make a sequence"),
+        ({"latent_size": 2**31}, "time_steps=4, image_size=28 and these widths make a sequence of more"),
+        ({"time_steps": 10**9}, "time_steps=1000000000 is more than 1024"),
         ({"decoder_depth": 10**9}, "decoder_depth=1000000000 is outside 0 to 6"),
     ],
 )
