@@ -17,6 +17,7 @@ from typing import Any
 import accelerate
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -121,16 +122,17 @@ class Trainer:
         self.config = config
         self.run = run
         settings = config.train
+        AcceleratorState._reset_state()  # shared by all runs of a process; it would keep the first one's precision
+        is_half = settings.precision == "bfloat16" or (
+            settings.precision == "auto" and has_bfloat16(PartialState().device)
+        )
         self.accelerator = accelerate.Accelerator(
+            mixed_precision="bf16" if is_half else "no",
             log_with="tensorboard",
             project_dir=run,
             step_scheduler_with_optimizer=False,
             kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        is_half = settings.precision == "bfloat16" or (
-            settings.precision == "auto" and has_bfloat16(self.accelerator.device)
-        )
-        self.accelerator.state._mixed_precision = "bf16" if is_half else "no"  # shared by all runs of a process
         self.train_set = load_split(config.data, "train")
         if settings.image_limit is not None:
             self.train_set = self.train_set.subset(settings.image_limit)

@@ -407,6 +407,8 @@ def test_the_arithmetic_of_one_run_does_not_leak_into_the_next(
 ) -> None:
     scores = train(short(config, precision="bfloat16"), tmp_path / "bfloat16")
     assert np.isfinite(scores["reconstruction_error"])
+    train(short(config), tmp_path / "float32")
+    assert differences(state_of(tmp_path / "bfloat16"), state_of(tmp_path / "float32"))  # it did compute in bfloat16
     train(config, tmp_path / "run")
     assert_same_run(tmp_path / "run", finished)
 
