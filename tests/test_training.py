@@ -230,6 +230,15 @@ def test_two_epochs_are_one_and_one_more_bit_for_bit(
     assert_same_run(run, finished)
 
 
+@pytest.fixture
+def _heeding_ctrl_c() -> Iterator[None]:
+    """A shell's background job ignores Ctrl-C, and so would what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeding_ctrl_c")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_bit(
     config: RunConfig, finished: Path, tmp_path: Path, number: signal.Signals, status: int
