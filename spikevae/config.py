@@ -322,7 +322,7 @@ PRESETS: dict[str, RunConfig] = {
             read_out_scale=2,
         ),
         data=DataConfig(dataset="celeba"),
-        train=TrainConfig(epochs=8, refinement_share=0.25, batch_size=32),
+        train=TrainConfig(epochs=7, refinement_share=1 / 7, batch_size=32),
     ),
     "cifar10": RunConfig(
         model=ModelConfig(
