@@ -64,15 +64,15 @@ def model_card(
     lines = [
         f"# {name or 'A model'}: spiking VAE of {dataset}",
         "",
-        f"Generates, reconstructs{' and classifies' if model.classes else ''} {size} images with spikes in "
-        f"T = {model.time_steps} time steps (attention: {model.attention}; neurons: {model.neuron}; "
+        f"Generates{', reconstructs and classifies' if model.classes else ' and reconstructs'} {size} images "
+        f"with spikes in T = {model.time_steps} time steps (attention: {model.attention}; neurons: {model.neuron}; "
         f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits). "
         "`config.json` and `model.safetensors` are all that `spikevae.load` reads.",
         "",
         "## Data",
         "",
         f"{data}. {training.train_images:,} training images; {training.validation_images:,} more of the training split "
-        "were held out for choosing settings. The test split was used for the scores below only.",
+        "were held out for choosing settings. The test split was used for scores only.",
         "",
         "## Training",
         "",

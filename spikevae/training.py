@@ -419,7 +419,7 @@ class Trainer:
             unit="image",
             mininterval=1.0,
             dynamic_ncols=True,
-            disable=not self.accelerator.is_main_process,
+            **({} if self.accelerator.is_main_process else {"disable": True}),  # else as TQDM_DISABLE says
         ) as bar:
             for number, terms in enumerate(steps):
                 if number % 10 == 0:
