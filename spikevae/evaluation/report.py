@@ -21,6 +21,7 @@ from spikevae.evaluation.scores import (
     Scores,
     bounds_by_metric,
     comparison_text,
+    cost_rows,
     extractor_text,
     value_text,
 )
@@ -92,20 +93,9 @@ def _score_sections(scores: Scores) -> Iterable[str]:
         yield _section("The same measures for", _table(("metric", *names), floor_rows))
     costs = scores.details.get("costs")
     if costs:
-        cost_rows = [
-            (
-                call,
-                f"{cost['accumulates']:,.0f}",
-                f"{cost['multiply_accumulates']:,.0f}",
-                f"{cost['microjoule']:.3g}",
-                f"{cost['ann_multiply_accumulates']:,.0f}",
-                f"{cost['ann_microjoule']:.3g}",
-            )
-            for call, cost in costs.items()
-        ]
         head = ("one image", "AC", "MAC", "µJ", "MAC as an ANN", "µJ as an ANN")
         note = f"<p>{scores.details['parameters']:,} parameters. 4.6 pJ per MAC, 0.9 pJ per AC (45 nm), no memory.</p>"
-        yield _section("Operations and energy", _table(head, cost_rows) + note)
+        yield _section("Operations and energy", _table(head, cost_rows(costs)) + note)
     classes = scores.details.get("per_class")
     if classes:
         class_rows = [

@@ -18,6 +18,7 @@ from spikevae.evaluation.scores import (
     Scores,
     bounds_by_metric,
     comparison_text,
+    cost_rows,
     extractor_text,
     number_text,
     read_scores_json,
@@ -159,17 +160,7 @@ def _details(entry: Scores) -> Iterable[str]:
         yield f"{entry.details['parameters']:,} parameters. 4.6 pJ per MAC, 0.9 pJ per AC, data movement not counted:\n"
         yield _table(
             ("for one image", "AC", "MAC", "µJ", "MAC of the same layers as an ANN", "µJ as an ANN"),
-            [
-                (
-                    call,
-                    f"{cost['accumulates']:,.0f}",
-                    f"{cost['multiply_accumulates']:,.0f}",
-                    f"{cost['microjoule']:.3g}",
-                    f"{cost['ann_multiply_accumulates']:,.0f}",
-                    f"{cost['ann_microjoule']:.3g}",
-                )
-                for call, cost in costs.items()
-            ],
+            cost_rows(costs),
         )
 
 

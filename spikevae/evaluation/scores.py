@@ -187,6 +187,21 @@ def number_text(value: float, error: float | None) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
+def cost_rows(costs: dict[str, Any]) -> list[tuple[str, ...]]:
+    """``details["costs"]`` as rows: call, AC, MAC, µJ, then MAC and µJ of the same layers as an ANN."""
+    return [
+        (
+            call,
+            f"{cost['accumulates']:,.0f}",
+            f"{cost['multiply_accumulates']:,.0f}",
+            f"{cost['microjoule']:.3g}",
+            f"{cost['ann_multiply_accumulates']:,.0f}",
+            f"{cost['ann_microjoule']:.3g}",
+        )
+        for call, cost in costs.items()
+    ]
+
+
 def comparison_text(score: Score) -> str:
     """How many images were compared with which."""
     if score.samples is None:
