@@ -14,6 +14,7 @@ from tyro.conf import Suppress
 Attention = Literal["tcja", "tla", "cla", "none"]
 Latent = Literal["potential", "autoregressive"]
 ReadOut = Literal["weighted", "mean", "membrane"]
+Synapses = Literal["instant", "exponential"]
 Split = Literal["train", "validation", "test"]
 
 FASHION_MNIST_CLASSES = (
@@ -73,6 +74,8 @@ class ModelConfig:
     """Latent spikes: from leaky membrane potentials with a fitted density, or FSVAE's autoregressive networks."""
     latent_size: int = 256
     """Latent units; each sends T spikes."""
+    latent_synapses: Synapses = "exponential"
+    """What a latent spike causes in the decoder: a current of that time step, or one that decays over the next ones."""
     latent_choices: int = 20
     """k, outputs per latent unit of which one is drawn at random (autoregressive latent only)."""
     prior_rank: int = 64
@@ -160,7 +163,7 @@ class ObjectiveConfig:
 
     divergence_weight: float = 1e-4
     """Of the divergence between posterior and prior (per latent spike)."""
-    classification_weight: float = 0.05
+    classification_weight: float = 0.15
     """Of the cross-entropy of the shared classifier."""
     label_smoothing: float = 0.05
     """Probability mass spread over the other labels in that cross-entropy."""
@@ -168,6 +171,8 @@ class ObjectiveConfig:
     """Of the critic's verdict on new samples, during refinement."""
     feature_weight: float = 0.1
     """Of the distance between the critic's features of images and of their reconstructions, during refinement."""
+    label_weight: float = 0.02
+    """Of how badly the critic recognises the classes of samples and reconstructions, during refinement."""
 
     def __post_init__(self) -> None:
         _require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
@@ -183,9 +188,9 @@ class TrainConfig:
     the density of their latents fitted, the decoder alone is refined against a critic.
     """
 
-    epochs: int = 8
+    epochs: int = 12
     """Passes over the training split, refinement included."""
-    refinement_share: float = 0.375
+    refinement_share: float = 0.25
     """Share of the epochs, the last ones, in which the decoder is refined (0: never; potential latent only)."""
     batch_size: int = 64
     """Images a step, over all processes together."""
@@ -319,6 +324,7 @@ PRESETS: dict[str, RunConfig] = {
             image_channels=3,
             encoder_widths=(32, 64, 128, 160),
             decoder_widths=(128, 64, 32),
+            latent_synapses="instant",
             read_out_scale=2,
         ),
         data=DataConfig(dataset="celeba"),
@@ -345,6 +351,7 @@ PRESETS: dict[str, RunConfig] = {
             neuron="lif",
             latent="autoregressive",
             latent_size=128,
+            latent_synapses="instant",
             read_out="membrane",
         ),
         data=DataConfig(image_size=32),

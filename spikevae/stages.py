@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -66,10 +67,44 @@ def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int
     return SpikingStage(config, synapses, out_channels)
 
 
-def latent_stage(config: ModelConfig, out_channels: int, side: int) -> SpikingStage:
-    """A stage of a linear layer from L latent spikes to ``out_channels`` maps of ``side`` x ``side``."""
-    synapses = nn.Sequential(
-        nn.Linear(config.latent_size, out_channels * side**2, bias=False),
-        nn.Unflatten(1, (out_channels, side, side)),
-    )
-    return SpikingStage(config, synapses, out_channels)
+class ExponentialSynapses(nn.Module):
+    """Currents that decay instead of ending with the time step that caused them.
+
+    ``i[t] = decay i[t-1] + x[t]``, ``i[-1] = 0``, with a decay for each channel, sigmoid(w), that starts at 1/2.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
+        """Filtered currents."""
+        decay = self.w.sigmoid().to(x_seq.dtype)[:, None, None]
+        steps = [x_seq[0]]
+        for x in x_seq[1:]:
+            steps.append(torch.addcmul(x, steps[-1], decay))
+        return torch.stack(steps)
+
+
+class LatentStage(SpikingStage):
+    """The decoder's first stage: a linear layer from L latent spikes to maps of ``side`` x ``side``.
+
+    With exponential synapses a neuron sees the spikes of all steps so far, not those of one step only.
+    """
+
+    def __init__(self, config: ModelConfig, out_channels: int, side: int) -> None:
+        synapses = nn.Sequential(
+            nn.Linear(config.latent_size, out_channels * side**2, bias=False),
+            nn.Unflatten(1, (out_channels, side, side)),
+        )
+        super().__init__(config, synapses, out_channels)
+        self.filter = ExponentialSynapses(out_channels) if config.latent_synapses == "exponential" else nn.Identity()
+
+    def forward(self, x_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N C H W"]:
+        """Gated spikes."""
+        current_seq = self.synapses(x_seq.flatten(0, 1)).unflatten(0, (len(x_seq), -1))
+        current = self.norm(self.filter(current_seq).flatten(0, 1))  # [T*N, C, H, W]
+        return self.fire(current.unflatten(0, (len(x_seq), -1)))

@@ -134,6 +134,7 @@ def test_the_first_layer_and_every_call_are_counted() -> None:
     assert costs["encode"].layers["encoder.stages.0.synapses"].multiply_accumulates == 4 * (3 * 14 - 1) ** 2
     assert all(len(steps) == CONFIG.time_steps for steps in costs["encode"].firing_rates.values())
     assert costs["sample"].layers["latent.density"].multiply_accumulates == 3 * 7 * 2 + 2 * 2 + 3 * 7
+    assert costs["decode"].layers["decoder.expand.filter"].multiply_accumulates == 2 * 6 * 7 * 7
     assert "classifier.linear" in costs["classify"].layers
     assert "latent.synapses" not in costs["classify"].layers
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from spikevae.config import ModelConfig
+from spikevae.config import ModelConfig, Synapses
 from spikevae.decoder import TimeReadOut
 from spikevae.encoder import SpikingEncoder
-from spikevae.stages import SpikingStage, convolutional_stage, latent_stage
+from spikevae.stages import ExponentialSynapses, LatentStage, SpikingStage, convolutional_stage
 
 T, N = 3, 2
 TINY = ModelConfig(image_size=12, time_steps=T, encoder_widths=(4, 6), decoder_widths=(6, 4), latent_size=5)
@@ -61,8 +61,33 @@ def test_without_attention_a_stage_sends_spikes_and_with_it_their_gates() -> Non
 
 
 def test_latent_spikes_become_maps() -> None:
-    stage = latent_stage(TINY, 6, 3)
+    stage = LatentStage(TINY, 6, 3)
     assert stage(torch.ones(T, N, 5)).shape == (T, N, 6, 3, 3)
+
+
+def test_a_current_decays_from_step_to_step_with_the_rate_of_its_channel() -> None:
+    synapses = ExponentialSynapses(2)
+    torch.nn.init.constant_(synapses.w[1:], 2.0)
+    x_seq = torch.zeros(T, 1, 2, 1, 1)
+    x_seq[0] = 1.0
+    x_seq[2] = 3.0
+    slow = float(torch.tensor(2.0).sigmoid())
+    expected = torch.tensor([[1.0, 1.0], [0.5, slow], [3.25, 3.0 + slow**2]])
+    torch.testing.assert_close(synapses(x_seq)[:, 0, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize(("synapses", "lasts"), [("instant", False), ("exponential", True)])
+def test_a_latent_spike_is_felt_later_only_through_exponential_synapses(synapses: Synapses, lasts: bool) -> None:
+    stage = LatentStage(replace(TINY, latent_synapses=synapses), 6, 3).eval()
+    currents: list[Tensor] = []
+    stage.norm.register_forward_hook(lambda _, __, output: currents.append(output.unflatten(0, (T, N))))
+    z_seq = torch.zeros(T, N, 5)
+    stage(z_seq)
+    z_seq[0] = 1.0
+    stage(z_seq)
+    silent, after_a_spike = currents
+    assert not torch.equal(silent[0], after_a_spike[0])
+    assert torch.equal(silent[1:], after_a_spike[1:]) is not lasts
 
 
 def test_a_sequence_of_another_length_is_refused_even_where_it_could_be_folded() -> None:

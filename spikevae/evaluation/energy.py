@@ -25,6 +25,7 @@ from tqdm import tqdm
 from spikevae.attention import TemporalChannelJointAttention
 from spikevae.decoder import TimeReadOut
 from spikevae.model import SpikingVAE
+from spikevae.stages import ExponentialSynapses
 
 MAC_PICOJOULE = 4.6
 AC_PICOJOULE = 0.9
@@ -137,6 +138,8 @@ def counting(network: nn.Module, *, images: int) -> Iterator[Cost]:
             handles.append(module.register_forward_hook(_squeeze_hook(cost, f"{name}.squeeze", images)))
         elif isinstance(module, TimeReadOut):
             handles.append(module.register_forward_hook(_read_out_hook(cost, f"{name}.time", images)))
+        elif isinstance(module, ExponentialSynapses):
+            handles.append(module.register_forward_hook(_decay_hook(cost, name, images)))
         elif isinstance(module, neuron.BaseNode):
             handles.append(module.register_forward_hook(_rate_hook(cost, name, module.step_mode)))
     try:
@@ -193,6 +196,14 @@ def _read_out_hook(cost: Cost, name: str, images: int) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         used = float((inputs[0] != 0).sum(dtype=torch.float64)) / images
         cost.layers.setdefault(name, LayerCost(name)).multiply_accumulates += used
+
+    return hook
+
+
+def _decay_hook(cost: Cost, name: str, images: int) -> Any:
+    # A decaying current is multiplied once at every step after the first.
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        cost.layers.setdefault(name, LayerCost(name)).multiply_accumulates += output[1:].numel() / images
 
     return hook
 
