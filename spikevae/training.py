@@ -147,7 +147,9 @@ class Trainer:
             use_buffers=True,
         ).to(self.accelerator.device)
         critic = PatchCritic(config.model.image_channels, config.model.classes)
-        optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
         critic_optimizer = torch.optim.AdamW(
             critic.parameters(), lr=settings.refinement_learning_rate, betas=(0.5, 0.99)
         )
