@@ -263,7 +263,7 @@ class Trainer:
         """One step of the decoder: half of the images are reconstructed, and as many new ones as all face a critic.
 
         The critic learns to tell new images from real ones of their class. Reconstructions are compared with their
-        originals, pixel by pixel and in the critic's features.
+        originals, pixel by pixel and in the critic's features. The critic shall also see the class of both.
         """
         weights = self.config.objective
         given = labels if self.plain_model.config.classes else None
@@ -279,12 +279,10 @@ class Trainer:
             critic_loss = critic_loss + nn.functional.cross_entropy(real.logits.float(), labels)
         self._descend(self.critic_optimizer, self.critic, critic_loss)
 
+        asked = None if given is None else torch.cat([given[: len(shown)], given])
         self.critic.requires_grad_(False)
         with self.accelerator.autocast():
-            seen = self.critic(
-                torch.cat([outputs.reconstruction, outputs.samples]),
-                None if given is None else torch.cat([given[: len(shown)], given]),
-            )
+            seen = self.critic(torch.cat([outputs.reconstruction, outputs.samples]), asked)
         self.critic.requires_grad_(True)
         error = reconstruction_error(outputs.reconstruction, shown)
         features = feature_distance(
@@ -292,9 +290,12 @@ class Trainer:
         )
         verdict = -seen.scores[len(shown) :].float().mean()
         loss = error + weights.feature_weight * features + weights.adversarial_weight * verdict
+        terms = {"reconstruction_error": error, "critic": critic_loss, "features": features}
+        if asked is not None:
+            terms["cross_entropy"] = nn.functional.cross_entropy(seen.logits.float(), asked)
+            loss = loss + weights.label_weight * terms["cross_entropy"]
         self._descend(self.optimizer, self.model, loss)
-        terms = {"loss": loss, "reconstruction_error": error, "critic": critic_loss, "features": features}
-        return {name: value.detach().float() for name, value in terms.items()}
+        return {name: value.detach().float() for name, value in ({"loss": loss} | terms).items()}
 
     def _prior_draw(self, labels: Tensor | None, count: int) -> Tensor:
         """Latent spikes of so many new images, of these classes where there are any."""

@@ -331,6 +331,20 @@ def test_a_run_cannot_be_resumed_with_other_settings(
     assert (run / "state.pt").read_bytes() == (finished / "state.pt").read_bytes()
 
 
+def test_the_critic_shall_recognise_the_classes_of_what_is_decoded_as_much_as_is_asked(
+    config: RunConfig, finished: Path, tmp_path: Path
+) -> None:
+    without = tmp_path / "without"
+    train(replace(config, objective=replace(config.objective, label_weight=0.0)), without)
+    weights = [state_of(run)["model"] for run in (finished, without)]
+    changed = {name.split(".")[0] for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])}
+    assert changed == {"decoder"}
+    lines = [json.loads(line) for line in (finished / "stats.jsonl").read_text().splitlines()]
+    refining = [line for line in lines if "critic" in line]
+    assert refining
+    assert all(line["cross_entropy"] > 0 for line in refining)
+
+
 def test_a_run_can_be_resumed_where_its_data_have_moved_to(config: RunConfig, finished: Path, tmp_path: Path) -> None:
     run, root = copy_of(finished, tmp_path), tmp_path / "moved"
     shutil.copytree(str(config.data.data_root), root)
