@@ -77,7 +77,8 @@ def model_card(
         "## Training",
         "",
         f"`{command}`, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
-        f"together, {settings.refinement_epochs} of the decoder against a critic), batches of {settings.batch_size}, "
+        f"together, the last {settings.settling_epochs} without drawing latent spikes; {settings.refinement_epochs} of "
+        f"the decoder against a critic), batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
         "",

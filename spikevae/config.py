@@ -184,18 +184,23 @@ class ObjectiveConfig:
 class TrainConfig:
     """How to train. Progress is counted in images, so that batch size changes nothing else.
 
-    Two phases: first encoder, latent, decoder and classifier together; then, with encoder and classifier frozen and
-    the density of their latents fitted, the decoder alone is refined against a critic.
+    Three phases: first encoder, latent, decoder and classifier learn together; then they settle, with the most probable
+    latent spikes in place of drawn ones; then, with encoder and classifier frozen and the density of their latents
+    fitted, the decoder alone is refined against a critic.
     """
 
-    epochs: int = 12
-    """Passes over the training split, refinement included."""
-    refinement_share: float = 0.25
+    epochs: int = 14
+    """Passes over the training split, in all phases together."""
+    settling_share: float = 0.15
+    """Share of the epochs, those before refinement, in which latent spikes are the most probable ones (0: never)."""
+    refinement_share: float = 0.2
     """Share of the epochs, the last ones, in which the decoder is refined (0: never; potential latent only)."""
     batch_size: int = 64
     """Images a step, over all processes together."""
     learning_rate: float = 4e-3
     """Peak rate of AdamW, reached after the warm-up, then brought down along a cosine."""
+    settling_learning_rate: float = 1e-3
+    """Peak rate while settling."""
     refinement_learning_rate: float = 5e-4
     """Peak rate of the decoder and of the critic during refinement."""
     weight_decay: float = 0.01
@@ -222,18 +227,24 @@ class TrainConfig:
     """Use only the first so many training images (for trying things out)."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "epochs", "batch_size", "learning_rate", "refinement_learning_rate", "gradient_clip")
-        _require_positive(self, "ema_images", "preview_epochs")
-        if not 0 <= self.refinement_share <= 1:
-            raise ValueError(f"refinement_share={self.refinement_share} is outside [0, 1]")
+        _require_positive(self, "epochs", "batch_size", "learning_rate", "settling_learning_rate")
+        _require_positive(self, "refinement_learning_rate", "gradient_clip", "ema_images", "preview_epochs")
+        for name in ("settling_share", "refinement_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1]")
         _require_not_negative(self, "weight_decay", "warmup_images", "shift", "checkpoint_seconds", "seed")
         if self.image_limit is not None and self.image_limit < 1:
             raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
 
     @property
     def refinement_epochs(self) -> int:
-        """Epochs of the second phase."""
+        """Epochs of the last phase."""
         return round(self.epochs * self.refinement_share)
+
+    @property
+    def settling_epochs(self) -> int:
+        """Epochs of the phase before it."""
+        return min(round(self.epochs * self.settling_share), self.epochs - self.refinement_epochs)
 
 
 @dataclass(frozen=True)
@@ -316,7 +327,7 @@ PRESETS: dict[str, RunConfig] = {
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES),
         data=DataConfig(dataset="mnist"),
-        train=TrainConfig(epochs=3, refinement_share=1 / 3, flip=False, shift=1),
+        train=TrainConfig(epochs=6, settling_share=1 / 6, refinement_share=1 / 6, flip=False, shift=1),
     ),
     "faces": RunConfig(
         model=ModelConfig(
@@ -328,7 +339,7 @@ PRESETS: dict[str, RunConfig] = {
             read_out_scale=2,
         ),
         data=DataConfig(dataset="celeba"),
-        train=TrainConfig(epochs=7, refinement_share=1 / 7, batch_size=32),
+        train=TrainConfig(epochs=7, settling_share=0.0, refinement_share=1 / 7, batch_size=32),
     ),
     "cifar10": RunConfig(
         model=ModelConfig(
@@ -356,7 +367,7 @@ PRESETS: dict[str, RunConfig] = {
         ),
         data=DataConfig(image_size=32),
         objective=ObjectiveConfig(divergence_weight=1.0),
-        train=TrainConfig(learning_rate=1e-3, refinement_share=0.0),
+        train=TrainConfig(learning_rate=1e-3, settling_share=0.0, refinement_share=0.0),
     ),
 }
 

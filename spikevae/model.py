@@ -60,6 +60,8 @@ class SpikingVAE(nn.Module):
         x: Float[Tensor, "N C H W"],
         generator: torch.Generator | None = None,
         refine_z_seq: Float[Tensor, "T M L"] | None = None,
+        *,
+        random: bool = True,
     ) -> Outputs:
         """One pass of training.
 
@@ -68,6 +70,7 @@ class SpikingVAE(nn.Module):
             generator: of the latent spikes; None takes torch's global one.
             refine_z_seq: latent spikes of M new images. With them the pass trains the decoder alone: it also decodes
                 these, and the latent spikes of ``x`` are the most probable ones, as in use.
+            random: whether latent spikes are drawn; otherwise they are the most probable ones.
         """
         if refine_z_seq is not None:
             with torch.no_grad():
@@ -75,7 +78,7 @@ class SpikingVAE(nn.Module):
             images = self.decode(torch.cat([z_seq, refine_z_seq], dim=1))
             return Outputs(images[: len(x)], None, None, images[len(x) :])
         feature_seq = self._features(x)
-        draw = self.latent.posterior(feature_seq).draw(generator)
+        draw = self.latent.posterior(feature_seq).draw(generator, random=random)
         return Outputs(
             reconstruction=self.decode(draw.z_seq),
             logits=None if self.classifier is None else self.classifier(feature_seq),

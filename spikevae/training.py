@@ -172,6 +172,14 @@ class Trainer:
         return self.config.train.epochs - self.config.train.refinement_epochs
 
     @property
+    def first_settling_epoch(self) -> int:
+        return self.first_refinement_epoch - self.config.train.settling_epochs
+
+    @property
+    def is_settling(self) -> bool:
+        return self.first_settling_epoch <= self.epoch < self.first_refinement_epoch
+
+    @property
     def is_refining(self) -> bool:
         return self.epoch >= self.first_refinement_epoch
 
@@ -200,10 +208,8 @@ class Trainer:
         self._load_state()
         scores: dict[str, float] = {}
         while self.epoch < self.config.train.epochs:
-            if self.is_refining:
-                if self.epoch == self.first_refinement_epoch and self.batches_done == 0:
-                    self._begin_refinement()
-                self._freeze_encoder()
+            if self.batches_done == 0 and self.epoch in (self.first_settling_epoch, self.first_refinement_epoch):
+                self._begin_phase()
             self._train_epoch()
             self.epoch += 1
             self.batches_done = 0
@@ -252,7 +258,7 @@ class Trainer:
     def _learn(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of encoder, latent, decoder and classifier together."""
         with self.accelerator.autocast():
-            outputs = self.model(x)
+            outputs = self.model(x, random=not self.is_settling)
         terms = vae_objective(
             outputs.reconstruction, x, outputs.divergence, outputs.logits, labels, self.config.objective
         )
@@ -325,21 +331,22 @@ class Trainer:
     def _learning_rate(self) -> float:
         """Warm-up, then a cosine to zero, within each phase."""
         settings = self.config.train
-        boundary = self.first_refinement_epoch * self.steps_per_epoch * settings.batch_size
-        total = settings.epochs * self.steps_per_epoch * settings.batch_size
-        start, end, peak = (
-            (boundary, total, settings.refinement_learning_rate)
-            if self.is_refining
-            else (0, boundary, settings.learning_rate)
+        phases = (
+            (self.first_refinement_epoch, settings.epochs, settings.refinement_learning_rate),
+            (self.first_settling_epoch, self.first_refinement_epoch, settings.settling_learning_rate),
+            (0, self.first_settling_epoch, settings.learning_rate),
         )
+        first, last, peak = next(phase for phase in phases if self.epoch >= phase[0])
+        start, end = (epoch * self.steps_per_epoch * settings.batch_size for epoch in (first, last))
         warm_up = min(1.0, (self.images_seen - start + settings.batch_size) / max(settings.warmup_images, 1))
         return peak * warm_up * 0.5 * (1 + math.cos(math.pi * (self.images_seen - start) / max(end - start, 1)))
 
     # ------------------------------------------------------------ between the phases
 
-    def _begin_refinement(self) -> None:
-        """Go on from the averaged weights, with the density of their latents fitted."""
-        self._fit_density(self.averaged_model, count=None)
+    def _begin_phase(self) -> None:
+        """Go on from the averaged weights, for refinement with the density of their latents fitted."""
+        if self.is_refining:
+            self._fit_density(self.averaged_model, count=None)
         self.plain_model.load_state_dict(self.averaged_model.state_dict())
         self.optimizer.optimizer.state.clear()
 

@@ -107,6 +107,7 @@ def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
         (TrainConfig, {"batch_size": -64}),
         (TrainConfig, {"learning_rate": float("nan")}),
         (TrainConfig, {"learning_rate": float("inf")}),
+        (TrainConfig, {"settling_share": -0.1}),
         (TrainConfig, {"refinement_share": 1.1}),
         (TrainConfig, {"weight_decay": -0.1}),
         (TrainConfig, {"seed": -1}),
@@ -134,10 +135,21 @@ def test_images_are_padded_to_what_the_decoder_can_double_up_to(size: int, doubl
     assert config.padded_size == padded
 
 
-def test_the_refined_epochs_are_a_share_of_all() -> None:
-    assert TrainConfig(epochs=12, refinement_share=0.25).refinement_epochs == 3
-    assert TrainConfig(epochs=1, refinement_share=0.0).refinement_epochs == 0
-    assert TrainConfig(epochs=5, refinement_share=1.0).refinement_epochs == 5
+@pytest.mark.parametrize(
+    ("epochs", "settling", "refinement", "counts"),
+    [
+        (12, 0.25, 0.25, (3, 3)),
+        (1, 0.0, 0.0, (0, 0)),
+        (5, 0.5, 1.0, (0, 5)),
+        (4, 1.0, 0.25, (3, 1)),
+        (14, 0.15, 0.2, (2, 3)),
+    ],
+)
+def test_the_epochs_of_a_phase_are_a_share_of_all(
+    epochs: int, settling: float, refinement: float, counts: tuple[int, int]
+) -> None:
+    train = TrainConfig(epochs=epochs, settling_share=settling, refinement_share=refinement)
+    assert (train.settling_epochs, train.refinement_epochs) == counts
 
 
 def test_settings_cannot_be_changed_behind_anybodys_back() -> None:

@@ -24,6 +24,7 @@ from PIL import Image
 
 import spikevae
 from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
+from spikevae.model import SpikingVAE
 from spikevae.training import TrainingError, describe_run, read_run, train
 
 MODEL = ModelConfig(
@@ -38,13 +39,14 @@ MODEL = ModelConfig(
 
 @pytest.fixture(scope="module")
 def config(made_root: Path) -> RunConfig:
-    """Two epochs of three steps (the last one smaller), the second epoch in refinement, a state after every step."""
+    """Three epochs of three steps (the last one smaller), one for each phase, with a state after every step."""
     return RunConfig(
         model=MODEL,
         data=DataConfig(data_root=str(made_root), validation_share=0.2),
         train=TrainConfig(
-            epochs=2,
-            refinement_share=0.5,
+            epochs=3,
+            settling_share=1 / 3,
+            refinement_share=1 / 3,
             batch_size=32,
             warmup_images=50,
             shift=1,
@@ -64,8 +66,8 @@ def finished(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def short(config: RunConfig, **settings: Any) -> RunConfig:
-    """One epoch of two steps, without refinement."""
-    few = {"epochs": 1, "refinement_share": 0.0, "image_limit": 48} | settings
+    """One epoch of two steps of the first phase."""
+    few = {"epochs": 1, "settling_share": 0.0, "refinement_share": 0.0, "image_limit": 48} | settings
     return replace(config, train=replace(config.train, **few))
 
 
@@ -155,16 +157,16 @@ def test_a_run_folder_explains_itself(config: RunConfig, finished: Path) -> None
 def test_statistics_are_lines_of_json_counted_in_images_with_every_epochs_scores(finished: Path) -> None:
     entries = [json.loads(line) for line in (finished / "stats.jsonl").read_text().splitlines()]
     steps = [entry for entry in entries if "images_seen" in entry]
-    assert [entry["images_seen"] for entry in steps] == [96, 192]  # the last step of each epoch at least
+    assert [entry["images_seen"] for entry in steps] == [96, 192, 288]  # the last step of each epoch at least
     assert all(np.isfinite(list(entry.values())).all() for entry in steps)
     assert {"loss", "reconstruction_error", "learning_rate"} <= steps[0].keys() & steps[1].keys()
     scores = [entry["validation"] for entry in entries if "validation" in entry]
-    assert len(scores) == 2
+    assert len(scores) == 3
     assert all(score["reconstruction_error"] > 0 and 0 <= score["accuracy"] <= 1 for score in scores)
 
 
 def test_every_epoch_leaves_a_picture_of_samples_and_one_of_reconstructions(finished: Path) -> None:
-    names = [f"{kind}-{epoch:04d}.png" for kind in ("reconstructions", "samples") for epoch in (1, 2)]
+    names = [f"{kind}-{epoch:04d}.png" for kind in ("reconstructions", "samples") for epoch in (1, 2, 3)]
     assert sorted(path.name for path in (finished / "previews").iterdir()) == names
     for name in names:
         picture = np.asarray(Image.open(finished / "previews" / name))
@@ -205,11 +207,11 @@ def copy_of(run: Path, tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- stopping and going on
 
 
-@pytest.mark.parametrize("number", [1, 2, 4, 5, 7], ids=lambda number: f"save {number} of 8")
+@pytest.mark.parametrize("number", [1, 2, 4, 5, 8, 9, 11], ids=lambda number: f"save {number} of 12")
 def test_an_interrupted_run_goes_on_bit_for_bit(
     config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Before any state is there, in the middle of an epoch, at its end, between the two phases, in refinement."""
+    """Before any state is there, and in the middle and at the end of each phase."""
     run = tmp_path / "run"
     train_until_save(number, config, run, monkeypatch)
     assert temporary_files(run) == []
@@ -218,7 +220,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert_same_run(run, finished)
 
 
-def test_two_epochs_are_one_and_one_more_bit_for_bit(
+def test_three_epochs_are_one_and_two_more_bit_for_bit(
     config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With states at the end of epochs only."""
@@ -320,7 +322,7 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
         read_run(tmp_path)
 
 
-@pytest.mark.parametrize("settings", [{"epochs": 3}, {"batch_size": 16}, {"seed": 1}], ids=str)
+@pytest.mark.parametrize("settings", [{"epochs": 4}, {"batch_size": 16}, {"seed": 1}], ids=str)
 def test_a_run_cannot_be_resumed_with_other_settings(
     config: RunConfig, finished: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -329,6 +331,21 @@ def test_a_run_cannot_be_resumed_with_other_settings(
     with pytest.raises(ValueError, match=f"{run} .*settings"):
         train(other, run, is_new=False)
     assert (run / "state.pt").read_bytes() == (finished / "state.pt").read_bytes()
+
+
+def test_latent_spikes_are_drawn_until_training_settles(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[bool] = []
+    forward = SpikingVAE.forward
+
+    def watched(self: SpikingVAE, x: torch.Tensor, *args: Any, random: bool = True, **others: Any) -> Any:
+        drawn.append(random)
+        return forward(self, x, *args, random=random, **others)
+
+    monkeypatch.setattr(SpikingVAE, "forward", watched)
+    train(short(config, epochs=2, settling_share=0.5), tmp_path / "run")
+    assert drawn == [True, True, False, False]
 
 
 def test_the_critic_shall_recognise_the_classes_of_what_is_decoded_as_much_as_is_asked(
