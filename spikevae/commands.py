@@ -14,6 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from spikevae.config import PRESETS, DataConfig, RunConfig, Split, preset_for
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.runtime import is_main_process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -294,9 +295,9 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
             if settings.data.dataset != dataset:
                 raise ValueError(f"{run} was trained on {settings.data.dataset}, not on {dataset}")
         settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, data_root=data_root))
-        print(f"training in {run}; stop with Ctrl-C, go on with `spikevae train {dataset} --resume {run}`")
+        _say(f"training in {run}; stop with Ctrl-C, go on with `spikevae train {dataset} --resume {run}`")
         scores = run_training(settings, run, is_new=resume is None)
-        print(f"{run} is trained: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+        _say(f"{run} is trained: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
     return train
 
@@ -311,6 +312,12 @@ def _preset_asked_for(arguments: Sequence[str]) -> RunConfig:
 
 
 # ---------------------------------------------------------------- what the commands share
+
+
+def _say(text: str) -> None:
+    """Print it, once however many processes share the command."""
+    if is_main_process():
+        print(text)
 
 
 def _load(model: str, device: str | None) -> SpikingVAE:

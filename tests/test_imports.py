@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("card", "critic", "images", "neurons", "objective", "prior", "runtime"),
+    ("card", "critic", "images", "neurons", "objective", "prior", "processes", "runtime"),
     ("attention", "sources"),
     ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
@@ -38,6 +38,7 @@ CONFINED = {
     "images": {"config"},
     "objective": {"config"},
     "prior": {"config"},
+    "processes": {"config"},
     "runtime": {"config"},
     "sources": {"config", "images"},
 }
