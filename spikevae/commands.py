@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -61,16 +62,24 @@ def sample(
         size: Height and width to resize to (32 for the papers' protocol); otherwise the model's own.
     """
     from spikevae.images import check_save_path, save_images
+    from spikevae.processes import shared_batches, together, world_size
 
     check_save_path(out)
     network = _load(model, device)
     if count < 1:
         raise ValueError(f"--count {count}: expected at least 1 image")
-    batches = network.sample_batches(
-        count, seed=seed, label=label, temperature=temperature, size=size, batch_size=_BATCH
-    )
-    save_images(_collected(batches, count, "sample"), out)
-    print(f"{count} images written to {out}")
+
+    def draw(numbers: range) -> Tensor:
+        return network.sample(
+            len(numbers), seed=seed, label=label, temperature=temperature, size=size, start=numbers.start
+        ).cpu()
+
+    with together():
+        batches = shared_batches(draw, count, min(_BATCH, math.ceil(count / world_size())))
+        images = _collected(batches, count, "sample")
+    if is_main_process():
+        save_images(images, out)
+    _say(f"{count} images written to {out}")
 
 
 def reconstruct(
@@ -235,10 +244,11 @@ def evaluate(config: OmitArgPrefixes[EvaluationConfig]) -> None:
 
     reuse_freed_memory()
     scores = measure(config)
-    print(table_text(scores))
+    _say(table_text(scores))
     path = config.json or Path("scores.json")
-    write_scores_json(scores, path)
-    print(f"written to {path}" + (f" and {config.report / 'report.html'}" if config.report else ""))
+    if is_main_process():
+        write_scores_json(scores, path)
+    _say(f"written to {path}" + (f" and {config.report / 'report.html'}" if config.report else ""))
     failure = unmet(config, scores)
     if failure is not None:
         raise ValueError(failure)

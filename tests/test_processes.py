@@ -1,11 +1,13 @@
-"""Several processes give what one gives."""
+"""Several processes give what one gives: the same weights, the same images, the same scores."""
 
 from __future__ import annotations
 
 import math
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,12 @@ import torch
 from torch import Tensor
 
 import spikevae
+from spikevae.cli import main
 from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
 from spikevae.critic import PatchCritic
+from spikevae.evaluation.command import evaluate
+from spikevae.evaluation.scores import read_scores_json
+from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.model import SpikingVAE
 from spikevae.training import describe_run, train
 
@@ -98,3 +104,31 @@ def test_two_processes_end_with_the_weights_of_one(config: RunConfig, tmp_path: 
         start = {name: networks[part].state_dict()[name].double() for name in one}
         way = distance(one, start, within)
         assert distance(one, two, within) < tolerance * way, f"{part} {within}"
+
+
+def test_two_processes_write_the_bytes_of_one(tiny_release: Path, tmp_path: Path) -> None:
+    words = ("sample", tiny_release, "--count", "33", "--seed", "5")
+    main([*map(str, words), "--out", str(tmp_path / "one.npz")])
+    printed = run_in_two_processes(*words, "--out", tmp_path / "two.npz")
+    assert printed.count("33 images written to") == 1
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_two_processes_measure_the_scores_of_one(tiny_release: Path, made_root: Path, tmp_path: Path) -> None:
+    config = EvaluationConfig(
+        model=str(tiny_release),
+        data="fashion-mnist",
+        data_root=str(made_root),
+        count=600,  # three batches
+        metrics=("fad", "domain", "sharpness"),
+        report=tmp_path / "report",
+    )
+    one = evaluate(replace(config, report=None))
+    words = shlex.split(config.command())[1:]
+    printed = run_in_two_processes(*words, "--json", tmp_path / "two.json")
+    assert printed.count("written to") == 1
+    assert (tmp_path / "report" / "report.html").is_file()
+    two = read_scores_json(tmp_path / "two.json")
+    assert [score.metric for score in two.scores] == [score.metric for score in one.scores]
+    for score in one.scores:
+        assert two[score.metric].value == pytest.approx(score.value, rel=1e-4), score.metric
