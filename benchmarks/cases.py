@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import os
 import statistics
 import sys
@@ -16,6 +17,7 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import nn
 from torch.profiler import profile, supported_activities
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.io import encode_jpeg
 
 import spikevae
 from benchmarks.measure import Meter, Row, busy_processes, in_a_process, medians, ratio, run, straight_line
@@ -35,6 +37,7 @@ from benchmarks.subjects import (
 )
 from spikevae.checkpoints import save_release
 from spikevae.config import ModelConfig, to_dict
+from spikevae.images import read_image, to_uint8
 from spikevae.runtime import has_bfloat16
 
 PLAIN = "plain reference (FSVAE's data layout)"
@@ -348,6 +351,20 @@ def throughput(meter: Meter) -> list[Row]:
     return rows
 
 
+def loading(meter: Meter) -> list[Row]:
+    """How fast one thread turns image files of CelebA's size into pixels."""
+    coarse = torch.rand(3, 14, 11, generator=torch.Generator().manual_seed(0))
+    picture = nn.functional.interpolate(coarse[None], (218, 178), mode="bicubic")[0].clamp(0, 1)
+    content = encode_jpeg(to_uint8(picture), quality=90).numpy().tobytes()
+
+    def read() -> None:
+        read_image(io.BytesIO(content), channels=3, size=64, crop=148)
+
+    seconds = statistics.median(meter.seconds({"decoding": read})["decoding"])
+    what = "decoding a JPEG of CelebA's size (178x218) to 64x64, one thread"
+    return [Row("loading", what, "", 1 / seconds, "images/s", details={"bytes_of_file": len(content)})]
+
+
 CASES: dict[str, Callable[[Meter], list[Row]]] = {
     "sampling-paper": sampling_paper,
     "training-paper": training_paper,
@@ -360,8 +377,9 @@ CASES: dict[str, Callable[[Meter], list[Row]]] = {
     "start": start,
     "settings": settings,
     "throughput": throughput,
+    "loading": loading,
 }
-CPU_ONLY = ("start", "settings")
+CPU_ONLY = ("start", "settings", "loading")
 
 
 # ---------------------------------------------------------------- details

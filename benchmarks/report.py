@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE_NAME = "growth"  # in docs/images
 CELEBA_IMAGES = 162_770  # of the training split
+GPU_RATE, GPU_SHARE, GPU_LINK = (
+    312e12,
+    0.05,
+    25e9,
+)  # assumed: A100's peak in bfloat16, what training gets of it, bytes/s
+GPU_BATCH = 256  # images of a step on each, assumed
 _TRIED = Path(__file__).parent / "tried.md"
 
 _INTRODUCTION = """\
@@ -204,12 +210,12 @@ def _chapter(results: Results) -> str:
         ]
     if results.of("growth"):
         parts.append(f"![Time and memory as T grows](images/{picture_name(results)})\n")
-    parts += _throughput(results.of("throughput"))
+    parts += _throughput(results.of("throughput"), next(iter(results.of("loading")), None), results.device == "cpu")
     parts += [f"Left out: {case}, because {reason}.\n" for case, reason in results.skipped.items()]
     return "\n".join(parts)
 
 
-def _throughput(rows: Sequence[Row]) -> list[str]:
+def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list[str]:
     if not rows:
         return []
     rate = rows[0].details["matrix_rate"]
@@ -231,7 +237,12 @@ def _throughput(rows: Sequence[Row]) -> list[str]:
             ),
         ),
     ]
-    return parts + [celeba_cost(row) for row in rows if (row.details["preset"], row.details["subject"]) == _FACES]
+    for row in rows:
+        if (row.details["preset"], row.details["subject"]) == _FACES:
+            parts.append(celeba_cost(row))
+            if is_cpu:
+                parts.append(celeba_on_gpus(row, None if decoding is None else decoding.figure))
+    return parts
 
 
 _FACES = ("faces", "training")
@@ -250,6 +261,36 @@ def celeba_cost(row: Row, epochs: int = 40) -> str:
         f"in a ring each device sends and receives twice that, {_three_digits(2 * gradients / step / 1e9)} GB/s. The "
         "epochs of refinement, in which a critic learns too, are counted as if they took as long.\n"
     )
+
+
+def celeba_on_gpus(row: Row, decoded: float | None, epochs: int = 40) -> str:
+    """What the same would cost on GPUs, from the measured operations and from what is assumed of a GPU.
+
+    Args:
+        row: the measured training of the ``faces`` preset.
+        decoded: image files that one core decodes in a second, if that was measured.
+        epochs: passes over the training images.
+    """
+    operations, gradients = row.details["operations_per_image"], 4 * row.details["parameters"]
+    rate = GPU_RATE * GPU_SHARE / operations
+    hours = CELEBA_IMAGES * epochs / rate / 3600
+    costs = ", ".join(f"{_three_digits(60 * hours / count)} minutes on {count}" for count in (1, 8, 64))
+    text = (
+        f"**The same on GPUs, estimated.** Counted: {operations / 2e9:.2f} billion multiply-accumulates an image, "
+        f"forward and backward. *Assumed*, for want of a GPU: {GPU_RATE / 1e12:.0f} TFLOP/s (an A100's peak in "
+        f"bfloat16), of which training reaches {GPU_SHARE:.0%} because most of its layers move memory rather than "
+        f"multiply; batches of {GPU_BATCH} on each, and {GPU_LINK / 1e9:.0f} GB/s between them. Then a GPU makes "
+        f"{_three_digits(rate)} images/s, and {epochs} epochs take {costs}. A step lasts "
+        f"{show_seconds(GPU_BATCH / rate)}; to exchange {_show_bytes(gradients)} of gradients in a ring takes "
+        f"{show_seconds(2 * gradients / GPU_LINK)}. On 64 a step has {64 * GPU_BATCH:,} images and an epoch "
+        f"{CELEBA_IMAGES // (64 * GPU_BATCH)} steps, which asks for another learning rate than the preset's."
+    )
+    if decoded is not None:
+        text += (
+            f" One core decodes {_three_digits(decoded)} files a second (measured), so each GPU wants "
+            f"{_three_digits(rate / decoded)} cores beside it, or waits for them."
+        )
+    return text + "\n"
 
 
 def picture_name(results: Results) -> str:

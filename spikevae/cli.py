@@ -1,400 +1,29 @@
-"""The command line: one function per command, and the only prints of the package."""
+"""The command line: finds the command that is asked for, and turns its failures into one line and an exit status.
+
+Nothing is imported before it is needed, so that ``spikevae --help`` answers at once.
+"""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import tyro
-from tyro.conf import OmitArgPrefixes, Positional, arg
-
-from spikevae.config import PRESETS, DataConfig, RunConfig, Split, preset_for
-from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.runtime import sleep_while_waiting
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from spikevae.data import ImageSet
-    from spikevae.model import SpikingVAE
-
-Model = Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
-Device = Annotated[str | None, arg(metavar="DEVICE", help="cpu, cuda or mps; otherwise the best that is there.")]
-DataRoot = Annotated[
-    str | None,
-    arg(metavar="FOLDER", help="Where the data sets are; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."),
-]
-Data = Annotated[
-    str | None,
-    arg(metavar="NAME", help="fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images."),
-]
-_BATCH = 64  # images computed together
-
-
-def sample(
-    model: Positional[Model],
-    *,
-    out: Path,
-    count: int = 64,
-    seed: int = 0,
-    label: int | None = None,
-    temperature: float = 1.0,
-    size: int | None = None,
-    device: Device = None,
-) -> None:
-    """Draw new images from a model.
-
-    Examples:
-        spikevae sample fashion-mnist --out samples.png
-        spikevae sample mnist --label 7 --count 100 --out sevens.npz
-
-    Args:
-        out: A .png (one grid), a .npz (arr_0, uint8 [N, H, W, C]), or a folder for one PNG each.
-        count: How many.
-        seed: The same seed gives the same images.
-        label: Class of all images; otherwise as often as in the training data.
-        temperature: Variety: 1 as learned, less for more typical images.
-        size: Height and width to resize to (32 for the papers' protocol); otherwise the model's own.
-    """
-    from spikevae.images import check_save_path, save_images
-
-    check_save_path(out)
-    network = _load(model, device)
-    if count < 1:
-        raise ValueError(f"--count {count}: expected at least 1 image")
-    batches = network.sample_batches(
-        count, seed=seed, label=label, temperature=temperature, size=size, batch_size=_BATCH
-    )
-    save_images(_collected(batches, count, "sample"), out)
-    print(f"{count} images written to {out}")
-
-
-def reconstruct(
-    model: Positional[Model],
-    images: Positional[Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]] = (),
-    *,
-    data: Data = None,
-    split: Split = "test",
-    count: int | None = None,
-    out: Path | None = None,
-    data_root: DataRoot = None,
-    device: Device = None,
-) -> None:
-    """Pass images through a model's latent spikes and back, and measure what is lost.
-
-    Examples:
-        spikevae reconstruct fashion-mnist --data fashion-mnist --count 32 --out pairs.png
-        spikevae reconstruct fashion-mnist shoe.png --out shoe-again.png
-
-    Args:
-        images: Image files to reconstruct, in place of a data set's.
-        split: Part of the data set.
-        count: Only the first so many images of the data set.
-        out: A .png (pairs, each original left of its reconstruction), a .npz (arr_0, and arr_1 with the originals),
-            or a folder for one PNG each; otherwise only the error is measured.
-    """
-    import torch
-
-    from spikevae.evaluation.reconstruction import compare
-    from spikevae.images import check_save_path, save_images
-
-    if out is not None:
-        check_save_path(out)
-    network = _load(model, device)
-    total, batches = _inputs(network, images, data, split, count, data_root)
-    originals, results = [], []
-    sums: dict[str, float] = {}
-    for x, _ in _bar(batches, total, "reconstruct"):
-        y = network.reconstruct(x.to(network.device)).cpu()
-        for name, values in compare(x, y).items():
-            sums[name] = sums.get(name, 0.0) + float(values.sum())
-        if out is not None:
-            originals.append(x)
-            results.append(y)
-    error, psnr, ssim = (sums[name] / total for name in ("reconstruction_mse_32", "psnr", "ssim"))
-    print(
-        f"{total:,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
-        f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
-    )
-    if out is not None:
-        save_images(torch.cat(results), out, torch.cat(originals))
-        print(f"written to {out}")
-
-
-def classify(
-    model: Positional[Model],
-    images: Positional[Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]] = (),
-    *,
-    data: Data = None,
-    split: Split = "test",
-    count: int | None = None,
-    json_file: Annotated[Path | None, arg(name="json", metavar="FILE")] = None,
-    data_root: DataRoot = None,
-    device: Device = None,
-) -> None:
-    """Name what is on images, with the classifier that shares the generator's encoder.
-
-    Examples:
-        spikevae classify fashion-mnist boot.png shirt.jpg
-        spikevae classify fashion-mnist --data fashion-mnist --split test
-
-    Args:
-        images: Image files to classify, in place of a data set's.
-        split: Part of the data set.
-        count: Only the first so many images of the data set.
-        json_file: Where to write every image's probabilities, or a data set's accuracy by class.
-    """
-    import torch
-
-    network = _load(model, device)
-    names = network.config.class_names
-    total, batches = _inputs(network, images, data, split, count, data_root, is_compared=True)
-    probabilities, labels = [], []
-    for x, y in _bar(batches, total, "classify"):
-        probabilities.append(network.classify(x.to(network.device)).cpu())
-        labels.append(y)
-    scores = torch.cat(probabilities)
-    record = (
-        _accuracy(scores, torch.cat(labels), names)
-        if data is not None
-        else {str(path): dict(zip(names, row.tolist(), strict=True)) for path, row in zip(images, scores, strict=True)}
-    )
-    if data is None:
-        for path, row in zip(images, scores, strict=True):
-            ranked = row.argsort(descending=True)[:3].tolist()
-            print(f"{path}: " + ", ".join(f"{names[index]} {row[index]:.1%}" for index in ranked))
-    else:
-        print(f"accuracy {record['accuracy']:.2%} of {total:,} images")
-        for name, share in record["by_class"].items():
-            print(f"  {name:<12} {share:.2%}")
-    if json_file is not None:
-        _write_json(json_file, record)
-
-
-def models() -> None:
-    """List the models that come with the package, with their measured scores."""
-    from spikevae.checkpoints import RELEASED, read_config, read_dataset_name, released_models
-
-    names = released_models()
-    if not names:
-        print("no model is bundled with this installation; train one with `spikevae train fashion-mnist --out RUN`")
-    for name in names:
-        config = read_config(RELEASED / name)
-        size = f"{config.image_channels}x{config.image_size}x{config.image_size}"
-        print(f"{name}: {size} images of {read_dataset_name(name)}, T = {config.time_steps}")
-        scores = RELEASED / name / "scores.json"
-        if scores.is_file():
-            for line in _score_lines(json.loads(scores.read_text(encoding="utf-8"))):
-                print(f"  {line}")
-
-
-def demo(
-    models: Positional[Annotated[tuple[str, ...], arg(metavar="[MODEL ...]")]] = (),
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    auth: str | None = None,
-) -> None:
-    """Open a web page to sample, reconstruct, classify and look inside.
-
-    Examples:
-        spikevae demo
-        spikevae demo runs/mine fashion-mnist
-
-    Args:
-        models: Bundled names or folders of models; otherwise all that are bundled.
-        host: Address to listen on; 0.0.0.0 lets other machines in.
-        port: Port to listen on.
-        auth: user:password that visitors have to give.
-    """
-    try:
-        from app import launch
-    except ModuleNotFoundError as error:
-        raise ValueError(f"the demo needs {error.name}: pip install 'spikevae[app]'") from None
-    from spikevae.runtime import reuse_freed_memory
-
-    reuse_freed_memory()
-    launch(host, port, auth, models or None)
-
-
-def evaluate(config: OmitArgPrefixes[EvaluationConfig]) -> None:
-    """Measure a model, or anybody's images, so that another lab can do it again.
-
-    Examples:
-        spikevae evaluate fashion-mnist --metrics fad domain reconstruction accuracy
-        spikevae evaluate --images samples/ --data fashion-mnist --json scores.json
-    """
-    from spikevae.evaluation.command import evaluate as measure
-    from spikevae.evaluation.command import unmet
-    from spikevae.evaluation.scores import table_text, write_scores_json
-    from spikevae.runtime import reuse_freed_memory
-
-    reuse_freed_memory()
-    scores = measure(config)
-    print(table_text(scores))
-    path = config.json or Path("scores.json")
-    write_scores_json(scores, path)
-    print(f"written to {path}" + (f" and {config.report / 'report.html'}" if config.report else ""))
-    failure = unmet(config, scores)
-    if failure is not None:
-        raise ValueError(failure)
-
-
-def _train_command(default: RunConfig) -> Callable[..., None]:
-    """The train command with a preset's settings as its defaults."""
-
-    def train(
-        dataset: Positional[Annotated[str, arg(metavar="DATASET")]],
-        *,
-        preset: Annotated[Literal[tuple(PRESETS)], arg(metavar="P")] | None = None,  # type: ignore[valid-type]
-        out: Path | None = None,
-        resume: Path | None = None,
-        data_root: DataRoot = None,
-        settings: Annotated[RunConfig, arg(name="")] = default,
-    ) -> None:
-        """Train a model. Interrupt it whenever you like; --resume goes on.
-
-        Examples:
-            spikevae train fashion-mnist --out runs/garments
-            spikevae train fashion-mnist --resume runs/garments
-            spikevae train folder:pictures --out runs/mine --train.epochs 50
-
-        Args:
-            dataset: fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images.
-            preset: Settings to start from; otherwise those made for the data set. The defaults below are its.
-            out: Folder for weights, settings, statistics and pictures; otherwise runs/DATASET.
-            resume: Folder of a run to go on with, with the settings it was started with.
-            settings: All settings.
-        """
-        from spikevae.runtime import reuse_freed_memory
-        from spikevae.training import read_run
-        from spikevae.training import train as run_training
-
-        reuse_freed_memory()
-        run = resume or out or Path("runs") / dataset.removeprefix("folder:").replace(os.sep, "-")
-        if resume is not None:
-            if settings != default:
-                raise ValueError("a resumed run keeps its settings; leave them out, or start a new run with --out")
-            settings = read_run(run)
-            if settings.data.dataset != dataset:
-                raise ValueError(f"{run} was trained on {settings.data.dataset}, not on {dataset}")
-        settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, data_root=data_root))
-        print(f"training in {run}; stop with Ctrl-C, go on with `spikevae train {dataset} --resume {run}`")
-        scores = run_training(settings, run, is_new=resume is None)
-        print(f"{run} is trained: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
-
-    return train
-
-
-# ---------------------------------------------------------------- what the commands share
-
-
-def _load(model: str, device: str | None) -> SpikingVAE:
-    import torch
-
-    from spikevae.checkpoints import load
-    from spikevae.runtime import pick_device, reuse_freed_memory
-
-    reuse_freed_memory()
-    try:
-        chosen = pick_device() if device is None else torch.device(device)
-        return load(model, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
-        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
-
-
-def _inputs(
-    network: SpikingVAE,
-    files: Sequence[Path],
-    data: str | None,
-    split: Split,
-    count: int | None,
-    root: str | None,
-    *,
-    is_compared: bool = False,
-) -> tuple[int, Iterator[tuple[Tensor, Tensor]]]:
-    """How many images a command was given, and the images in batches with their labels (-1: none).
-
-    ``is_compared``: a data set's labels must be those of the model.
-    """
-    import torch
-
-    from spikevae.data import load_split
-    from spikevae.images import read_image
-
-    config = network.config
-    channels: Any = config.image_channels  # 1 or 3, as the config has checked
-    if (data is None) == (not files):
-        raise ValueError("give either image files or --data NAME")
-    if count is not None and count < 1:
-        raise ValueError(f"--count {count}: expected at least 1 image")
-    if data is None:
-        x = torch.stack([read_image(path, channels=channels, size=config.image_size) for path in files]).float() / 255
-        return len(x), iter(zip(x.split(_BATCH), torch.full((len(x),), -1).split(_BATCH), strict=True))
-    settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size)
-    images: ImageSet = load_split(settings, split, image_channels=channels)
-    if is_compared and config.classes and not images.class_names:
-        raise ValueError(f"{data} has no labels to compare with; give image files instead")
-    if is_compared and config.classes and images.class_names != config.class_names:
-        raise ValueError(
-            f"{data} has the classes {', '.join(images.class_names)}, "
-            f"but this model knows {', '.join(config.class_names)}; give image files instead"
-        )
-    if count is not None:
-        images = images.subset(min(count, len(images)))
-    return len(images), images.batches(_BATCH)
-
-
-def _bar(batches: Iterator[tuple[Tensor, Tensor]], total: int, what: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """A progress bar on what takes longer than two seconds."""
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=what, unit="image", delay=2.0, leave=False) as bar:
-        for x, labels in batches:
-            yield x, labels
-            bar.update(len(x))
-
-
-def _collected(batches: Iterator[Tensor], total: int, what: str) -> Tensor:
-    import torch
-    from tqdm import tqdm
-
-    parts = []
-    with tqdm(total=total, desc=what, unit="image", delay=2.0, leave=False) as bar:
-        for part in batches:
-            parts.append(part.cpu())
-            bar.update(len(part))
-    return torch.cat(parts)
-
-
-def _accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
-    right = probabilities.argmax(dim=1) == labels
-    by_class = {name: float(right[labels == k].float().mean()) for k, name in enumerate(names) if (labels == k).any()}
-    return {"images": len(labels), "accuracy": float(right.float().mean()), "by_class": by_class}
-
-
-def _score_lines(record: dict[str, Any]) -> Iterator[str]:
-    for score in record.get("scores", []):
-        if score.get("value") is not None:
-            yield f"{score['name']}: {score['value']:.4g}"
-
-
-def _write_json(path: Path, record: Any) -> None:
-    from spikevae.checkpoints import write_atomically
-
-    text = json.dumps(record, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    print(f"written to {path}")
-
-
-# ---------------------------------------------------------------- entry
+from collections.abc import Sequence
+from typing import NoReturn
+
+from spikevae.runtime import is_main_process, sleep_while_waiting
+
+COMMANDS = {
+    "sample": "Draw new images from a model.",
+    "reconstruct": "Pass images through a model's latent spikes and back, and measure what is lost.",
+    "classify": "Name what is on images, with the classifier that shares the generator's encoder.",
+    "evaluate": "Measure a model, or anybody's images, so that another lab can do it again.",
+    "train": "Train a model. Interrupt it whenever you like; --resume goes on.",
+    "models": "List the models that come with the package, with their measured scores.",
+    "demo": "Open a web page to sample, reconstruct, classify and look inside.",
+}
+"""By name, the first line of each command's own help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -403,23 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Set SPIKEVAE_TRACEBACK=1 to see where a failure comes from.
     """
     sleep_while_waiting()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not is_main_process():
+        os.environ["TQDM_DISABLE"] = "1"
+    name, *given = list(sys.argv[1:] if arguments is None else arguments) or [""]
+    if name not in COMMANDS:
+        _explain(name)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            {
-                "sample": sample,
-                "reconstruct": reconstruct,
-                "classify": classify,
-                "evaluate": evaluate,
-                "train": _train_command(_preset_asked_for(given)),
-                "models": models,
-                "demo": demo,
-            },
-            prog="spikevae",
-            description="Generate, reconstruct and classify images with a spiking variational autoencoder.",
-            args=given,
-        )
+        import tyro
+
+        from spikevae.commands import command
+
+        tyro.cli(command(name, given), prog=f"spikevae {name}", args=given)
     except KeyboardInterrupt:
         print("spikevae: stopped", file=sys.stderr)
         sys.exit(130)
@@ -431,15 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _preset_asked_for(arguments: Sequence[str]) -> RunConfig:
-    """The settings that `train` starts from: its options' defaults depend on data set and --preset."""
-    if not arguments or arguments[0] != "train":
-        return RunConfig()
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--preset")
-    known, rest = parser.parse_known_args(arguments[1:])
-    dataset = next((word for word in rest if not word.startswith("-")), "fashion-mnist")
-    return preset_for(dataset, known.preset if known.preset in PRESETS else None)
+def _explain(word: str) -> NoReturn:
+    """Print the help that was asked for, or what is wrong with a word that is no command, and exit."""
+    parser = argparse.ArgumentParser(
+        prog="spikevae",
+        description="Generate, reconstruct and classify images with a spiking variational autoencoder.",
+        epilog="`spikevae COMMAND --help` explains every option.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    parser.parse_args([word] if word else [])
+    parser.error(f"give a command: {', '.join(COMMANDS)}")
 
 
 if __name__ == "__main__":

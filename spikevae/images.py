@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.utils import make_grid
+from torch.nn import functional
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
@@ -79,6 +79,30 @@ def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     if images.isnan().any():
         raise ValueError("the images hold NaN; the model that made them is damaged or diverged in training")
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def tiled(
+    pixels: UInt8[Tensor, "N C H W"], *, columns: int, frame: int, value: int = 0
+) -> UInt8[Tensor, "C height width"]:
+    """Images in rows, with a frame around each; a single image without.
+
+    The same as torchvision's ``make_grid``, whose import takes longer than that of torch.
+
+    Args:
+        pixels: [N, C, H, W], N > 0.
+        columns: images in a row.
+        frame: its width, in pixels.
+        value: its colour, and that of the places left over.
+    """
+    if len(pixels) == 1:
+        return pixels[0]
+    columns = min(columns, len(pixels))
+    rows = math.ceil(len(pixels) / columns)
+    framed = functional.pad(pixels, (frame, 0, frame, 0), value=value)
+    empty = torch.full((rows * columns - len(pixels), *framed.shape[1:]), value, dtype=torch.uint8)
+    places = torch.cat([framed, empty]).unflatten(0, (rows, columns))  # [rows, columns, C, h, w]
+    grid = places.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+    return functional.pad(grid, (0, frame, 0, frame), value=value)
 
 
 def save_images(
@@ -175,8 +199,7 @@ def _write_grid(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8[T
     if originals is not None:
         columns = 2 * math.ceil(math.sqrt(len(pixels) / 2))
         pixels = torch.stack((originals, pixels), dim=1).flatten(0, 1)  # [2 N, C, H, W], in pairs
-    grid = make_grid(pixels, nrow=columns, padding=2)  # [3, H', W'], of grey images too
-    _write_png(path, grid[: pixels.shape[1]])
+    _write_png(path, tiled(pixels, columns=columns, frame=2))
 
 
 def _write_arrays(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8[Tensor, "N C H W"] | None) -> None:

@@ -133,6 +133,7 @@ class SpikingVAE(nn.Module):
         temperature: float = 1.0,
         size: int | None = None,
         batch_size: int = 64,
+        start: int = 0,
     ) -> Float[Tensor, "N C H W"]:
         """New images in [0, 1].
 
@@ -145,12 +146,13 @@ class SpikingVAE(nn.Module):
             temperature: spread of the latent density; 1 is what was fitted, 0 gives the typical image of a class.
             size: resize to so many pixels (bilinear, as the papers' protocol asks for 32); None leaves the images.
             batch_size: images computed together.
+            start: number of the first one.
 
         Raises:
             ValueError: if a number is out of range or the model has no such class.
         """
         batches = self.sample_batches(
-            count, seed=seed, label=label, temperature=temperature, size=size, batch_size=batch_size
+            count, seed=seed, label=label, temperature=temperature, size=size, batch_size=batch_size, start=start
         )
         return torch.cat(list(batches))
 

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchvision.utils import make_grid
+
+from spikevae.images import tiled
 
 _ZOOM = 3  # screen pixels for one pixel of an image
 _DOTS_PER_INCH = 100
@@ -38,7 +39,7 @@ def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]], *, zoom: int = _ZOO
     """
     if not rows or not all(len(images) for images in rows.values()):
         raise ValueError("there are no images to draw")
-    strips = [make_grid(images, nrow=len(images), padding=1, pad_value=255) for images in rows.values()]  # [3, h, w]
+    strips = [_grid(images, columns=len(images)) for images in rows.values()]  # [3, h, w]
     widest = max(strip.shape[2] for strip in strips)
     height = strips[0].shape[1]
     canvas = torch.full((3, height * len(strips), widest), 255, dtype=torch.uint8)
@@ -59,9 +60,13 @@ def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]], *, zoom: int = _ZOO
     return figure
 
 
+def _grid(images: UInt8[Tensor, "N C H W"], *, columns: int) -> UInt8[Tensor, "3 h w"]:
+    return tiled(images.expand(-1, 3, -1, -1), columns=columns, frame=1, value=255)
+
+
 def image_grid(images: UInt8[Tensor, "N C H W"], *, columns: int, zoom: int = _ZOOM) -> Figure:
     """Images in rows of ``columns``, without names."""
-    grid = make_grid(images, nrow=columns, padding=1, pad_value=255)  # [3, h, w]
+    grid = _grid(images, columns=columns)  # [3, h, w]
     figure = _new_figure(zoom * grid.shape[2] / _DOTS_PER_INCH, zoom * grid.shape[1] / _DOTS_PER_INCH, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")

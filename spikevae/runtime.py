@@ -39,12 +39,18 @@ def sleep_while_waiting() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
+def is_main_process() -> bool:
+    """Whether this process writes and prints: the only one, or the first of those that a launcher has started."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def pick_device() -> torch.device:
-    """The best device of this machine: CUDA, else Apple's MPS, else the CPU."""
+    """The best device of this machine: CUDA (of several processes, each another card), Apple's MPS, or the CPU."""
     import torch
 
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        index = os.environ.get("LOCAL_RANK")
+        return torch.device("cuda" if index is None else f"cuda:{int(index) % torch.cuda.device_count()}")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
@@ -61,6 +67,10 @@ def machine() -> str:
     """What this machine computes on, in a few words."""
     import torch
 
+    count = int(os.environ.get("WORLD_SIZE", 1))
     if torch.cuda.is_available():
-        return f"one {torch.cuda.get_device_name()}"
-    return f"{torch.get_num_threads()} CPU cores ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
+        return f"{'one' if count == 1 else count} {torch.cuda.get_device_name()}"
+    each = "" if count == 1 else f"{count} processes, each on "
+    return (
+        f"{each}{torch.get_num_threads()} CPU cores ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
+    )

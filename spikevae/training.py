@@ -32,6 +32,7 @@ from spikevae.images import save_images
 from spikevae.latent import PotentialLatent
 from spikevae.model import SpikingVAE
 from spikevae.objective import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
+from spikevae.processes import is_one_of_many, share_batch_norm, whole_batch_randomness
 from spikevae.runtime import has_bfloat16, machine
 
 log = logging.getLogger(__name__)
@@ -123,17 +124,20 @@ class Trainer:
         self.run = run
         settings = config.train
         AcceleratorState._reset_state()  # shared by all runs of a process; it would keep the first one's precision
+        on_cpus = is_one_of_many() and not torch.cuda.is_available()  # else accelerate would not connect them
         is_half = settings.precision == "bfloat16" or (
-            settings.precision == "auto" and has_bfloat16(PartialState().device)
+            settings.precision == "auto" and has_bfloat16(PartialState(cpu=on_cpus).device)
         )
         self.accelerator = accelerate.Accelerator(
+            cpu=on_cpus,
             mixed_precision="bf16" if is_half else "no",
             log_with="tensorboard",
             project_dir=run,
             step_scheduler_with_optimizer=False,
             kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        self.train_set = load_split(config.data, "train")
+        with self.accelerator.local_main_process_first():  # so that one downloads, and the others find it there
+            self.train_set = load_split(config.data, "train")
         if settings.image_limit is not None:
             self.train_set = self.train_set.subset(settings.image_limit)
         self.validation_set = load_split(config.data, "validation")
@@ -146,6 +150,9 @@ class Trainer:
             multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images),
             use_buffers=True,
         ).to(self.accelerator.device)
+        model.to(self.accelerator.device)
+        if self.accelerator.num_processes > 1:
+            share_batch_norm(model)
         critic = PatchCritic(config.model.image_channels, config.model.classes)
         optimizer = torch.optim.AdamW(
             _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
@@ -178,6 +185,12 @@ class Trainer:
     @property
     def is_settling(self) -> bool:
         return self.first_settling_epoch <= self.epoch < self.first_refinement_epoch
+
+    @property
+    def batch_images(self) -> int:
+        """Images of the batch that comes next, over all processes."""
+        size = self.config.train.batch_size
+        return min(size, len(self.train_set) - self.batches_done * size)
 
     @property
     def is_refining(self) -> bool:
@@ -244,12 +257,12 @@ class Trainer:
         x, labels = x.to(self.accelerator.device), labels.to(self.accelerator.device)
         settings = self.config.train
         # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
-        torch.manual_seed(_mix(settings.seed, self.images_seen, self.accelerator.process_index))
+        torch.manual_seed(_mix(settings.seed, self.images_seen))
         rate = self._learning_rate()
         for optimizer in (self.optimizer, self.critic_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        terms = self._refine(x, labels) if self.is_refining else self._learn(x, labels)
+        terms = self._mean(self._refine(x, labels) if self.is_refining else self._learn(x, labels))
         if not bool(torch.isfinite(terms["loss"])):
             raise self._diverged(f"the loss became {float(terms['loss'])}")
         self.ema.update_parameters(self.plain_model)
@@ -257,13 +270,15 @@ class Trainer:
 
     def _learn(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of encoder, latent, decoder and classifier together."""
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), whole_batch_randomness(self.batch_images):
             outputs = self.model(x, random=not self.is_settling)
-        terms = vae_objective(
+        found = vae_objective(
             outputs.reconstruction, x, outputs.divergence, outputs.logits, labels, self.config.objective
         )
-        self._descend(self.optimizer, self.model, terms.loss)
-        return {name: value.detach() for name, value in terms._asdict().items()}
+        share = self._share(len(x), self.batch_images)
+        terms = {name: share * value for name, value in found._asdict().items()}
+        self._descend(self.optimizer, self.model, terms["loss"])
+        return {name: value.detach() for name, value in terms.items()}
 
     def _refine(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of the decoder: half of the images are reconstructed, and as many new ones as all face a critic.
@@ -273,43 +288,55 @@ class Trainer:
         """
         weights = self.config.objective
         given = labels if self.plain_model.config.classes else None
-        shown = x[: max(1, len(x) // 2)]
-        with torch.no_grad():
-            z_seq = self._prior_draw(given, len(x))
+        rank, world_size, half = self.accelerator.process_index, self.accelerator.num_processes, self.batch_images // 2
+        shown = x[: max(1, len(range(rank, half, world_size)))]
+        share, shown_share = self._share(len(x), self.batch_images), self._share(len(shown), max(half, world_size))
+        z_seq = self.plain_model.draw_prior(
+            range(rank, self.batch_images, world_size), seed=int(torch.randint(2**62, ())), labels=given
+        )
         with self.accelerator.autocast():
             outputs = self.model(shown, refine_z_seq=z_seq)
             real = self.critic(x, given)
             fake = self.critic(outputs.samples.detach(), given)
-        critic_loss = hinge_for_critic(real.scores.float(), fake.scores.float())
+        critic_loss = share * hinge_for_critic(real.scores.float(), fake.scores.float())
         if given is not None:
-            critic_loss = critic_loss + nn.functional.cross_entropy(real.logits.float(), labels)
+            critic_loss = critic_loss + share * nn.functional.cross_entropy(real.logits.float(), labels)
         self._descend(self.critic_optimizer, self.critic, critic_loss)
 
         asked = None if given is None else torch.cat([given[: len(shown)], given])
         self.critic.requires_grad_(False)
         with self.accelerator.autocast():
-            seen = self.critic(torch.cat([outputs.reconstruction, outputs.samples]), asked)
+            seen = self.accelerator.unwrap_model(self.critic)(
+                torch.cat([outputs.reconstruction, outputs.samples]), asked
+            )
         self.critic.requires_grad_(True)
-        error = reconstruction_error(outputs.reconstruction, shown)
-        features = feature_distance(
+        error = shown_share * reconstruction_error(outputs.reconstruction, shown)
+        features = shown_share * feature_distance(
             [maps[: len(shown)] for maps in real.features], [maps[: len(shown)] for maps in seen.features]
         )
-        verdict = -seen.scores[len(shown) :].float().mean()
+        verdict = -share * seen.scores[len(shown) :].float().mean()
         loss = error + weights.feature_weight * features + weights.adversarial_weight * verdict
         terms = {"reconstruction_error": error, "critic": critic_loss, "features": features}
         if asked is not None:
-            terms["cross_entropy"] = nn.functional.cross_entropy(seen.logits.float(), asked)
+            asked_share = self._share(len(asked), max(half, world_size) + self.batch_images)
+            terms["cross_entropy"] = asked_share * nn.functional.cross_entropy(seen.logits.float(), asked)
             loss = loss + weights.label_weight * terms["cross_entropy"]
         self._descend(self.optimizer, self.model, loss)
         return {name: value.detach().float() for name, value in ({"loss": loss} | terms).items()}
 
-    def _prior_draw(self, labels: Tensor | None, count: int) -> Tensor:
-        """Latent spikes of so many new images, of these classes where there are any."""
-        latent = self.plain_model.latent
-        assert isinstance(latent, PotentialLatent)
-        rng = np.random.default_rng(int(torch.randint(2**62, ())))
-        noise = np.stack([latent.prior_noise(rng) for _ in range(count)])
-        return latent.draw_prior(torch.from_numpy(noise), labels, 1.0)
+    def _share(self, count: int, whole: int) -> float:
+        """Factor on the mean over ``count`` images of this process, of ``whole`` over all.
+
+        With it the mean over processes, which is what is made of gradients and terms, is the mean over images.
+        """
+        return count * float(self.accelerator.num_processes) / whole
+
+    def _mean(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Terms averaged over processes, so that all see the same and stop together if it is no number."""
+        if self.accelerator.num_processes == 1:
+            return terms
+        values = self.accelerator.reduce(torch.stack(list(terms.values())), "mean")
+        return dict(zip(terms, values, strict=True))
 
     def _descend(self, optimizer: Any, module: nn.Module, loss: Tensor) -> None:
         optimizer.zero_grad()

@@ -16,7 +16,7 @@ from benchmarks.apart import forget_largest_size, largest_size
 from benchmarks.cases import CASES
 from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
 from benchmarks.reference import ReferenceVAE, with_weights_of
-from benchmarks.report import celeba_cost, page, read_results, show, write_page
+from benchmarks.report import celeba_cost, celeba_on_gpus, page, read_results, show, write_page
 from benchmarks.subjects import Network, build, quick_sizes, training_step
 from spikevae.config import PRESETS, Attention, ModelConfig
 from spikevae.model import SpikingVAE
@@ -223,6 +223,16 @@ def test_the_cost_of_celeba_follows_from_the_measured_speed() -> None:
     assert "10.0 hours on 1, 1.25 hours on 8, 0.16 hours on 64" in text
     assert "1,000 MB" in text
     assert "3.26 GB/s" in text  # 2 GB in 100 / 162.77 s
+
+
+def test_the_cost_of_celeba_on_gpus_follows_from_the_operations_and_from_what_is_assumed() -> None:
+    details = {"parameters": 2_500_000, "operations_per_image": 1.56e9}
+    text = celeba_on_gpus(made_row("images/s", 50.0, details=details), 1000.0, epochs=60)
+    assert "0.78 billion multiply-accumulates" in text
+    assert "10,000 images/s" in text  # 5 % of 312 TFLOP/s
+    assert "16.3 minutes on 1, 2.03 minutes on 8, 0.25 minutes on 64" in text  # 60 x 162,770 images
+    assert "A step lasts 25.6 ms; to exchange 10.0 MB of gradients in a ring takes 800 µs" in text
+    assert "each GPU wants 10.0 cores" in text
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from spikevae.checkpoints import save_release
-from spikevae.cli import main
+from spikevae.cli import COMMANDS, main
+from spikevae.commands import command
 from spikevae.config import FASHION_MNIST_CLASSES, ModelConfig
 from spikevae.model import SpikingVAE
 
@@ -290,6 +291,14 @@ def test_presets_fit_the_data_set_that_they_are_used_on(capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     assert "(default: 16)" in text  # T
     assert "(default: 0 1 2 3 4 5 6 7 8 9)" in text
+
+
+def test_the_overview_says_of_every_command_what_its_own_help_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    overview = " ".join(capsys.readouterr().out.split())
+    for name, summary in COMMANDS.items():
+        assert f"{name} {summary}" in overview
+        assert str(command(name, []).__doc__).startswith(summary)
 
 
 def test_the_list_of_models_can_be_asked_for() -> None:

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import struct
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -484,21 +485,41 @@ def test_a_stream_gives_the_same_batches_as_memory(tmp_path: Path, monkeypatch: 
     assert decoded[4][0].equal(streamed[4][0])
 
 
-def test_a_stream_decodes_no_more_than_a_few_batches_ahead(tmp_path: Path) -> None:
+def test_a_stream_decodes_ahead_but_never_more_than_three_batches(tmp_path: Path) -> None:
     write_images(tmp_path, 1)
-    read: list[int] = []
+    decoded = threading.Semaphore(0)
+    begun, received, most_at_once = 0, 0, 0
+    lock = threading.Lock()
 
     class CountedFile(ImageFile):
         def read(self, channels: data.Channels, size: int, crop: int | None = None) -> Tensor:
-            read.append(1)
-            return super().read(channels, size, crop)
+            nonlocal begun, most_at_once
+            with lock:
+                begun += 1
+                most_at_once = max(most_at_once, begun - received)
+            image = super().read(channels, size, crop)
+            decoded.release()
+            return image
 
     pixels = StreamedPixels([CountedFile(tmp_path / "000.png")] * 100, 3, 8)
     batches = ImageSet(pixels, name="many", split="train").batches(4, seed=0)
-    next(batches)
-    assert 4 <= len(read) <= 12
-    assert len(list(batches)) == 24
-    assert len(read) == 100
+    for number, (x, _) in enumerate(batches):
+        received += len(x)
+        if number == 0:  # two more batches come without being asked for
+            assert all(decoded.acquire(timeout=60) for _ in range(12))
+    assert received == begun == 100
+    assert most_at_once <= 12
+
+
+def test_a_set_too_large_for_memory_is_not_decoded_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path, 40)
+    monkeypatch.setattr(data, "_MEMORY_LIMIT", 20 * 3 * 8 * 8)  # 20 images
+    monkeypatch.setattr(ImageFile, "read", lambda *_: pytest.fail("an image was decoded"))
+    images = load_split(DataConfig(dataset=f"folder:{tmp_path}", image_size=8), "train")
+    assert len(images) > 20
+    assert len(images.subset(30)) == 30
 
 
 @pytest.mark.parametrize(("name", "mean"), [("fashion-mnist", 0.2860), ("mnist", 0.1307)])

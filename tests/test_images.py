@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.utils import make_grid
 
-from spikevae.images import check_save_path, read_image, save_images, to_uint8
+from spikevae.images import check_save_path, read_image, save_images, tiled, to_uint8
 
 
 def colours(mode: str, size: tuple[int, int] = (16, 16), colour: object = None) -> Image.Image:
@@ -183,6 +184,13 @@ def test_a_grid_is_nearly_square_and_holds_each_image_in_its_place(
     for number, image in enumerate(pixels):
         top, left = 2 + 30 * (number // columns), 2 + 30 * (number % columns)
         assert torch.from_numpy(grid[top : top + 28, left : left + 28]).permute(2, 0, 1).equal(image)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 3), (2, 3), (5, 3), (6, 3), (4, 1)])
+def test_images_are_tiled_as_torchvision_does(count: int, columns: int, generator: torch.Generator) -> None:
+    pixels = torch.randint(256, (count, 3, 4, 5), dtype=torch.uint8, generator=generator)
+    expected = make_grid(pixels, nrow=columns, padding=2, pad_value=255)
+    assert tiled(pixels, columns=columns, frame=2, value=255).equal(expected)
 
 
 def test_in_a_grid_each_original_is_left_of_its_reconstruction(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from spikevae.evaluation.scores import LABELS, Floor, Score, Scores, write_score
 from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig
 from spikevae.evaluation.subject import Subject, open_subject
 from spikevae.evaluation.versions import library_versions
+from spikevae.processes import together
+from spikevae.runtime import is_main_process
 
 
 def evaluate(config: EvaluationConfig) -> Scores:
-    """Measure a model, or images, and write the files that the settings name.
+    """Measure a model, or images, and write the files that the settings name. Processes share images and features.
 
     Raises:
         ValueError, OSError: if the settings, the model, the data or the images are not usable; one line says why.
@@ -26,12 +28,15 @@ def evaluate(config: EvaluationConfig) -> Scores:
     subject = open_subject(config)
     spaces = open_spaces(subject.metrics, subject.dataset, config)
     features = tuple(metric for metric in subject.metrics if metric in OF_FEATURES)
-    found = compare_sets(subject.samples, subject.reference, features, spaces, seed=config.seed)
     details: Details = {}
-    for metric, measure in MEASUREMENTS.items():
-        if metric in subject.metrics:
-            found += measure(subject, details)
+    with together():
+        found = compare_sets(subject.samples, subject.reference, features, spaces, seed=config.seed)
+        for metric, measure in MEASUREMENTS.items():
+            if metric in subject.metrics:
+                found += measure(subject, details)
     scores = _collect(subject, found, details)
+    if not is_main_process():
+        return scores
     if config.json is not None:
         write_scores_json(scores, config.json)
     if config.report is not None:

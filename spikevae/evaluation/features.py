@@ -1,4 +1,7 @@
-"""One pass over images, from which every measure keeps its own small table: features stay, images do not."""
+"""One pass over images, from which every measure keeps its own small table: features stay, images do not.
+
+Of several processes, each measures every so many-th batch; all of them get all tables.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from torch.nn.functional import conv2d
 from tqdm import tqdm
 
 from spikevae.evaluation.sources import ImageSource
+from spikevae.processes import from_all, rank, world_size
 
 BATCH_SIZE = 250
 
@@ -35,17 +39,21 @@ def extract(
     Raises:
         ValueError: if the source holds no images.
     """
-    parts: dict[Key, dict[str, list[Tensor]]] = {key: {} for key in measures}
-    with tqdm(total=source.count, desc=source.name, unit="images", leave=False, delay=2) as progress:
-        for images in source.batches(batch_size):
-            images = images.expand(-1, 3, -1, -1)
-            for key, measure in measures.items():
-                for name, table in measure(images).items():
-                    parts[key].setdefault(name, []).append(table)
-            progress.update(len(images))
     if source.count == 0:
         raise ValueError(f"{source.name}: there are no images")
-    return {key: {name: torch.cat(tables) for name, tables in named.items()} for key, named in parts.items()}
+    own: dict[int, dict[Key, Mapping[str, Tensor]]] = {}  # by number of the batch
+    with tqdm(total=source.count, desc=source.name, unit="images", leave=False, delay=2) as progress:
+        for number, images in enumerate(source.batches(batch_size)):
+            if number % world_size() == rank():
+                coloured = images.expand(-1, 3, -1, -1)
+                own[number] = {key: measure(coloured) for key, measure in measures.items()}
+            progress.update(len(images))
+    found = {number: tables for tables_of_one in from_all(own) for number, tables in tables_of_one.items()}
+    batches = [found[number] for number in sorted(found)]
+    return {
+        key: {name: torch.cat([tables[key][name] for tables in batches]) for name in batches[0][key]}
+        for key in measures
+    }
 
 
 def sharpness(images: Tensor) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torch.nn.functional import avg_pool2d, pad
 from spikevae.data import ImageSet
 from spikevae.images import IMAGE_SUFFIXES, read_image
 from spikevae.model import SpikingVAE
+from spikevae.processes import shared_batches
 
 _CPU_ACTIVATION = 2**26  # bytes of one activation: larger ones only miss the caches more often
 _FAILURES = {"noise": "pixel noise", "mean": "the mean image", "blur": "blurred images"}
@@ -97,6 +98,8 @@ def from_model(
 ) -> ImageSource:
     """The first ``count`` samples of a seed, as ``model.sample(count, seed=seed)`` gives them.
 
+    Processes that are connected share the work.
+
     Args:
         model: in eval mode.
         count: samples.
@@ -105,10 +108,13 @@ def from_model(
         labels: class of each sample; None for the mixture of all classes.
     """
 
+    def draw(numbers: range) -> Tensor:
+        chosen = None if labels is None else labels[numbers.start : numbers.stop]
+        x = model.sample(len(numbers), seed=seed, label=chosen, batch_size=len(numbers), start=numbers.start)
+        return to_uint8(x.cpu(), f"samples of {name}")
+
     def open_batches(batch_size: int) -> Iterator[Tensor]:
-        at_once = min(batch_size, _samples_at_once(model))
-        for x in model.sample_batches(count, seed=seed, label=labels, batch_size=at_once):
-            yield to_uint8(x.cpu(), f"samples of {name}")
+        return shared_batches(draw, count, min(batch_size, _samples_at_once(model)))
 
     return ImageSource(f"samples of {name}", count, open_batches)
 

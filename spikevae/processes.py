@@ -1,0 +1,176 @@
+"""Several processes that act as one, started by `torchrun` or `accelerate launch`. Alone, a process does everything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+Value = TypeVar("Value")
+
+
+def is_one_of_many() -> bool:
+    """Whether a launcher has started this process beside others."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def world_size() -> int:
+    """Processes that are connected; 1 if this one is alone."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process among them; 0 is the main one."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Connect the processes that a launcher has started, if it has; afterwards each is alone again."""
+    if not is_one_of_many():
+        yield
+        return
+    distributed.init_process_group("gloo")  # what is exchanged lies on the CPU
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def from_all(value: Value) -> list[Value]:
+    """What each process gives here, in order of their numbers."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def shared_batches(make: Callable[[range], Tensor], count: int, batch_size: int) -> Iterator[Tensor]:
+    """All batches of ``count`` images, in order, in every process, though each was made in one of them only.
+
+    Args:
+        make: from the numbers of some images to these images.
+        count: images over all.
+        batch_size: images of a batch. A batch holds the same images however many processes there are.
+    """
+    batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    for first in range(0, len(batches), world_size()):
+        turn = batches[first : first + world_size()]
+        own = make(turn[rank()]) if rank() < len(turn) else None
+        yield from (part for part in from_all(own) if part is not None)
+
+
+# ---------------------------------------------------------------- training
+
+
+def share_batch_norm(model: nn.Module) -> None:
+    """Let the batch norms inside a model take the statistics of all processes. Names and values of weights stay."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm):
+                on_cpu = child.weight.device.type == "cpu"
+                shared = SharedBatchNorm(child) if on_cpu else nn.SyncBatchNorm.convert_sync_batchnorm(child)
+                module.add_module(name, shared)
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Batch norm whose statistics, in training, are those of the images of all processes, also for the gradient.
+
+    torch's own, ``SyncBatchNorm``, computes on GPUs only.
+
+    Args:
+        norm: takes its place, with its weights.
+    """
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.load_state_dict(norm.state_dict())
+        self.weight, self.bias = norm.weight, norm.bias  # the very tensors, which an optimizer may know
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [N, C, ...] over all axes but C."""
+        if not self.training:
+            return super().forward(x)
+        values = x.float()
+        variance, mean = torch.var_mean(values, dim=[0, *range(2, x.dim())], correction=0)  # [C], of this process
+        count = mean.new_tensor([x.numel() / x.shape[1]])
+        whole = _sum_over_processes(torch.cat([count * mean, count]))
+        total = whole[-1]
+        whole_mean = whole[:-1] / total
+        whole_variance = _sum_over_processes(count * (variance + (mean - whole_mean).square())) / total
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(whole_mean, self.momentum or 0.0)
+            self.running_var.lerp_(whole_variance * total / (total - 1), self.momentum or 0.0)
+        axes = (-1, *[1] * (x.dim() - 2))
+        scale = self.weight * (whole_variance + self.eps).rsqrt()
+        shift = self.bias - whole_mean * scale
+        return torch.addcmul(shift.view(axes), values, scale.view(axes)).to(x.dtype)
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Any number of axes will do."""
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return _sum_over_processes(grads[0])
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of what each process gives; its gradient is that of the losses of all of them."""
+    total: Tensor = _Sum.apply(x)
+    return total
+
+
+def whole_batch_randomness(images: int) -> AbstractContextManager[object]:
+    """Lets ``torch.rand`` and dropout draw for a whole batch and keep what belongs to the images of this process.
+
+    So an image's random numbers depend on its place in the batch, and on nothing else. Images lie along the last axis
+    but one, as in [T, N, L] and [N, F].
+
+    Args:
+        images: of the whole batch; this process has every ``world_size()``-th of them, from its own number on.
+    """
+    return nullcontext() if world_size() == 1 else _WholeBatchRandomness(images)
+
+
+class _WholeBatchRandomness(TorchFunctionMode):
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        self.images = images
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.rand:
+            return self._own_part(func(self._whole(args[0]), **kwargs))
+        if func is functional.dropout:
+            x, *settings = args
+            whole = x.new_ones(self._whole(x.shape))
+            return x * self._own_part(func(whole, *settings, **kwargs))
+        return func(*args, **kwargs)
+
+    def _whole(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (*shape[:-2], self.images, shape[-1])
+
+    def _own_part(self, numbers: Tensor) -> Tensor:
+        return numbers[..., rank() :: world_size(), :].contiguous()

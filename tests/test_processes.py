@@ -1,0 +1,134 @@
+"""Several processes give what one gives: the same weights, the same images, the same scores."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import spikevae
+from spikevae.cli import main
+from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
+from spikevae.critic import PatchCritic
+from spikevae.evaluation.command import evaluate
+from spikevae.evaluation.scores import read_scores_json
+from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.model import SpikingVAE
+from spikevae.training import describe_run, train
+
+
+def run_in_two_processes(*words: str | Path) -> str:
+    """What a command of spikevae prints when two processes on the CPU share it."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [sys.executable, "-m", *launcher, "-m", "spikevae.cli", *map(str, words)],
+        cwd=Path(spikevae.__file__).parents[1],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def config(made_root: Path) -> RunConfig:
+    """An epoch of learning and one of refinement, of three steps each, the last one of an odd number of images."""
+    return RunConfig(
+        model=ModelConfig(
+            class_names=FASHION_MNIST_CLASSES,
+            time_steps=3,
+            encoder_widths=(8, 8, 8),
+            decoder_widths=(8, 8, 4),
+            latent_size=8,
+            prior_rank=4,
+        ),
+        data=DataConfig(data_root=str(made_root), validation_share=0.2),
+        train=TrainConfig(
+            epochs=2,
+            refinement_share=0.5,
+            batch_size=32,
+            warmup_images=50,
+            shift=1,
+            precision="float32",
+            checkpoint_seconds=0.0,
+            image_limit=69,
+        ),
+    )
+
+
+def trained_values(run: Path, part: str) -> dict[str, Tensor]:
+    """Of the networks in the state of a run, all numbers that are not counts."""
+    state = torch.load(run / "state.pt", weights_only=True)[part]
+    return {name: value.double() for name, value in state.items() if value.is_floating_point()}
+
+
+def distance(first: dict[str, Tensor], second: dict[str, Tensor], within: str = "") -> float:
+    """Euclidean, of what has this in its name."""
+    assert first.keys() == second.keys()
+    return math.sqrt(sum(float((first[name] - second[name]).square().sum()) for name in first if within in name))
+
+
+def test_two_processes_end_with_the_weights_of_one(config: RunConfig, tmp_path: Path) -> None:
+    """The classifier within 0.1 % of the way that training went, the encoder within 1 %, all else within 10 %.
+
+    Sums over images are made in another order, so a spike whose potential is at the threshold can fall either way; so
+    small a decoder feels a single one.
+    """
+    train(config, tmp_path / "one")
+    describe_run(config, tmp_path / "two")
+    words = ("train", "fashion-mnist", "--data-root", str(config.data.data_root), "--resume", tmp_path / "two")
+    printed = run_in_two_processes(*words)
+    assert printed.count("is trained") == 1
+    assert (tmp_path / "two" / "stats.jsonl").read_text().count("validation_images") == 2
+
+    torch.manual_seed(config.train.seed)
+    networks = {"model": SpikingVAE(config.model), "critic": PatchCritic(1, config.model.classes)}
+    for part, within, tolerance in (
+        ("model", "encoder", 0.01),
+        ("model", "classifier", 0.001),
+        ("model", "latent.synapses", 0.1),
+        ("model", "decoder", 0.1),
+        ("critic", "", 0.1),
+    ):
+        one, two = (trained_values(tmp_path / run, part) for run in ("one", "two"))
+        start = {name: networks[part].state_dict()[name].double() for name in one}
+        way = distance(one, start, within)
+        assert distance(one, two, within) < tolerance * way, f"{part} {within}"
+
+
+def test_two_processes_write_the_bytes_of_one(tiny_release: Path, tmp_path: Path) -> None:
+    words = ("sample", tiny_release, "--count", "33", "--seed", "5")
+    main([*map(str, words), "--out", str(tmp_path / "one.npz")])
+    printed = run_in_two_processes(*words, "--out", tmp_path / "two.npz")
+    assert printed.count("33 images written to") == 1
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_two_processes_measure_the_scores_of_one(tiny_release: Path, made_root: Path, tmp_path: Path) -> None:
+    config = EvaluationConfig(
+        model=str(tiny_release),
+        data="fashion-mnist",
+        data_root=str(made_root),
+        count=600,  # three batches
+        metrics=("fad", "domain", "sharpness"),
+        report=tmp_path / "report",
+    )
+    one = evaluate(replace(config, report=None))
+    words = shlex.split(config.command())[1:]
+    printed = run_in_two_processes(*words, "--json", tmp_path / "two.json")
+    assert printed.count("written to") == 1
+    assert (tmp_path / "report" / "report.html").is_file()
+    two = read_scores_json(tmp_path / "two.json")
+    assert [score.metric for score in two.scores] == [score.metric for score in one.scores]
+    for score in one.scores:
+        assert two[score.metric].value == pytest.approx(score.value, rel=1e-4), score.metric
