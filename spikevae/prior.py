@@ -44,7 +44,9 @@ class ClassMixtures(nn.Module):
         self.register_buffer("spread", torch.ones(groups, size))  # [K, D]
         self.register_buffer("weight", torch.full((groups, components), 1.0 / components))  # [K, M]
         self.register_buffer("centre", torch.zeros(groups, components, rank))  # [K, M, R]
-        self.register_buffer("factor", torch.eye(rank).repeat(groups, components, 1, 1))  # [K, M, R, R], lower
+        # Not eye().repeat(): on the meta device, where weights are loaded from, that imports sympy, for a second.
+        self.register_buffer("factor", torch.zeros(groups, components, rank, rank))  # [K, M, R, R], lower
+        self.factor.diagonal(dim1=2, dim2=3).fill_(1.0)
 
     @torch.no_grad()
     def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: two phases, on accelerate, that can be interrupted at any moment."""
+"""The training loop: three phases, on accelerate, that can be interrupted at any moment."""
 
 from __future__ import annotations
 

@@ -152,3 +152,11 @@ def test_nothing_heavy_is_imported_before_a_command_needs_it(module: str, heavy:
     program = f"import sys, {module}; print(*(name for name in {heavy!r} if name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not result.stdout.split(), f"import {module} brings {result.stdout.strip()}"
+
+
+def test_loading_a_model_brings_no_compiler() -> None:
+    """Two libraries of torch's that take longer to import than a picture to draw."""
+    found = "print(*{'sympy', 'torch._dynamo'} & sys.modules.keys())"
+    program = f"import sys, spikevae; spikevae.load('fashion-mnist'); {found}"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not result.stdout.split(), f"loading a model brings {result.stdout.strip()}"
