@@ -150,6 +150,7 @@ def served(models: Sequence[str]) -> Iterator[tuple[str, int]]:
             yield f"http://127.0.0.1:{port}", server.pid
         finally:
             server.terminate()
+            server.wait()
 
 
 def watched(visits: Callable[[], Report], process: int, every: float) -> tuple[Report, list[float]]:
