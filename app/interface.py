@@ -103,11 +103,7 @@ def build_page(actions: Actions, models: Sequence[str]) -> gr.Blocks:
         actions: what its buttons call.
         models: names or folders of the same models, for their scores.
     """
-    page = gr.Blocks(
-        title="spikevae: images from spikes",
-        analytics_enabled=False,
-        delete_cache=(limits.KEEP_SECONDS // 3, limits.KEEP_SECONDS),
-    )
+    page = gr.Blocks(title="spikevae: images from spikes", analytics_enabled=False)
     with page:
         with gr.Row(elem_id="top"):
             gr.HTML(_TITLE_HTML, elem_id="title", padding=False)
@@ -498,12 +494,17 @@ def _shown(image: Float[Tensor, "C H W"]) -> str:
 
 def _stored(content: bytes, name: str) -> str:
     """A file for the browser to fetch, in the folder that the server cleans; equal content is the same file."""
-    folder = Path(os.environ["GRADIO_TEMP_DIR"]) / hashlib.sha256(content).hexdigest()[:32]
-    folder.mkdir(parents=True, exist_ok=True)
+    files = Path(os.environ["GRADIO_TEMP_DIR"])
+    folder = files / hashlib.sha256(content).hexdigest()[:32]
     # Renamed when whole: another visitor may be fetching the same pictures.
-    temporary = folder / f".{secrets.token_hex(8)}"
+    temporary = files / f".{secrets.token_hex(8)}"
     temporary.write_bytes(content)
-    temporary.replace(folder / name)
+    folder.mkdir(exist_ok=True)
+    try:
+        temporary.replace(folder / name)
+    except FileNotFoundError:  # the folder was empty and old, and was deleted just now
+        folder.mkdir(exist_ok=True)
+        temporary.replace(folder / name)
     return str(folder / name)
 
 

@@ -24,6 +24,10 @@ WORKERS = 2
 """Requests that are computed together."""
 KEEP_SECONDS = 1800
 """How long the files of a request are kept."""
+SESSIONS = 64
+"""Visitors whose page's state Gradio remembers (some 170 kB each); no button depends on it."""
+FORGET_SECONDS = 1.0
+"""How often sessions that are over are forgotten."""
 
 ANY = "any"
 """The class of pictures that may be of every class."""

@@ -10,9 +10,17 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import spikevae
 from app import limits
+
+# No report to Gradio's makers; and none on the last 10,000 requests, made anew after each, which no page shows.
+_NO_ANALYTICS = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+}
 
 
 def serve(host: str, port: int, auth: str | None, models: Sequence[str] | None = None) -> None:
@@ -43,12 +51,13 @@ def running(models: Sequence[str], host: str, port: int, auth: str | None) -> It
         raise ValueError("auth is not NAME:PASSWORD with neither part empty")
     _check_address(host, port)
     with tempfile.TemporaryDirectory(prefix="spikevae-demo-", ignore_cleanup_errors=True) as files:
-        # Gradio reads both when it is imported or a component is made.
+        # Gradio reads these when it is imported, a component is made, or the queue is.
         before = os.environ.get("GRADIO_TEMP_DIR")
-        os.environ.update(GRADIO_TEMP_DIR=files, GRADIO_ANALYTICS_ENABLED="False")
+        os.environ.update(GRADIO_TEMP_DIR=files, **_NO_ANALYTICS)
         from app.actions import Actions
         from app.door import Door
         from app.interface import CSS, build_page, theme
+        from app.tidy import tidying
 
         page = build_page(Actions(models), models)
         page.queue(max_size=limits.QUEUE_SIZE)
@@ -56,7 +65,7 @@ def running(models: Sequence[str], host: str, port: int, auth: str | None) -> It
             server_name=host,
             server_port=port,
             auth=(name, password) if auth else None,
-            app_kwargs={"middleware": [(Door, (), {})]},
+            app_kwargs={"middleware": [(Door, (), {})], "lifespan": tidying(page, Path(files))},
             prevent_thread_lock=True,
             quiet=True,
             share=False,
@@ -65,7 +74,7 @@ def running(models: Sequence[str], host: str, port: int, auth: str | None) -> It
             run_history=False,
             show_error=False,
             max_file_size=limits.UPLOAD_BYTES,
-            state_session_capacity=1000,
+            state_session_capacity=limits.SESSIONS,
             footer_links=["api"],
             theme=theme(),
             css=CSS,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import random
+import resource
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +23,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional, arg
 
-from spikevae.runtime import reuse_freed_memory, sleep_while_waiting
+_WARM_UP_SECONDS = 10.0  # meanwhile the server fills what it keeps a fixed number of
 
 
 @dataclass
@@ -104,7 +110,7 @@ def main(
     seconds: float = 30.0,
     count: int = 4,
 ) -> None:
-    """Serve the page and let visitors ask for pictures; print their waiting times and the memory before and after.
+    """Serve the page and let visitors ask for pictures; print their waiting times and the server's memory.
 
     Args:
         models: Bundled names or folders; the visitors ask for the first one's pictures.
@@ -112,34 +118,57 @@ def main(
         seconds: How long.
         count: Pictures of a request.
     """
-    reuse_freed_memory()
-    from app.server import running
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with running(models, "127.0.0.1", port, None) as address:
-        visit(address, Path(models[0]).name, visitors=visitors, seconds=min(5.0, seconds), count=count)
-        before = _memory()
+    with served(models) as (address, process):
+        ask = functools.partial(visit, address, Path(models[0]).name, visitors=visitors, count=count)
+        ask(seconds=min(_WARM_UP_SECONDS, seconds))
         start = time.monotonic()
-        report = visit(address, Path(models[0]).name, visitors=visitors, seconds=seconds, count=count)
-        took, after = time.monotonic() - start, _memory()
+        report, memory = watched(lambda: ask(seconds=seconds), process, every=seconds / 5)
+        took = time.monotonic() - start
     if report.failures:
         sys.exit(f"{len(report.failures)} of {report.requests + len(report.failures)} failed: {report.failures[0]}")
+    first, *later = (f"{size:.0f}" for size in memory)
     print(
         f"{visitors} visitors, {took:.0f} s: {report.requests:,} requests of {count} pictures, no failure, "
         f"{report.requests / took:.1f} a second\n"
         f"from request to pictures: median {statistics.median(report.seconds):.2f} s, "
         f"95 % within {report.quantile(0.95):.2f} s, longest {max(report.seconds):.2f} s\n"
-        f"memory of server and visitors together: {before:.0f} MiB before, {after:.0f} MiB after"
+        f"the server's memory: {first} MiB after warming up, then every {seconds / 5:.0f} s {', '.join(later)} MiB"
     )
 
 
-def _memory() -> float:
-    """Resident MiB of this process (Linux)."""
-    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(fields[1]) * 4096 / 2**20
+@contextlib.contextmanager
+def served(models: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """The page in a process of its own, as `spikevae demo` serves it; gives its address and the process's number."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "app", *models, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        if not server.stdout.readline():  # it says where it is as soon as it can be visited
+            sys.exit("the page could not be served")
+        try:
+            yield f"http://127.0.0.1:{port}", server.pid
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def watched(visits: Callable[[], Report], process: int, every: float) -> tuple[Report, list[float]]:
+    """What visitors met with, and resident MiB of a process: before, so often meanwhile, and at the end (Linux)."""
+    memory = [resident(process)]
+    with ThreadPoolExecutor(1) as pool:
+        report = pool.submit(visits)
+        while not report.done():
+            wait([report], timeout=every)
+            memory.append(resident(process))
+    return report.result(), memory
+
+
+def resident(process: int) -> float:
+    """Resident MiB of a process (Linux)."""
+    pages = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize() / 2**20
 
 
 if __name__ == "__main__":
-    sleep_while_waiting()  # before torch is imported
     tyro.cli(main, prog="python -m benchmarks.visitors")

@@ -114,7 +114,7 @@ def reconstruct(
     if out is not None:
         check_save_path(out)
     network = _load(model, device)
-    total, batches = _inputs(network, images, data, split, count, data_root)
+    total, batches = _inputs(model, network, images, data, split, count, data_root)
     originals, results = [], []
     sums: dict[str, float] = {}
     for x, _ in _bar(batches, total, "reconstruct"):
@@ -161,7 +161,7 @@ def classify(
 
     network = _load(model, device)
     names = network.config.class_names
-    total, batches = _inputs(network, images, data, split, count, data_root, is_compared=True)
+    total, batches = _inputs(model, network, images, data, split, count, data_root, is_compared=True)
     probabilities, labels = [], []
     for x, y in _bar(batches, total, "classify"):
         probabilities.append(network.classify(x.to(network.device)).cpu())
@@ -345,6 +345,7 @@ def _load(model: str, device: str | None) -> SpikingVAE:
 
 
 def _inputs(
+    model: str,
     network: SpikingVAE,
     files: Sequence[Path],
     data: str | None,
@@ -372,7 +373,8 @@ def _inputs(
     if data is None:
         x = torch.stack([read_image(path, channels=channels, size=config.image_size) for path in files]).float() / 255
         return len(x), iter(zip(x.split(_BATCH), torch.full((len(x),), -1).split(_BATCH), strict=True))
-    settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size)
+    share = DataConfig.validation_share if split == "test" else _validation_share(model, data)
+    settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size, validation_share=share)
     images: ImageSet = load_split(settings, split, image_channels=channels)
     if is_compared and config.classes and not images.class_names:
         raise ValueError(f"{data} has no labels to compare with; give image files instead")
@@ -384,6 +386,19 @@ def _inputs(
     if count is not None:
         images = images.subset(min(count, len(images)))
     return len(images), images.batches(_BATCH)
+
+
+def _validation_share(model: str, data: str) -> float:
+    """The share of a data set's training images that a model was not trained on; the usual one unless a run says it."""
+    from spikevae.checkpoints import model_folder
+    from spikevae.training import RUN_NAME, read_run
+
+    folder = model_folder(model)
+    if (folder / RUN_NAME).is_file():
+        trained_on = read_run(folder).data
+        if trained_on.dataset == data:
+            return trained_on.validation_share
+    return DataConfig.validation_share
 
 
 def _bar(batches: Iterator[tuple[Tensor, Tensor]], total: int, what: str) -> Iterator[tuple[Tensor, Tensor]]:

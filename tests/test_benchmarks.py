@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import mmap
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
 from benchmarks.reference import ReferenceVAE, with_weights_of
 from benchmarks.report import celeba_cost, celeba_on_gpus, page, read_results, show, write_page
 from benchmarks.subjects import Network, build, quick_sizes, training_step
+from benchmarks.visitors import Report, watched
 from spikevae.config import PRESETS, Attention, ModelConfig
 from spikevae.model import SpikingVAE
 
@@ -296,3 +300,18 @@ def test_a_missing_or_foreign_results_file_is_named(tmp_path: Path) -> None:
         read_results(tmp_path / "other.json")
     with pytest.raises(FileNotFoundError, match="no results yet"):
         write_page([])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_processs_memory_is_read_before_and_after_what_it_is_watched_for() -> None:
+    kept: list[mmap.mmap] = []
+
+    def visits() -> Report:
+        kept.append(mmap.mmap(-1, 2**26))
+        kept[0].write(bytes(2**26))  # memory is taken when it is written to: 64 MiB
+        return Report(seconds=[0.5])
+
+    report, memory = watched(visits, os.getpid(), every=60)
+    assert report.seconds == [0.5]
+    assert memory[-1] - memory[0] == pytest.approx(64, abs=8)
+    kept[0].close()

@@ -14,7 +14,8 @@ from PIL import Image
 from spikevae.checkpoints import save_release
 from spikevae.cli import COMMANDS, main
 from spikevae.commands import command
-from spikevae.config import FASHION_MNIST_CLASSES, ModelConfig
+from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig
+from spikevae.data import load_split
 from spikevae.model import SpikingVAE
 
 TINY = ["--model.encoder-widths", "4", "6", "--model.decoder-widths", "6", "4", "4", "--model.latent-size", "8"]
@@ -140,6 +141,19 @@ def test_a_trained_run_is_a_model_for_every_command(
     printed = capsys.readouterr().out
     assert "30 images: mean squared error" in printed
     assert "of 40 images" in printed
+
+
+def test_a_runs_validation_images_are_those_that_it_held_out(
+    trained: Path, folder: Path, made_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ("--data", "fashion-mnist", "--data-root", made_root, "--split")
+    for model, share, held_out in ((trained, 0.2, 24), (folder, 0.05, 6)):  # of 120: as the run was told, or as usual
+        assert run("reconstruct", model, *data, "validation", "--out", tmp_path / "pairs.npz") == 0
+        assert f"{held_out} images: mean squared error" in capsys.readouterr().out
+        assert run("classify", model, *data, "train") == 0
+        assert f"of {120 - held_out} images" in capsys.readouterr().out
+        images = load_split(DataConfig(data_root=str(made_root), validation_share=share), "validation").images()
+        assert np.array_equal(np.load(tmp_path / "pairs.npz")["arr_1"][..., 0], images[:, 0].numpy())
 
 
 def test_a_finished_run_can_be_resumed_with_its_own_data_set_only(

@@ -1,0 +1,89 @@
+"""What visitors leave behind on the server, and its removal.
+
+Gradio keeps a little of every session for ever; and its own cleaner of files (``delete_cache``) stops for good at the
+first request that comes while it looks through them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import gradio as gr
+from gradio.queueing import Queue
+
+from app import limits
+
+log = logging.getLogger(__name__)
+
+
+def tidying(page: gr.Blocks, folder: Path) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """A lifespan for the page's server: as long as it runs, it forgets sessions that are over and deletes old files.
+
+    Args:
+        page: its queue must be set up.
+        folder: where files of requests are. What is there when the server starts stays.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(server: object) -> AsyncIterator[None]:
+        first = frozenset(folder.rglob("*"))
+
+        async def forget() -> None:
+            forget_finished_sessions(page._queue)
+
+        async def delete() -> None:
+            await asyncio.to_thread(delete_old_files, page, folder, first)
+
+        # Answers that nobody fetches. Those that somebody waits for are far fewer, and newer.
+        page._queue.pending_messages_per_session.max_size = 4 * limits.QUEUE_SIZE
+        tasks = [
+            asyncio.create_task(_every(seconds, tidy))
+            for seconds, tidy in ((limits.FORGET_SECONDS, forget), (limits.KEEP_SECONDS / 3, delete))
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    return lifespan
+
+
+def forget_finished_sessions(queue: Queue) -> None:
+    """Drop the mailboxes of sessions that wait for nothing. To be called by the event loop that the queue runs in."""
+    waiting, mailboxes = queue.pending_event_ids_session, queue.pending_messages_per_session
+    for session in waiting.keys() | mailboxes.keys():
+        if not waiting.get(session) or session not in mailboxes:
+            waiting.pop(session, None)
+            mailboxes.pop(session, None)
+
+
+def delete_old_files(page: gr.Blocks, folder: Path, kept: Collection[Path]) -> None:
+    """Delete what was written more than ``limits.KEEP_SECONDS`` ago, and what Gradio remembers of it."""
+    oldest = time.time() - limits.KEEP_SECONDS
+    for path in sorted(folder.rglob("*"), reverse=True):  # files before the folders that they are in
+        if path in kept:
+            continue
+        with contextlib.suppress(OSError):  # a folder that is not empty; or it is gone already
+            if path.is_dir():
+                path.rmdir()
+            elif path.stat().st_ctime < oldest:
+                path.unlink()
+    for names in page.temp_file_sets:
+        names.difference_update([name for name in tuple(names) if not Path(name).exists()])
+
+
+async def _every(seconds: float, tidy: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await tidy()
+        except Exception:
+            log.exception("tidying up failed; it is tried again")

@@ -1,0 +1,102 @@
+"""A server that has had many visitors is no larger than one that has had a few."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import threading
+import urllib.request
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from gradio.queueing import Queue
+
+from app import limits, tidy
+from app.server import running
+
+
+def ask(address: str, times: int) -> None:
+    """As many visitors, one after the other, with one request each."""
+    call = f"{address}/gradio_api/call/random_seed"
+    for _ in range(times):
+        request = urllib.request.Request(call, b'{"data": []}', {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            event = json.loads(answer.read())["event_id"]
+        with urllib.request.urlopen(f"{call}/{event}", timeout=60) as answer:
+            assert b"event: complete" in answer.read()
+
+
+def objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def test_visitors_leave_no_objects_behind(
+    tiny_release: Path, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    monkeypatch.setattr(limits, "SESSIONS", 4)
+    with running([str(tiny_release)], "127.0.0.1", unused_port, None) as address:
+        ask(address, 20)
+        threading.Event().wait(2 * limits.FORGET_SECONDS)
+        before = objects()
+        ask(address, 60)
+        allowed = before + 3 * 60  # a session that is kept is 200 objects, its empty mailbox is 6
+        for _ in range(50):  # what is over is forgotten a little later
+            if (found := objects()) <= allowed:
+                break
+            threading.Event().wait(0.2)
+        assert found <= allowed
+
+
+def test_only_sessions_that_wait_are_remembered() -> None:
+    queue = Queue(
+        live_updates=False,
+        concurrency_count=1,
+        update_intervals=1,
+        max_size=None,
+        blocks=gr.Blocks(),
+        default_concurrency_limit=1,
+    )
+    mailboxes, waiting = queue.pending_messages_per_session, queue.pending_event_ids_session
+    for session, events in {"waits": {"a"}, "was answered": set(), "lost its mailbox": {"b"}}.items():
+        mailboxes[session] = asyncio.Queue()
+        waiting[session] = events
+    del mailboxes["lost its mailbox"]
+    mailboxes["went away"] = asyncio.Queue()
+    tidy.forget_finished_sessions(queue)
+    assert set(mailboxes) == set(waiting) == {"waits"}
+
+
+def test_old_files_are_deleted_with_their_folders_and_no_longer_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gr.Blocks() as page:
+        gr.Image()
+    for name in ("first", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "picture.png").write_bytes(b"")
+        page.temp_file_sets[-1].add(str(tmp_path / name / "picture.png"))
+    kept = frozenset((tmp_path / "first", tmp_path / "first" / "picture.png"))
+    tidy.delete_old_files(page, tmp_path, kept)
+    assert len(list(tmp_path.rglob("*.png"))) == 2  # both are new
+    monkeypatch.setattr(limits, "KEEP_SECONDS", -1)
+    tidy.delete_old_files(page, tmp_path, kept)
+    assert set(tmp_path.rglob("*")) == kept
+    assert page.temp_file_sets[-1] == {str(tmp_path / "first" / "picture.png")}
+
+
+def test_tidying_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[int] = []
+
+    async def tidied() -> None:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            raise RuntimeError("a failure of the test's")
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(tidy._every(0, tidied))
+    assert calls == [0, 1]
+    assert "it is tried again" in caplog.text
