@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for this name and password")
     arguments = parser.parse_args()
     sleep_while_waiting()
-    reuse_freed_memory()
+    reuse_freed_memory(stores=2)
     from app import launch
 
     try:

@@ -226,7 +226,7 @@ def demo(
         raise ValueError(f"the demo needs {error.name}: pip install 'spikevae[app]'") from None
     from spikevae.runtime import reuse_freed_memory
 
-    reuse_freed_memory()
+    reuse_freed_memory(stores=2)
     launch(host, port, auth, models or None)
 
 
