@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +15,7 @@ from torch import nn
 from spikevae.checkpoints import save_release
 from spikevae.config import MNIST_CLASSES, ModelConfig
 from spikevae.model import SpikingVAE
+from tests.made_data import write_made_data
 
 
 @pytest.fixture(autouse=True)
@@ -43,28 +41,10 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def made_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with 120 + 30 made images, packed as the official Fashion-MNIST files are.
-
-    Each class is a bright block at a place of its own, so even a tiny model can learn something. Do not change it.
-    """
+    """A data root with 120 + 30 made images, packed as the official Fashion-MNIST files are. Do not change it."""
     root = tmp_path_factory.mktemp("made")
-    random = np.random.RandomState(0)
-    for stem, count in (("train", 120), ("t10k", 30)):
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        images = random.randint(0, 40, (count, 28, 28)).astype(np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            row, column = 2 + 12 * (label // 5), 1 + 5 * (label % 5)
-            image[row : row + 11, column : column + 5] += 180
-        write_idx(root / "FashionMNIST" / "raw" / f"{stem}-images-idx3-ubyte.gz", images)
-        write_idx(root / "FashionMNIST" / "raw" / f"{stem}-labels-idx1-ubyte.gz", labels)
+    write_made_data(root, train=120, test=30)
     return root
-
-
-def write_idx(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-    """Write bytes as a gzipped IDX file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    path.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
 
 
 @pytest.fixture(scope="session")
