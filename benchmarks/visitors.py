@@ -158,9 +158,9 @@ def watched(visits: Callable[[], Report], process: int, every: float) -> tuple[R
     memory = [resident(process)]
     with ThreadPoolExecutor(1) as pool:
         report = pool.submit(visits)
-        while not report.done():
-            wait([report], timeout=every)
+        while not wait([report], timeout=every).done:
             memory.append(resident(process))
+        memory.append(resident(process))
     return report.result(), memory
 
 
