@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import subprocess
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -100,3 +102,29 @@ def test_tidying_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> No
         asyncio.run(tidy._every(0, tidied))
     assert calls == [0, 1]
     assert "it is tried again" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_a_servers_threads_share_two_stores_of_freed_memory(tmp_path: Path) -> None:
+    code = f"""
+import ctypes
+import threading
+
+from spikevae.runtime import reuse_freed_memory
+
+if reuse_freed_memory(stores=2):
+    library = ctypes.CDLL(None)
+    library.malloc.restype = library.fopen.restype = ctypes.c_void_p
+    together = threading.Barrier(6)
+    threads = [threading.Thread(target=lambda: (together.wait(), library.malloc(1000))) for _ in range(6)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    file = ctypes.c_void_p(library.fopen({str(tmp_path / "stores.xml")!r}.encode(), b"w"))
+    library.malloc_info(0, file)
+    library.fclose(file)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    report = tmp_path / "stores.xml"
+    if not report.exists():
+        pytest.skip("another C library than glibc")
+    assert report.read_text().count("<heap nr=") <= 2
