@@ -325,9 +325,10 @@ PRESETS: dict[str, RunConfig] = {
         model=ModelConfig(class_names=FASHION_MNIST_CLASSES),
     ),
     "mnist": RunConfig(
-        model=ModelConfig(class_names=MNIST_CLASSES),
+        model=ModelConfig(class_names=MNIST_CLASSES, latent_synapses="instant"),
         data=DataConfig(dataset="mnist"),
-        train=TrainConfig(epochs=6, settling_share=1 / 6, refinement_share=1 / 6, flip=False, shift=1),
+        objective=ObjectiveConfig(classification_weight=0.05, label_weight=0.0),
+        train=TrainConfig(epochs=3, settling_share=0.0, refinement_share=1 / 3, flip=False, shift=1),
     ),
     "faces": RunConfig(
         model=ModelConfig(
