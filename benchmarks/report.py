@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE_NAME = "growth"  # in docs/images
 CELEBA_IMAGES = 162_770  # of the training split
-GPU_RATE, GPU_SHARE, GPU_LINK = (
-    312e12,
-    0.05,
-    25e9,
-)  # assumed: A100's peak in bfloat16, what training gets of it, bytes/s
-GPU_BATCH = 256  # images of a step on each, assumed
+# Assumed of a GPU:
+GPU_RATE = 312e12  # operations a second, an A100's peak in bfloat16
+GPU_SHARE = 0.05  # of it that training gets
+GPU_LINK = 25e9  # bytes a second to the next one
+GPU_BATCH = 256  # images of a step on each
 _TRIED = Path(__file__).parent / "tried.md"
 
 _INTRODUCTION = """\

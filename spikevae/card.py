@@ -61,6 +61,9 @@ def model_card(
     command = f"spikevae train {dataset}" + (f" --preset {name}" if name else "")
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     learning = settings.epochs - settings.refinement_epochs
+    settling = (
+        f", the last {settings.settling_epochs} without drawing latent spikes" if settings.settling_epochs else ""
+    )
     lines = [
         f"# {name or 'A model'}: spiking VAE of {dataset}",
         "",
@@ -77,8 +80,8 @@ def model_card(
         "## Training",
         "",
         f"`{command}`, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
-        f"together, the last {settings.settling_epochs} without drawing latent spikes; {settings.refinement_epochs} of "
-        f"the decoder against a critic), batches of {settings.batch_size}, "
+        f"together{f', the last {settling} without drawing latent spikes' if settling else ''}; "
+        f"{settings.refinement_epochs} of the decoder against a critic), batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
         "",

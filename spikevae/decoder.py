@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
-from spikevae.stages import LatentStage, convolutional_stage
+from spikevae.stages import convolutional_stage, latent_stage
 
 MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
 
@@ -22,7 +22,7 @@ class SpikingDecoder(nn.Module):
         widths = config.decoder_widths
         side = config.padded_size // config.read_out_scale // 2 ** (len(widths) - 1)
         self.latent_shape = (config.time_steps, config.latent_size)
-        self.expand = LatentStage(config, widths[0], side)
+        self.expand = latent_stage(config, widths[0], side)
         self.stages = nn.Sequential(
             *(convolutional_stage(config, widths[0], widths[0], "same") for _ in range(config.decoder_depth)),
             *(convolutional_stage(config, before, after, "up") for before, after in pairwise(widths)),

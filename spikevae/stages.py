@@ -16,18 +16,22 @@ Resize = Literal["down", "same", "up"]
 
 
 class SpikingStage(nn.Module):
-    """Synapses → batch norm over time and batch together → spiking neurons → attention.
+    """Synapses → filter over time, if any → batch norm over time and batch together → spiking neurons → attention.
 
     Args:
         config: neuron, attention and T.
         synapses: from the input of one step to [T*N, C, H, W]; without bias, since the norm that follows has one.
         channels: C, feature maps of the output.
+        filter: from currents [T, N, C, H, W] to what of them the neurons receive; None passes them on.
     """
 
-    def __init__(self, config: ModelConfig, synapses: nn.Module, channels: int) -> None:
+    def __init__(
+        self, config: ModelConfig, synapses: nn.Module, channels: int, filter: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.time_steps = config.time_steps
         self.synapses = synapses
+        self.filter = filter or nn.Identity()
         self.norm = nn.BatchNorm2d(channels)
         self.neurons = spiking_layer(config)
         self.attention = attention_layer(config, channels)
@@ -40,8 +44,9 @@ class SpikingStage(nn.Module):
         """
         if x_seq.shape[0] != self.time_steps:
             raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
-        current = self.norm(self.synapses(x_seq.flatten(0, 1)))  # [T*N, C, H, W]
-        return self.fire(current.unflatten(0, (self.time_steps, -1)))
+        shape = (self.time_steps, x_seq.shape[1])
+        current_seq = self.filter(self.synapses(x_seq.flatten(0, 1)).unflatten(0, shape))  # [T, N, C, H, W]
+        return self.fire(self.norm(current_seq.flatten(0, 1)).unflatten(0, shape))
 
     def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
         """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
@@ -89,22 +94,14 @@ class ExponentialSynapses(nn.Module):
         return torch.stack(steps)
 
 
-class LatentStage(SpikingStage):
-    """The decoder's first stage: a linear layer from L latent spikes to maps of ``side`` x ``side``.
+def latent_stage(config: ModelConfig, out_channels: int, side: int) -> SpikingStage:
+    """The decoder's first stage: a linear layer from L latent spikes to ``out_channels`` maps of ``side`` x ``side``.
 
     With exponential synapses a neuron sees the spikes of all steps so far, not those of one step only.
     """
-
-    def __init__(self, config: ModelConfig, out_channels: int, side: int) -> None:
-        synapses = nn.Sequential(
-            nn.Linear(config.latent_size, out_channels * side**2, bias=False),
-            nn.Unflatten(1, (out_channels, side, side)),
-        )
-        super().__init__(config, synapses, out_channels)
-        self.filter = ExponentialSynapses(out_channels) if config.latent_synapses == "exponential" else nn.Identity()
-
-    def forward(self, x_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N C H W"]:
-        """Gated spikes."""
-        current_seq = self.synapses(x_seq.flatten(0, 1)).unflatten(0, (len(x_seq), -1))
-        current = self.norm(self.filter(current_seq).flatten(0, 1))  # [T*N, C, H, W]
-        return self.fire(current.unflatten(0, (len(x_seq), -1)))
+    synapses = nn.Sequential(
+        nn.Linear(config.latent_size, out_channels * side**2, bias=False),
+        nn.Unflatten(1, (out_channels, side, side)),
+    )
+    lasting = ExponentialSynapses(out_channels) if config.latent_synapses == "exponential" else None
+    return SpikingStage(config, synapses, out_channels, lasting)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from spikevae.checkpoints import save_release
-from spikevae.config import MNIST_CLASSES, ModelConfig
+from spikevae.config import FASHION_MNIST_CLASSES, MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
 from spikevae.model import SpikingVAE
 from tests.made_data import write_made_data
 
@@ -45,6 +45,33 @@ def made_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     write_made_data(root, train=120, test=30)
     return root
+
+
+@pytest.fixture(scope="session")
+def config(made_root: Path) -> RunConfig:
+    """A tiny run: an epoch for each phase, of three steps (the last one smaller), with a state after every step."""
+    return RunConfig(
+        model=ModelConfig(
+            class_names=FASHION_MNIST_CLASSES,
+            time_steps=3,
+            encoder_widths=(8, 8, 8),
+            decoder_widths=(8, 8, 4),
+            latent_size=8,
+            prior_rank=4,
+        ),
+        data=DataConfig(data_root=str(made_root), validation_share=0.2),
+        train=TrainConfig(
+            epochs=3,
+            settling_share=1 / 3,
+            refinement_share=1 / 3,
+            batch_size=32,
+            warmup_images=50,
+            shift=1,
+            precision="float32",
+            checkpoint_seconds=0.0,
+            image_limit=80,
+        ),
+    )
 
 
 @pytest.fixture(scope="session")

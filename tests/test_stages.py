@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spikevae.config import ModelConfig, Synapses
 from spikevae.decoder import TimeReadOut
 from spikevae.encoder import SpikingEncoder
-from spikevae.stages import ExponentialSynapses, LatentStage, SpikingStage, convolutional_stage
+from spikevae.stages import ExponentialSynapses, SpikingStage, convolutional_stage, latent_stage
 
 T, N = 3, 2
 TINY = ModelConfig(image_size=12, time_steps=T, encoder_widths=(4, 6), decoder_widths=(6, 4), latent_size=5)
@@ -61,7 +61,7 @@ def test_without_attention_a_stage_sends_spikes_and_with_it_their_gates() -> Non
 
 
 def test_latent_spikes_become_maps() -> None:
-    stage = LatentStage(TINY, 6, 3)
+    stage = latent_stage(TINY, 6, 3)
     assert stage(torch.ones(T, N, 5)).shape == (T, N, 6, 3, 3)
 
 
@@ -78,7 +78,7 @@ def test_a_current_decays_from_step_to_step_with_the_rate_of_its_channel() -> No
 
 @pytest.mark.parametrize(("synapses", "lasts"), [("instant", False), ("exponential", True)])
 def test_a_latent_spike_is_felt_later_only_through_exponential_synapses(synapses: Synapses, lasts: bool) -> None:
-    stage = LatentStage(replace(TINY, latent_synapses=synapses), 6, 3).eval()
+    stage = latent_stage(replace(TINY, latent_synapses=synapses), 6, 3).eval()
     currents: list[Tensor] = []
     stage.norm.register_forward_hook(lambda _, __, output: currents.append(output.unflatten(0, (T, N))))
     z_seq = torch.zeros(T, N, 5)

@@ -23,38 +23,9 @@ import torch
 from PIL import Image
 
 import spikevae
-from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
+from spikevae.config import DataConfig, RunConfig
 from spikevae.model import SpikingVAE
 from spikevae.training import TrainingError, describe_run, read_run, train
-
-MODEL = ModelConfig(
-    class_names=FASHION_MNIST_CLASSES,
-    time_steps=3,
-    encoder_widths=(8, 8, 8),
-    decoder_widths=(8, 8, 4),
-    latent_size=8,
-    prior_rank=4,
-)
-
-
-@pytest.fixture(scope="module")
-def config(made_root: Path) -> RunConfig:
-    """Three epochs of three steps (the last one smaller), one for each phase, with a state after every step."""
-    return RunConfig(
-        model=MODEL,
-        data=DataConfig(data_root=str(made_root), validation_share=0.2),
-        train=TrainConfig(
-            epochs=3,
-            settling_share=1 / 3,
-            refinement_share=1 / 3,
-            batch_size=32,
-            warmup_images=50,
-            shift=1,
-            precision="float32",
-            checkpoint_seconds=0.0,
-            image_limit=80,
-        ),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -174,9 +145,9 @@ def test_every_epoch_leaves_a_picture_of_samples_and_one_of_reconstructions(fini
         assert picture.std() > 0
 
 
-def test_a_run_folder_is_a_model(finished: Path) -> None:
+def test_a_run_folder_is_a_model(config: RunConfig, finished: Path) -> None:
     model = spikevae.load(finished)
-    assert model.config == MODEL
+    assert model.config == config.model
     assert model.sample(3, label=2).shape == (3, 1, 28, 28)
 
 
@@ -426,7 +397,7 @@ def test_images_without_labels_train_through_both_phases(config: RunConfig, tmp_
     for number in range(24):
         Image.fromarray(random.randint(0, 256, (20, 24, 3), dtype=np.uint8)).save(tmp_path / f"pictures/{number}.png")
     unlabelled = RunConfig(
-        model=replace(MODEL, image_size=16, image_channels=3, class_names=()),
+        model=replace(config.model, image_size=16, image_channels=3, class_names=()),
         data=DataConfig(dataset=f"folder:{tmp_path / 'pictures'}", image_size=16, validation_share=0.2),
         train=replace(config.train, batch_size=8, image_limit=None),
     )
@@ -436,7 +407,7 @@ def test_images_without_labels_train_through_both_phases(config: RunConfig, tmp_
 
 
 def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> None:
-    model = replace(MODEL, latent="autoregressive", latent_choices=4, neuron="lif", read_out="membrane")
+    model = replace(config.model, latent="autoregressive", latent_choices=4, neuron="lif", read_out="membrane")
     scores = train(replace(short(config), model=model), tmp_path / "run")
     assert scores["reconstruction_error"] > 0
     assert spikevae.load(tmp_path / "run").sample(2).shape == (2, 1, 28, 28)
@@ -457,7 +428,7 @@ def test_the_arithmetic_of_one_run_does_not_leak_into_the_next(
 def test_a_last_batch_of_a_single_image_does_not_stop_training(
     config: RunConfig, tmp_path: Path, latent: Literal["potential", "autoregressive"]
 ) -> None:
-    model = replace(MODEL, latent=latent, latent_choices=4)
+    model = replace(config.model, latent=latent, latent_choices=4)
     scores = train(replace(short(config, image_limit=33), model=model), tmp_path / "run")
     assert np.isfinite(scores["reconstruction_error"])
 
