@@ -14,6 +14,7 @@ from pathlib import Path
 
 import spikevae
 from app import limits
+from spikevae.checkpoints import model_folder, read_config
 
 # No report to Gradio's makers; and none on the last 10,000 requests, made anew after each, which no page shows.
 _NO_ANALYTICS = {
@@ -27,11 +28,17 @@ def serve(host: str, port: int, auth: str | None, models: Sequence[str] | None =
     """Serve the models until Ctrl-C or SIGTERM. Arguments and errors as for `app.launch`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with running(models or spikevae.released_models(), host, port, auth) as address:
+        with running(models or bundled(), host, port, auth) as address:
             print(f"the demo is on {address} (Ctrl-C stops it)", flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         print("the demo is stopped", flush=True)
+
+
+def bundled() -> list[str]:
+    """The bundled models, in the order of the page: first those that can also name what the page's examples show."""
+    names = spikevae.released_models()
+    return sorted(names, key=lambda name: not read_config(model_folder(name)).classes)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from app import limits, pictures
 from app.actions import Actions
 from app.door import Door, Message
 from app.scores import scores_page
-from app.server import running
+from app.server import bundled, running
 from spikevae.evaluation.energy import measure_costs
 from spikevae.evaluation.scores import Score, Scores, write_scores_json
 
@@ -562,6 +562,13 @@ def test_the_page_is_for_this_machine_only_unless_told_otherwise() -> None:
     import inspect
 
     assert inspect.signature(app.launch).parameters["host"].default == "127.0.0.1"
+
+
+def test_the_page_begins_with_the_models_that_can_name_its_examples() -> None:
+    names = bundled()
+    assert sorted(names) == spikevae.released_models()
+    can_name = [spikevae.load(name).classifier is not None for name in names]
+    assert can_name == sorted(can_name, reverse=True)
 
 
 @pytest.mark.parametrize(
