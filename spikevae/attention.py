@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -60,13 +62,19 @@ class TemporalChannelJointAttention(nn.Module):
 
     def gate(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C"]:
         """The factor of each plane, in (0, 1)."""
+        self._require_shape(x_seq)
+        return self._gate_from(x_seq.mean(dim=(3, 4)))
+
+    def _require_shape(self, x_seq: Tensor) -> None:
         if x_seq.dim() != 5 or x_seq.shape[0] != self.time_steps or x_seq.shape[2] != self.channels:
             raise ValueError(
                 f"attention was built for [T={self.time_steps}, N, C={self.channels}, H, W], got {list(x_seq.shape)}"
             )
-        with torch.autocast(x_seq.device.type, enabled=False):
-            squeezed = x_seq.mean(dim=(3, 4)).float()  # [T, N, C]
-            score = torch.ones((), device=x_seq.device)
+
+    def _gate_from(self, mean_seq: Float[Tensor, "T N C"]) -> Float[Tensor, "T N C"]:
+        with torch.autocast(mean_seq.device.type, enabled=False):
+            squeezed = mean_seq.float()
+            score = torch.ones((), device=squeezed.device)
             if self.temporal is not None:
                 score = score * _slide(self.temporal, squeezed.permute(1, 2, 0)).permute(2, 0, 1)  # in [N, C, T]
             if self.channel is not None:
@@ -75,7 +83,45 @@ class TemporalChannelJointAttention(nn.Module):
 
     def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
         """``x_seq`` with every plane multiplied by its gate."""
-        return x_seq * self.gate(x_seq).to(x_seq.dtype)[..., None, None]
+        self._require_shape(x_seq)
+        x_seq, mean_seq = _WithPlaneMeans.apply(x_seq)
+        gated_seq: Tensor = _Gated.apply(x_seq, self._gate_from(mean_seq).to(x_seq.dtype))
+        return gated_seq
+
+
+class _WithPlaneMeans(torch.autograd.Function):
+    """A sequence and the means of its planes [T, N, C]. Torch's own mean would write a gradient of the input's size.
+
+    The sequence is for :class:`_Gated` alone, whose gradient is then nobody else's and can be added to where it is.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_seq: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.places = x_seq.shape[3] * x_seq.shape[4]
+        return x_seq.view_as(x_seq), x_seq.mean(dim=(3, 4))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad_seq, grad_mean_seq = grads
+        return grad_seq.add_((grad_mean_seq / ctx.places)[..., None, None])
+
+
+class _Gated(torch.autograd.Function):
+    """Planes times gates. Kept for the gradient is the output, as the layer that comes next does, not the input."""
+
+    @staticmethod
+    def forward(ctx: Any, x_seq: Tensor, gate: Tensor) -> Tensor:
+        gated_seq = x_seq * gate[..., None, None]
+        ctx.save_for_backward(gated_seq, gate)
+        return gated_seq
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gated_seq, gate = ctx.saved_tensors
+        (grad_seq,) = grads
+        through = torch.stack([(grad * gated).sum(dim=(2, 3)) for grad, gated in zip(grad_seq, gated_seq, strict=True)])
+        least = torch.finfo(gate.dtype).tiny  # of a gate: one that has rounded to nothing lets no gradient through
+        return grad_seq * gate[..., None, None], through / gate.clamp(min=least)
 
 
 def _sliding(mixed: int, width: int) -> nn.Conv1d:

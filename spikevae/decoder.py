@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -72,9 +73,25 @@ class TimeReadOut(nn.Module):
 
     def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H2 W2"]:
         """Images in [-1, 1], ``scale`` times as wide and high as the maps."""
-        weights = self.weights.to(x_seq.dtype)
-        summed = x_seq[0] * weights[0]
-        for x, weight in zip(x_seq[1:], weights[1:], strict=True):
-            summed = torch.addcmul(summed, x, weight)
+        summed = _WeightedSum.apply(x_seq, self.weights.to(x_seq.dtype))
         image: Tensor = self.shuffle(self.convolution(summed))
         return image.float().tanh()
+
+
+class _WeightedSum(torch.autograd.Function):
+    """``sum_t weights[t] x_seq[t]``. Torch's own operators would copy the sequence several times for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x_seq: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(x_seq, weights)
+        summed = x_seq[0] * weights[0]
+        for x, weight in zip(x_seq[1:], weights[1:], strict=True):
+            summed.addcmul_(x, weight)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
+        x_seq, weights = ctx.saved_tensors
+        (grad,) = grads
+        grad_weights = torch.stack([(grad * x).sum() for x in x_seq]) if ctx.needs_input_grad[1] else None
+        return grad * weights[:, None, None, None, None], grad_weights

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import ModelConfig
-from spikevae.neurons import THRESHOLD, spiking_layer
+from spikevae.lif import THRESHOLD
+from spikevae.neurons import spiking_layer
 from spikevae.prior import ClassMixtures
 
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from spikingjelly.activation_based import neuron, surrogate
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-
-THRESHOLD = 1.0
-_CHUNK = 1_048_576  # neurons stepped through time together, so that their potentials stay in the last-level cache
+from spikevae.lif import THRESHOLD, lif_sequence
 
 
 def spiking_layer(config: ModelConfig) -> SpikingLayer | ParametricSpikingLayer:
@@ -98,108 +95,21 @@ def from_rest(layer: neuron.BaseNode, forward: Callable[[Tensor], Any], x_seq: T
     return spike_seq
 
 
-def lif_sequence(x_seq: Tensor, leak: float | Tensor, surrogate_slope: float) -> Tensor:
-    """Spikes of leaky integrate-and-fire neurons that start at rest.
+def normalised_spikes(
+    norm: nn.Module, neurons: nn.Module, x_seq: Float[Tensor, "T N C H W"]
+) -> Float[Tensor, "T N C H W"]:
+    """Spikes of neurons whose input currents are first normalised over time and batch together.
 
-    Args:
-        x_seq: [T, N, ...] input currents.
-        leak: 1 / tau, in (0, 1); a scalar tensor gets a gradient.
-        surrogate_slope: slope of the arctan surrogate at the threshold.
-
-    Returns:
-        [T, N, ...] spikes in {0, 1}, of the input's dtype and memory format.
+    In training on the CPU both are one operator, so that the normalised currents are never written to memory.
     """
-    if not isinstance(leak, Tensor):
-        leak = torch.tensor(leak)
-    spike_seq: Tensor = _LifSequence.apply(x_seq, leak, surrogate_slope)
+    if (
+        type(norm) is nn.BatchNorm2d  # not one that shares its statistics with other processes
+        and isinstance(neurons, SpikingLayer | ParametricSpikingLayer)
+        and norm.training
+        and norm.momentum is not None
+        and torch.is_grad_enabled()
+        and x_seq.device.type == "cpu"
+    ):
+        return lif_sequence(x_seq, neurons.leak, neurons.surrogate_slope, norm)
+    spike_seq: Tensor = neurons(norm(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2]))
     return spike_seq
-
-
-def _is_dense(x: Tensor) -> bool:
-    """Whether the elements of ``x`` fill one block of memory, in whatever order."""
-    expected = 1
-    for stride, size in sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def _row(x: Tensor) -> Tensor:
-    """A dense tensor's elements in the order of memory, as a view."""
-    return x.as_strided((x.numel(),), (1,))
-
-
-class _LifSequence(torch.autograd.Function):
-    """All T steps of a chunk of neurons before the next chunk, in fp32, so that only input and output leave the cache.
-
-    Saved for the gradient: the potentials before the reset, and the spikes, which the next layer keeps anyway.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x_seq: Tensor, leak: Tensor, slope: float) -> Tensor:
-        keep = any(ctx.needs_input_grad)
-        if not _is_dense(x_seq[0]):
-            x_seq = x_seq.contiguous()
-        time_steps, k = x_seq.shape[0], float(leak)
-        spike_seq = _like_steps(x_seq)
-        h_seq = _like_steps(x_seq) if keep else None
-        x_rows, spike_rows = [_row(x) for x in x_seq], [_row(s) for s in spike_seq]
-        h_rows = [_row(h) for h in h_seq] if h_seq is not None else []
-        neurons = x_rows[0].numel()
-        half = x_seq.dtype != torch.float32
-        for start in range(0, neurons, _CHUNK):
-            part = slice(start, min(start + _CHUNK, neurons))
-            v = torch.zeros(part.stop - start)
-            h = torch.empty_like(v)
-            spike = torch.empty_like(v)
-            for t in range(time_steps):
-                x = x_rows[t][part]
-                torch.lerp(v, x.float() if half else x, k, out=h)
-                torch.ge(h, THRESHOLD, out=spike)
-                if t + 1 < time_steps:
-                    torch.addcmul(h, h, spike, value=-1, out=v)
-                spike_rows[t][part].copy_(spike)
-                if keep:
-                    h_rows[t][part].copy_(h)
-        if keep:
-            ctx.save_for_backward(h_seq, spike_seq, leak)
-            ctx.slope = slope
-        return spike_seq
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        h_seq, spike_seq, leak = ctx.saved_tensors
-        grad_seq = grads[0]
-        if grad_seq.stride() != h_seq.stride():
-            grad_seq = torch.empty_like(h_seq).copy_(grad_seq)
-        grad_x_seq = torch.empty_like(h_seq)
-        rows = [[_row(step) for step in seq] for seq in (h_seq, spike_seq, grad_seq, grad_x_seq)]
-        h_rows, spike_rows, grad_rows, grad_x_rows = rows
-        time_steps, k = len(h_rows), float(leak)
-        neurons = h_rows[0].numel()
-        slope = math.pi / 2 * ctx.slope
-        grad_leak = 0.0
-        for start in range(0, neurons, _CHUNK):
-            part = slice(start, min(start + _CHUNK, neurons))
-            grad_v = torch.zeros(part.stop - start)
-            for t in reversed(range(time_steps)):
-                h, spike = h_rows[t][part].float(), spike_rows[t][part].float()
-                surrogate_grad = (h - THRESHOLD).mul_(slope).square_().add_(1.0).reciprocal_().mul_(ctx.slope / 2)
-                grad_h = surrogate_grad.mul_(grad_rows[t][part])  # d s / d h, then through the reset's (1 - s)
-                grad_h.add_(grad_v).addcmul_(grad_v, spike, value=-1)
-                if ctx.needs_input_grad[1] and k > 0:  # a learned leak can round to 0, and then nothing moves
-                    drive = h  # (h - v) / k = x - v, what the leak multiplies
-                    if t > 0:
-                        before = h_rows[t - 1][part].float()
-                        drive = h - torch.addcmul(before, before, spike_rows[t - 1][part].float(), value=-1)
-                    grad_leak += float(torch.dot(grad_h, drive)) / k
-                torch.mul(grad_h, 1 - k, out=grad_v)
-                grad_x_rows[t][part].copy_(grad_h.mul_(k))
-        return grad_x_seq, leak.new_tensor(grad_leak) if ctx.needs_input_grad[1] else None, None
-
-
-def _like_steps(x_seq: Tensor) -> Tensor:
-    """Empty memory for a sequence whose steps are laid out as those of ``x_seq`` (which may all be one step's)."""
-    step = x_seq[0]
-    return torch.empty_strided(x_seq.shape, (step.numel(), *step.stride()), dtype=x_seq.dtype)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikevae.attention import attention_layer
 from spikevae.config import ModelConfig
-from spikevae.neurons import spiking_layer
+from spikevae.neurons import normalised_spikes, spiking_layer
 
 Resize = Literal["down", "same", "up"]
 
@@ -46,16 +46,13 @@ class SpikingStage(nn.Module):
             raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
         shape = (self.time_steps, x_seq.shape[1])
         current_seq = self.filter(self.synapses(x_seq.flatten(0, 1)).unflatten(0, shape))  # [T, N, C, H, W]
-        return self.fire(self.norm(current_seq.flatten(0, 1)).unflatten(0, shape))
+        gated: Tensor = self.attention(normalised_spikes(self.norm, self.neurons, current_seq))
+        return gated
 
     def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
         """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
         current = self.norm(self.synapses(x))  # [N, C, H, W]
-        return self.fire(current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1))
-
-    def fire(self, current_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
-        """Gated spikes of neurons that receive ``current_seq``."""
-        gated: Tensor = self.attention(self.neurons(current_seq))
+        gated: Tensor = self.attention(self.neurons(current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1)))
         return gated
 
 

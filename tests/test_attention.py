@@ -126,6 +126,32 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:
     torch.testing.assert_close(layer(x_seq[:, order]), layer(x_seq)[:, order])
 
 
+@pytest.mark.parametrize("branches", ["tcja", "tla", "cla"])
+def test_gradients_are_those_of_multiplying_with_the_gate(branches: Branches) -> None:
+    attention = TemporalChannelJointAttention(C, T, branches=branches)
+    x_seq = (torch.rand(T, N, C, 4, 5) < 0.3).float().requires_grad_()
+    weights = torch.randn(x_seq.shape)
+    wanted = [x_seq, *attention.parameters()]
+    grads = torch.autograd.grad((attention(x_seq) * weights).sum(), wanted)
+    plain = x_seq * attention.gate(x_seq)[..., None, None]
+    expected = torch.autograd.grad((plain * weights).sum(), wanted)
+    torch.testing.assert_close(grads, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gate_that_has_rounded_to_nothing_gives_finite_gradients() -> None:
+    attention = TemporalChannelJointAttention(C, T, branches="tla")
+    assert attention.temporal is not None
+    nn.init.constant_(attention.temporal.weight, -1e4)
+    x_seq = torch.ones(T, N, C, 4, 5, requires_grad=True)
+    gated = attention(x_seq)
+    assert not gated.any()
+    gated.sum().backward()
+    assert x_seq.grad is not None
+    assert bool(x_seq.grad.isfinite().all())
+    assert attention.temporal.weight.grad is not None
+    assert bool(attention.temporal.weight.grad.isfinite().all())
+
+
 def test_bfloat16_spikes_stay_bfloat16_and_their_gates_are_computed_in_float32() -> None:
     layer = attention()
     x_seq = (torch.rand(T, N, C, 2, 2) < 0.5).float()

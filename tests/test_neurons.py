@@ -10,9 +10,10 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
-from spikevae import neurons
+from spikevae import lif, neurons
 from spikevae.config import ModelConfig
-from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, lif_sequence, spiking_layer
+from spikevae.lif import lif_sequence
+from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, normalised_spikes, spiking_layer
 
 TAU, SLOPE = 1.7, 2.5
 T, N = 5, 3
@@ -118,12 +119,73 @@ def test_a_silent_input_gives_no_spikes_and_a_constant_one_beyond_threshold_fire
 def test_more_neurons_than_fit_the_cache_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x_seq, weights = currents(T, N, 11), torch.randn(T, N, 11)
     whole = run(ours(kind), x_seq, weights)
-    monkeypatch.setattr(neurons, "_CHUNK", 7)
+    monkeypatch.setattr(lif, "_FORWARD", 7)
+    monkeypatch.setattr(lif, "_BACKWARD", 7 * T)
     spikes, grad, leak_grad = run(ours(kind), x_seq, weights)
     assert torch.equal(spikes, whole[0])
     assert torch.equal(grad, whole[1])
     if leak_grad is not None:
         torch.testing.assert_close(leak_grad, whole[2])
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+@pytest.mark.parametrize("layout", ["plain", "channels last"])
+def test_norm_and_neurons_as_one_operator_give_what_they_give_one_after_the_other(
+    kind: str, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lif, "_FORWARD", 50)
+    monkeypatch.setattr(lif, "_BACKWARD", 50 * T)
+    norm = nn.BatchNorm2d(4)
+    nn.init.uniform_(norm.weight, 0.5, 2.0)
+    nn.init.uniform_(norm.bias, 0.0, 1.0)
+    twin_norm, layer = copy.deepcopy(norm), ours(kind)
+    twin_layer = copy.deepcopy(layer)
+    x_seq = 3 * torch.randn(T, N, 4, 6, 7) + 2
+    if layout == "channels last":
+        x_seq = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (T, N))
+    weights = torch.randn(x_seq.shape)
+    given, twin_given = x_seq.clone().requires_grad_(), x_seq.clone().requires_grad_()
+
+    spike_seq = normalised_spikes(norm, layer, given)
+    expected = twin_layer(twin_norm(twin_given.flatten(0, 1)).unflatten(0, (T, N)))
+    assert 0.1 < spike_seq.mean() < 0.6
+    assert torch.equal(spike_seq, expected)
+    (spike_seq * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(given.grad, twin_given.grad, rtol=1e-3, atol=1e-5)
+    for module, twin in ((norm, twin_norm), (layer, twin_layer)):
+        for (name, parameter), other in zip(module.named_parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-3, atol=1e-4, msg=name)
+    torch.testing.assert_close(norm.state_dict(), twin_norm.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+def test_as_one_operator_they_also_compute_in_bfloat16(kind: str) -> None:
+    norm, layer = nn.BatchNorm2d(4), ours(kind)
+    x_seq = (3 * torch.randn(T, N, 4, 6, 7)).bfloat16()
+    weights = torch.randn(x_seq.shape)
+    grads = []
+    for given in (x_seq.clone().requires_grad_(), x_seq.float().requires_grad_()):
+        spike_seq = normalised_spikes(norm, layer, given)
+        assert spike_seq.dtype == given.dtype
+        (spike_seq.float() * weights).sum().backward()
+        assert given.grad is not None
+        grads.append((spike_seq.float(), given.grad.float()))
+    assert torch.equal(grads[0][0], grads[1][0])
+    torch.testing.assert_close(grads[0][1], grads[1][1], rtol=0.05, atol=0.02)
+
+
+def test_what_they_keep_for_the_gradient_is_the_input_alone() -> None:
+    kept: list[Tensor] = []
+
+    def keep(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    x_seq = torch.randn(T, N, 4, 6, 7).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        normalised_spikes(nn.BatchNorm2d(4), ours("lif"), x_seq)
+    assert sum(x.numel() for x in kept if x.numel() >= x_seq.numel()) == x_seq.numel()
 
 
 @pytest.mark.parametrize("kind", ["lif", "plif"])

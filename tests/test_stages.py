@@ -134,3 +134,11 @@ def test_the_image_is_read_out_as_its_kind_says(
     expected = torch.einsum("t,tnchw->nchw", torch.tensor(weights), each) + bias[:, None, None]
     torch.testing.assert_close(read_out(x_seq), expected.tanh())
     assert sum(p.numel() for p in read_out.parameters()) == 3 * 4 * 9 + 3 + (T if kind == "weighted" else 0)
+
+    x_seq.requires_grad_()
+    wanted = [x_seq, *read_out.parameters()]
+    summed = torch.einsum("t,tnchw->nchw", read_out.weights, x_seq)
+    weighted = torch.randn(N, 3, 6, 6)
+    grads = torch.autograd.grad((read_out(x_seq) * weighted).sum(), wanted)
+    expected_grads = torch.autograd.grad((read_out.convolution(summed).tanh() * weighted).sum(), wanted)
+    torch.testing.assert_close(grads, expected_grads)
