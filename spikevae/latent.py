@@ -6,6 +6,7 @@ Two kinds, with the same three methods: ``posterior(feature_seq)``, ``divergence
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import ModelConfig
+from spikevae.discriminant import LatentDiscriminant
 from spikevae.lif import THRESHOLD
 from spikevae.neurons import spiking_layer
 from spikevae.prior import ClassMixtures
 
+_MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
 SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes in training, not the posterior's
 
@@ -97,6 +100,9 @@ class PotentialLatent(nn.Module):
         self.density = ClassMixtures(
             config.time_steps * config.latent_size, config.classes, config.prior_rank, config.prior_components
         )
+        self.discriminant = (
+            LatentDiscriminant(config.time_steps * config.latent_size, config.classes) if config.classes > 1 else None
+        )
 
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PotentialPosterior:
         """q(z | x) from the encoder's gated spikes."""
@@ -127,6 +133,39 @@ class PotentialLatent(nn.Module):
         """Potentials [T, N, L] of new images, arguments as of :meth:`draw_prior`; a unit fires where it is positive."""
         potential: Tensor = self.density.draw(noise, labels, temperature).unflatten(1, self.shape).transpose(0, 1)
         return potential
+
+    def draw_plausible_potential(
+        self, rngs: Sequence[np.random.Generator], labels: Int[Tensor, " N"] | None, temperature: float
+    ) -> Tensor:
+        """Potentials [T, N, L] of new images whose latent spikes look like their class.
+
+        An image is drawn again from its own random numbers until they do, but not for ever.
+        """
+        noise = torch.from_numpy(np.stack([self.prior_noise(rng) for rng in rngs]))
+        if labels is None:
+            labels = self.density.labels_of(noise)
+        potential = self.draw_potential(noise, labels, temperature)
+        if self.discriminant is None or temperature == 0:
+            return potential
+        for _ in range(_MOST_DRAWS - 1):
+            spikes = (potential > 0).to(potential.dtype).transpose(0, 1).flatten(1)
+            again = (~self.discriminant.is_plausible(spikes, labels)).nonzero()[:, 0]
+            if len(again) == 0:
+                break
+            noise = torch.from_numpy(np.stack([self.prior_noise(rngs[index]) for index in again.tolist()]))
+            potential[:, again] = self.draw_potential(noise, labels[again], temperature)
+        return potential
+
+    @torch.no_grad()
+    def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:
+        """Fit what new images are drawn from, to the potentials of M images with their classes (-1: unknown).
+
+        Raises:
+            ValueError: if a class has fewer than two images.
+        """
+        self.density.fit(potentials, labels)
+        if self.discriminant is not None:
+            self.discriminant.fit((potentials > 0).float(), labels)
 
 
 # ---------------------------------------------------------------- autoregressive: FSVAE

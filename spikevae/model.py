@@ -190,10 +190,23 @@ class SpikingVAE(nn.Module):
 
     @torch.no_grad()
     def draw_prior(
-        self, indices: Sequence[int], *, seed: int, labels: Int[Tensor, " N"] | None = None, temperature: float = 1.0
+        self,
+        indices: Sequence[int],
+        *,
+        seed: int,
+        labels: Int[Tensor, " N"] | None = None,
+        temperature: float = 1.0,
+        plausible: bool = True,
     ) -> Float[Tensor, "T N L"]:
-        """Latent spikes of the images of these numbers of a seed."""
-        return self.latent.draw_prior(self._prior_noise(indices, seed), labels, temperature)
+        """Latent spikes of the images of these numbers of a seed.
+
+        ``plausible``: whether to draw again what does not look like its class, if this latent can tell.
+        """
+        if plausible and isinstance(self.latent, PotentialLatent):
+            potential = self.latent.draw_plausible_potential(_image_rngs(seed, indices), labels, temperature)
+            return (potential > 0).to(potential.dtype)
+        noise = np.stack([self.latent.prior_noise(rng) for rng in _image_rngs(seed, indices)])
+        return self.latent.draw_prior(torch.from_numpy(noise).to(self.device), labels, temperature)
 
     @torch.no_grad()
     def draw_potential(
@@ -202,15 +215,9 @@ class SpikingVAE(nn.Module):
         """The potentials that the spikes of :meth:`draw_prior` fire from; None if this latent has none."""
         if not isinstance(self.latent, PotentialLatent):
             return None
-        return self.latent.draw_potential(self._prior_noise(indices, seed), labels, temperature)
+        return self.latent.draw_plausible_potential(_image_rngs(seed, indices), labels, temperature)
 
     # ------------------------------------------------------------ details
-
-    def _prior_noise(self, indices: Sequence[int], seed: int) -> Tensor:
-        if not 0 <= operator.index(seed) < 2**63:
-            raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
-        noise = np.stack([self.latent.prior_noise(_image_rng(seed, index)) for index in indices])
-        return torch.from_numpy(noise).to(self.device)
 
     def _features(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N F"]:
         expected = (self.config.image_channels, self.config.image_size, self.config.image_size)
@@ -250,6 +257,12 @@ def _check_batch_size(batch_size: int) -> None:
         raise ValueError(f"batch_size={batch_size}: expected at least 1 image")
 
 
-def _image_rng(seed: int, index: int) -> np.random.Generator:
-    """The random numbers of image ``index`` of a seed (a counter-based generator: cheap to start anywhere)."""
-    return np.random.Generator(np.random.Philox(key=[seed, index]))
+def _image_rngs(seed: int, indices: Sequence[int]) -> list[np.random.Generator]:
+    """The random numbers of each image of a seed (a counter-based generator: cheap to start anywhere).
+
+    Raises:
+        ValueError: if the seed is out of range.
+    """
+    if not 0 <= operator.index(seed) < 2**63:
+        raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
+    return [np.random.Generator(np.random.Philox(key=[seed, index])) for index in indices]

@@ -107,6 +107,10 @@ class ClassMixtures(nn.Module):
         _, size, rank = self.basis.shape
         return np.concatenate([rng.random(2, dtype=np.float32), rng.standard_normal(rank + size, dtype=np.float32)])
 
+    def labels_of(self, noise: Float[Tensor, "N E"]) -> Int[Tensor, " N"]:
+        """Classes of images that were asked for without one, as often as they are in the training data."""
+        return _choose(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
+
     def draw(self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
         """Potentials [N, D].
 
@@ -123,9 +127,7 @@ class ClassMixtures(nn.Module):
         # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
         draws = noise.detach().cpu().double()
         rank = self.basis.shape[2]
-        if labels is None:
-            labels = _choose(self.share[None].expand(len(draws), -1), draws[:, 0])
-        labels = labels.cpu()
+        labels = (self.labels_of(draws) if labels is None else labels).cpu()
         component = _choose(self.weight.cpu()[labels], draws[:, 1])
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():

@@ -292,7 +292,10 @@ class Trainer:
         shown = x[: max(1, len(range(rank, half, world_size)))]
         share, shown_share = self._share(len(x), self.batch_images), self._share(len(shown), max(half, world_size))
         z_seq = self.plain_model.draw_prior(
-            range(rank, self.batch_images, world_size), seed=int(torch.randint(2**62, ())), labels=given
+            range(rank, self.batch_images, world_size),
+            seed=int(torch.randint(2**62, ())),
+            labels=given,
+            plausible=False,
         )
         with self.accelerator.autocast():
             outputs = self.model(shown, refine_z_seq=z_seq)
@@ -398,7 +401,7 @@ class Trainer:
         everything = torch.cat(potentials)
         if not bool(everything.isfinite().all()):
             raise self._diverged("latent potentials are no longer finite")
-        model.latent.density.fit(everything, torch.cat(labels))
+        model.latent.fit(everything, torch.cat(labels))
 
     # ------------------------------------------------------------ what is written
 
