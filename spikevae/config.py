@@ -82,6 +82,8 @@ class ModelConfig:
     """Directions of the density fitted to each class's latent membrane potentials (potential latent only)."""
     prior_components: int = 8
     """Gaussians of that density for each class; fewer where a class has few images."""
+    classify_mirrored: bool = False
+    """Classify an image together with its mirror image (where mirroring changes no class): the mean of both answers."""
     read_out: ReadOut = "weighted"
     """Time into an image: one learned weight per step, the mean, or the last potential of a leaky neuron."""
     read_out_scale: int = 1
@@ -322,7 +324,7 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
 
 PRESETS: dict[str, RunConfig] = {
     "fashion-mnist": RunConfig(
-        model=ModelConfig(class_names=FASHION_MNIST_CLASSES),
+        model=ModelConfig(class_names=FASHION_MNIST_CLASSES, classify_mirrored=True),
     ),
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES, latent_synapses="instant"),
@@ -349,6 +351,7 @@ PRESETS: dict[str, RunConfig] = {
             class_names=CIFAR10_CLASSES,
             decoder_widths=(128, 64, 32),
             latent_size=384,
+            classify_mirrored=True,
         ),
         data=DataConfig(dataset="cifar10"),
     ),
@@ -388,6 +391,7 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
             start.model,
             image_channels=1 if dataset in ("fashion-mnist", "mnist") else 3,
             class_names=CLASS_NAMES.get(dataset, ()),
+            classify_mirrored=start.model.classify_mirrored and not is_digits,
         ),
         data=dataclasses.replace(start.data, dataset=dataset),
         train=dataclasses.replace(start.train, flip=start.train.flip and not is_digits),

@@ -121,8 +121,13 @@ class SpikingVAE(nn.Module):
         if self.classifier is None:
             raise ValueError("this model was trained without labels, so it cannot classify")
         _check_batch_size(batch_size)
-        logits = [self.classifier(self._features(part)) for part in x.split(batch_size)]
-        return torch.cat(logits).softmax(dim=1)
+        answers = []
+        for part in x.split(batch_size):
+            answer = self.classifier(self._features(part)).softmax(dim=1)
+            if self.config.classify_mirrored:
+                answer = (answer + self.classifier(self._features(part.flip(3))).softmax(dim=1)) / 2
+            answers.append(answer)
+        return torch.cat(answers)
 
     def sample(
         self,

@@ -171,6 +171,15 @@ def test_image_i_of_a_seed_depends_on_neither_count_nor_batch_size(config: Model
     assert torch.equal(model.draw_prior([7], seed=4)[:, 0], model.draw_prior(range(9), seed=4)[:, 7])
 
 
+def test_an_image_and_its_mirror_image_are_of_one_class_where_that_was_asked_for() -> None:
+    plain, x = trained(POTENTIAL), images()
+    model = SpikingVAE(replace(POTENTIAL, classify_mirrored=True)).eval()
+    model.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(model.classify(x), (plain.classify(x) + plain.classify(x.flip(3))) / 2)
+    torch.testing.assert_close(model.classify(x), model.classify(x.flip(3)))
+    assert not torch.allclose(plain.classify(x), plain.classify(x.flip(3)))
+
+
 @both_latents
 def test_other_seeds_and_other_numbers_give_other_images(config: ModelConfig) -> None:
     model = trained(config)
