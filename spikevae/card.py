@@ -80,7 +80,7 @@ def model_card(
         "## Training",
         "",
         f"`{command}`, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
-        f"together{f', the last {settling} without drawing latent spikes' if settling else ''}; "
+        f"together{settling}; "
         f"{settings.refinement_epochs} of the decoder against a critic), batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
