@@ -327,10 +327,9 @@ PRESETS: dict[str, RunConfig] = {
         model=ModelConfig(class_names=FASHION_MNIST_CLASSES, classify_mirrored=True),
     ),
     "mnist": RunConfig(
-        model=ModelConfig(class_names=MNIST_CLASSES, latent_synapses="instant"),
+        model=ModelConfig(class_names=MNIST_CLASSES),
         data=DataConfig(dataset="mnist"),
-        objective=ObjectiveConfig(classification_weight=0.05, label_weight=0.0),
-        train=TrainConfig(epochs=3, settling_share=0.0, refinement_share=1 / 3, flip=False, shift=1),
+        train=TrainConfig(epochs=7, settling_share=2 / 7, refinement_share=1 / 7, flip=False, shift=1),
     ),
     "faces": RunConfig(
         model=ModelConfig(
