@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("card", "critic", "images", "neurons", "objective", "prior", "processes", "runtime"),
-    ("attention", "sources"),
+    ("card", "critic", "discriminant", "images", "lif", "objective", "prior", "processes", "runtime"),
+    ("attention", "neurons", "sources"),
     ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
     ("model",),
@@ -35,7 +35,9 @@ CONFINED = {
     "card": {"config"},
     "critic": {"config"},
     "data": {"config", "images", "sources"},
+    "discriminant": {"config"},
     "images": {"config"},
+    "lif": {"config"},
     "objective": {"config"},
     "prior": {"config"},
     "processes": {"config"},
