@@ -174,7 +174,8 @@ def _three_digits(value: float) -> str:
 def page(results: Sequence[Results]) -> str:
     """The whole page in Markdown, a chapter for each machine."""
     chapters = [_chapter(result) for result in results]
-    tried = "## What was tried\n\nOn two CPU cores (AVX-512 with bfloat16), torch 2.14.1.\n\n"
+    machine = "On two CPU cores (AVX-512 with bfloat16 unless a row says otherwise), torch 2.14.1."
+    tried = f"## What was tried\n\n{machine}\n\n"
     return "\n".join([_INTRODUCTION, *chapters, _METHOD, tried + _TRIED.read_text(encoding="utf-8")])
 
 
