@@ -82,13 +82,9 @@ class _LifSequence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x_seq, leak, weight, bias, mean, inverse_deviation = ctx.saved_tensors
         (grad_seq,) = grads
-        is_alike = grad_seq.stride() == _strides(x_seq)
-        if is_alike and weight is not None:  # inside a stage it is nobody else's, so the one takes the other's place
-            grad_x_seq = grad_seq  # of the normalised currents
-        elif is_alike:
-            grad_x_seq = _like_steps(x_seq)
-        else:
-            grad_x_seq = grad_seq = _like_steps(x_seq).copy_(grad_seq)
+        grad_x_seq = _like_steps(x_seq)  # with a norm, of the normalised currents
+        if grad_seq.stride() != grad_x_seq.stride():
+            grad_seq = grad_x_seq.copy_(grad_seq)  # step by step the one then takes the other's place
         line = _line(weight, bias, mean, inverse_deviation)
         neurons = _Neurons(_BACKWARD // len(x_seq), x_seq, float(leak), *line)
         grad_leak = neurons.push_back(
@@ -235,12 +231,7 @@ def _row(x: Tensor) -> Tensor:
     return x.as_strided((x.numel(),), (1,))
 
 
-def _strides(x_seq: Tensor) -> tuple[int, ...]:
-    """Of a sequence whose steps are laid out as those of ``x_seq`` (which may all be one step's), one by one."""
-    step = x_seq[0]
-    return (step.numel(), *step.stride())
-
-
 def _like_steps(x_seq: Tensor) -> Tensor:
-    """Empty memory for such a sequence."""
-    return torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
+    """Empty memory for a sequence whose steps are laid out as those of ``x_seq`` (which may all be one step's)."""
+    step = x_seq[0]
+    return torch.empty_strided(x_seq.shape, (step.numel(), *step.stride()), dtype=x_seq.dtype)

@@ -60,6 +60,18 @@ def test_without_attention_a_stage_sends_spikes_and_with_it_their_gates() -> Non
     assert torch.equal(planes[planes > 0], planes.amax(-1, keepdim=True).expand_as(planes)[planes > 0])
 
 
+def test_a_stage_leaves_the_gradient_that_it_is_given_to_others() -> None:
+    stage = convolutional_stage(replace(TINY, attention="none"), 4, 5, "same").train()
+    x_seq, shortcut = torch.randn(T, N, 4, 6, 6), torch.zeros(T, N, 5, 6, 6)
+    shortcut = shortcut.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (T, N))
+    shortcut.requires_grad_()
+    weights = torch.randn_like(shortcut)
+    doubled = 2 * shortcut  # before the stage, so that its gradient is asked for after the stage's
+    ((stage(x_seq) + doubled) * weights).sum().backward()
+    assert shortcut.grad is not None
+    assert torch.equal(shortcut.grad, 2 * weights)
+
+
 def test_latent_spikes_become_maps() -> None:
     stage = latent_stage(TINY, 6, 3)
     assert stage(torch.ones(T, N, 5)).shape == (T, N, 6, 3, 3)
