@@ -207,8 +207,10 @@ class SpikingVAE(nn.Module):
 
         ``plausible``: whether to draw again what does not look like its class, if this latent can tell.
         """
-        if plausible and isinstance(self.latent, PotentialLatent):
-            potential = self.latent.draw_plausible_potential(_image_rngs(seed, indices), labels, temperature)
+        potential = None
+        if plausible:
+            potential = self.draw_potential(indices, seed=seed, labels=labels, temperature=temperature)
+        if potential is not None:
             return (potential > 0).to(potential.dtype)
         noise = np.stack([self.latent.prior_noise(rng) for rng in _image_rngs(seed, indices)])
         return self.latent.draw_prior(torch.from_numpy(noise).to(self.device), labels, temperature)
