@@ -13,14 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from spikingjelly.activation_based import neuron, surrogate
+from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.discriminant import LatentDiscriminant
-from spikevae.lif import THRESHOLD
-from spikevae.neurons import spiking_layer
+from spikevae.neurons import spiking_layer, stepping_layer
 from spikevae.prior import ClassMixtures
 
 _MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
@@ -183,7 +182,7 @@ class StepNetwork(nn.Module):
         widths = (in_features, 2 * size, 4 * size, size * config.latent_choices)
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(nn.Linear(before, after, bias=False), _StepNorm(after), _stepping_neurons(config))
+                nn.Sequential(nn.Linear(before, after, bias=False), _StepNorm(after), stepping_layer(config))
                 for before, after in pairwise(widths)
             )
         )
@@ -192,7 +191,7 @@ class StepNetwork(nn.Module):
     def reset(self) -> None:
         """Back to rest, and no state kept."""
         for layer in self.modules():
-            if isinstance(layer, neuron.LIFNode):
+            if isinstance(layer, neuron.BaseNode):
                 layer.reset()
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:
@@ -208,16 +207,6 @@ class _StepNorm(nn.BatchNorm1d):
         if not self.training or len(x) > 1:
             return super().forward(x)
         return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
-def _stepping_neurons(config: ModelConfig) -> neuron.LIFNode:
-    return neuron.LIFNode(
-        tau=config.tau,
-        v_threshold=THRESHOLD,
-        surrogate_function=surrogate.ATan(alpha=config.surrogate_slope),
-        detach_reset=True,
-        step_mode="s",
-    )
 
 
 class AutoregressivePosterior(Posterior):

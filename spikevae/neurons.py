@@ -20,6 +20,11 @@ def spiking_layer(config: ModelConfig) -> SpikingLayer | ParametricSpikingLayer:
     return layer(float(config.tau), config.surrogate_slope)
 
 
+def stepping_layer(config: ModelConfig) -> SteppingLayer:
+    """The layer of a network whose input is not known beforehand; its time constant is fixed."""
+    return SteppingLayer(float(config.tau), config.surrogate_slope)
+
+
 class SpikingLayer(neuron.LIFNode):
     """Leaky integrate-and-fire neurons, hard reset, arctan surrogate gradient, reset detached from the gradient.
 
@@ -85,6 +90,33 @@ class ParametricSpikingLayer(neuron.ParametricLIFNode):
         if x_seq.device.type == "cpu":
             return lif_sequence(x_seq, self.leak, self.surrogate_slope)
         return from_rest(self, super().multi_step_forward, x_seq)
+
+
+class SteppingLayer(neuron.LIFNode):
+    """:class:`SpikingLayer` for one time step a call; potentials carry over until ``reset()``.
+
+    Plain operators: spikingjelly's own step goes through an operator that takes longer than its arithmetic here, and
+    whose first call loads torch's compiler, which takes seconds.
+    """
+
+    v: Tensor | float
+
+    def __init__(self, tau: float, surrogate_slope: float) -> None:
+        super().__init__(
+            tau=tau,
+            v_threshold=THRESHOLD,
+            surrogate_function=surrogate.ATan(alpha=surrogate_slope),
+            detach_reset=True,
+            step_mode="s",
+        )
+
+    def single_step_forward(self, x: Float[Tensor, "N ..."], *args: Tensor, **kwargs: object) -> Float[Tensor, "N ..."]:
+        """Spikes in {0, 1} for the input currents of one step."""
+        current = x.float()
+        h = torch.lerp(self.v, current, 1.0 / self.tau) if isinstance(self.v, Tensor) else current / self.tau
+        spikes: Tensor = self.surrogate_function(h - THRESHOLD)
+        self.v = torch.addcmul(h, h, spikes.detach(), value=-1)
+        return spikes.to(x.dtype)
 
 
 def from_rest(layer: neuron.BaseNode, forward: Callable[[Tensor], Any], x_seq: Tensor) -> Tensor:

@@ -13,22 +13,24 @@ from torch import Tensor, nn
 from spikevae import lif, neurons
 from spikevae.config import ModelConfig
 from spikevae.lif import lif_sequence
-from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, normalised_spikes, spiking_layer
+from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, SteppingLayer, normalised_spikes, spiking_layer
 
 TAU, SLOPE = 1.7, 2.5
 T, N = 5, 3
 
 
-def ours(kind: str) -> SpikingLayer | ParametricSpikingLayer:
+def ours(kind: str) -> SpikingLayer | ParametricSpikingLayer | SteppingLayer:
+    if kind == "stepping":
+        return SteppingLayer(TAU, SLOPE)
     return SpikingLayer(TAU, SLOPE) if kind == "lif" else ParametricSpikingLayer(TAU, SLOPE)
 
 
 def theirs(kind: str) -> neuron.BaseNode:
     """Spikingjelly's own layer, step by step in plain torch."""
     atan = surrogate.ATan(alpha=SLOPE)
-    if kind == "lif":
-        return neuron.LIFNode(tau=TAU, surrogate_function=atan, detach_reset=True, step_mode="s")
-    return neuron.ParametricLIFNode(init_tau=TAU, surrogate_function=atan, detach_reset=True, step_mode="s")
+    if kind == "plif":
+        return neuron.ParametricLIFNode(init_tau=TAU, surrogate_function=atan, detach_reset=True, step_mode="s")
+    return neuron.LIFNode(tau=TAU, surrogate_function=atan, detach_reset=True, step_mode="s")
 
 
 def currents(*shape: int) -> Tensor:
@@ -50,7 +52,7 @@ def run(layer: nn.Module, x_seq: Tensor, weights: Tensor) -> tuple[Tensor, Tenso
     return spike_seq.detach(), x_seq.grad, None if leak is None else leak.grad
 
 
-@pytest.mark.parametrize("kind", ["lif", "plif"])
+@pytest.mark.parametrize("kind", ["lif", "plif", "stepping"])
 @pytest.mark.parametrize("layout", ["plain", "channels last", "time in the middle"])
 def test_spikes_and_gradients_are_those_of_spikingjelly(kind: str, layout: str) -> None:
     x_seq = currents(T, N, 4, 6, 7)
@@ -83,7 +85,7 @@ def test_an_input_shown_at_every_step_needs_no_copies(kind: str, is_channels_las
     assert shown[0].is_contiguous(memory_format=torch.channels_last) == is_channels_last
 
 
-@pytest.mark.parametrize("kind", ["lif", "plif"])
+@pytest.mark.parametrize("kind", ["lif", "plif", "stepping"])
 def test_bfloat16_gives_the_spikes_of_float32_and_gradients_close_to_its(kind: str) -> None:
     x_seq = currents(T, N, 50).bfloat16()
     weights = torch.randn(x_seq.shape)
@@ -128,7 +130,7 @@ def test_more_neurons_than_fit_the_cache_change_nothing(kind: str, monkeypatch: 
         torch.testing.assert_close(leak_grad, whole[2])
 
 
-@pytest.mark.parametrize("kind", ["lif", "plif"])
+@pytest.mark.parametrize("kind", ["lif", "plif", "stepping"])
 @pytest.mark.parametrize("layout", ["plain", "channels last"])
 def test_norm_and_neurons_as_one_operator_give_what_they_give_one_after_the_other(
     kind: str, layout: str, monkeypatch: pytest.MonkeyPatch
