@@ -325,6 +325,8 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
 PRESETS: dict[str, RunConfig] = {
     "fashion-mnist": RunConfig(
         model=ModelConfig(class_names=FASHION_MNIST_CLASSES, classify_mirrored=True),
+        objective=ObjectiveConfig(adversarial_weight=0.033),
+        train=TrainConfig(epochs=17, settling_share=5 / 17, refinement_share=3 / 17),
     ),
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES),
