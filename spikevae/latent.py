@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.discriminant import LatentDiscriminant
-from spikevae.neurons import spiking_layer, stepping_layer
+from spikevae.neurons import SpikingLayer, spiking_layer
 from spikevae.prior import ClassMixtures
 
 _MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
@@ -182,7 +182,11 @@ class StepNetwork(nn.Module):
         widths = (in_features, 2 * size, 4 * size, size * config.latent_choices)
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(nn.Linear(before, after, bias=False), _StepNorm(after), stepping_layer(config))
+                nn.Sequential(
+                    nn.Linear(before, after, bias=False),
+                    _StepNorm(after),
+                    SpikingLayer(float(config.tau), config.surrogate_slope, step_mode="s"),
+                )
                 for before, after in pairwise(widths)
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -20,11 +20,6 @@ def spiking_layer(config: ModelConfig) -> SpikingLayer | ParametricSpikingLayer:
     return layer(float(config.tau), config.surrogate_slope)
 
 
-def stepping_layer(config: ModelConfig) -> SteppingLayer:
-    """The layer of a network whose input is not known beforehand; its time constant is fixed."""
-    return SteppingLayer(float(config.tau), config.surrogate_slope)
-
-
 class SpikingLayer(neuron.LIFNode):
     """Leaky integrate-and-fire neurons, hard reset, arctan surrogate gradient, reset detached from the gradient.
 
@@ -33,18 +28,23 @@ class SpikingLayer(neuron.LIFNode):
     whole sequence is one autograd operator (3 to 4 times faster than step by step, the spikes being equal); elsewhere
     spikingjelly's own multi-step kernels run.
 
+    In step mode "s" a call is one time step instead, and potentials carry over until ``reset()``.
+
     Args:
         tau: membrane time constant, in time steps, larger than 1.
         surrogate_slope: slope of the arctan surrogate at the threshold.
+        step_mode: "m" for whole sequences, "s" where the input of a step is not known before the one before has fired.
     """
 
-    def __init__(self, tau: float, surrogate_slope: float) -> None:
+    v: Tensor | float
+
+    def __init__(self, tau: float, surrogate_slope: float, step_mode: Literal["m", "s"] = "m") -> None:
         super().__init__(
             tau=tau,
             v_threshold=THRESHOLD,
             surrogate_function=surrogate.ATan(alpha=surrogate_slope),
             detach_reset=True,
-            step_mode="m",
+            step_mode=step_mode,
         )
         self.surrogate_slope = surrogate_slope
 
@@ -60,6 +60,18 @@ class SpikingLayer(neuron.LIFNode):
         if x_seq.device.type == "cpu":
             return lif_sequence(x_seq, self.leak, self.surrogate_slope)
         return from_rest(self, super().multi_step_forward, x_seq)
+
+    def single_step_forward(self, x: Float[Tensor, "N ..."], *args: Tensor, **kwargs: object) -> Float[Tensor, "N ..."]:
+        """Spikes in {0, 1} for the input currents of one step.
+
+        Plain operators: spikingjelly's own step goes through an operator that takes longer than its arithmetic here,
+        and whose first call loads torch's compiler, which takes seconds.
+        """
+        current = x.float()
+        h = torch.lerp(self.v, current, self.leak) if isinstance(self.v, Tensor) else current / self.tau
+        spikes: Tensor = self.surrogate_function(h - THRESHOLD)
+        self.v = torch.addcmul(h, h, spikes.detach(), value=-1)
+        return spikes.to(x.dtype)
 
 
 class ParametricSpikingLayer(neuron.ParametricLIFNode):
@@ -90,33 +102,6 @@ class ParametricSpikingLayer(neuron.ParametricLIFNode):
         if x_seq.device.type == "cpu":
             return lif_sequence(x_seq, self.leak, self.surrogate_slope)
         return from_rest(self, super().multi_step_forward, x_seq)
-
-
-class SteppingLayer(neuron.LIFNode):
-    """:class:`SpikingLayer` for one time step a call; potentials carry over until ``reset()``.
-
-    Plain operators: spikingjelly's own step goes through an operator that takes longer than its arithmetic here, and
-    whose first call loads torch's compiler, which takes seconds.
-    """
-
-    v: Tensor | float
-
-    def __init__(self, tau: float, surrogate_slope: float) -> None:
-        super().__init__(
-            tau=tau,
-            v_threshold=THRESHOLD,
-            surrogate_function=surrogate.ATan(alpha=surrogate_slope),
-            detach_reset=True,
-            step_mode="s",
-        )
-
-    def single_step_forward(self, x: Float[Tensor, "N ..."], *args: Tensor, **kwargs: object) -> Float[Tensor, "N ..."]:
-        """Spikes in {0, 1} for the input currents of one step."""
-        current = x.float()
-        h = torch.lerp(self.v, current, 1.0 / self.tau) if isinstance(self.v, Tensor) else current / self.tau
-        spikes: Tensor = self.surrogate_function(h - THRESHOLD)
-        self.v = torch.addcmul(h, h, spikes.detach(), value=-1)
-        return spikes.to(x.dtype)
 
 
 def from_rest(layer: neuron.BaseNode, forward: Callable[[Tensor], Any], x_seq: Tensor) -> Tensor:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from spikevae import lif, neurons
 from spikevae.config import ModelConfig
 from spikevae.lif import lif_sequence
-from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, SteppingLayer, normalised_spikes, spiking_layer
+from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, normalised_spikes, spiking_layer
 
 TAU, SLOPE = 1.7, 2.5
 T, N = 5, 3
 
 
-def ours(kind: str) -> SpikingLayer | ParametricSpikingLayer | SteppingLayer:
-    if kind == "stepping":
-        return SteppingLayer(TAU, SLOPE)
-    return SpikingLayer(TAU, SLOPE) if kind == "lif" else ParametricSpikingLayer(TAU, SLOPE)
+def ours(kind: str) -> SpikingLayer | ParametricSpikingLayer:
+    if kind == "plif":
+        return ParametricSpikingLayer(TAU, SLOPE)
+    return SpikingLayer(TAU, SLOPE, step_mode="s" if kind == "stepping" else "m")
 
 
 def theirs(kind: str) -> neuron.BaseNode:
@@ -130,7 +130,7 @@ def test_more_neurons_than_fit_the_cache_change_nothing(kind: str, monkeypatch: 
         torch.testing.assert_close(leak_grad, whole[2])
 
 
-@pytest.mark.parametrize("kind", ["lif", "plif", "stepping"])
+@pytest.mark.parametrize("kind", ["lif", "plif"])
 @pytest.mark.parametrize("layout", ["plain", "channels last"])
 def test_norm_and_neurons_as_one_operator_give_what_they_give_one_after_the_other(
     kind: str, layout: str, monkeypatch: pytest.MonkeyPatch
