@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.discriminant import LatentDiscriminant
-from spikevae.neurons import SpikingLayer, spiking_layer
+from spikevae.neurons import SpikingLayer, spiking_layer, threshold_scaled
 from spikevae.prior import ClassMixtures
 
 _MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
@@ -184,7 +184,7 @@ class StepNetwork(nn.Module):
             *(
                 nn.Sequential(
                     nn.Linear(before, after, bias=False),
-                    _StepNorm(after),
+                    threshold_scaled(_StepNorm(after), config),
                     SpikingLayer(float(config.tau), config.surrogate_slope, step_mode="s"),
                 )
                 for before, after in pairwise(widths)
@@ -244,7 +244,7 @@ class AutoregressiveLatent(nn.Module):
         self.shape = (config.time_steps, config.latent_size)
         self.choices = config.latent_choices
         self.synapses = nn.Linear(features, config.latent_size, bias=False)
-        self.norm = nn.BatchNorm1d(config.latent_size)
+        self.norm = threshold_scaled(nn.BatchNorm1d(config.latent_size), config)
         self.neurons = spiking_layer(config)
         self.posterior_network = StepNetwork(config, 2 * config.latent_size)
         self.prior_network = StepNetwork(config, config.latent_size)

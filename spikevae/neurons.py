@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.lif import THRESHOLD, lif_sequence
+
+Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def spiking_layer(config: ModelConfig) -> SpikingLayer | ParametricSpikingLayer:
@@ -110,6 +112,18 @@ def from_rest(layer: neuron.BaseNode, forward: Callable[[Tensor], Any], x_seq: T
     spike_seq: Tensor = forward(x_seq)
     layer.reset()
     return spike_seq
+
+
+def threshold_scaled(norm: Norm, config: ModelConfig) -> Norm:
+    """The norm in front of spiking neurons, with a weight that lets them fire from the start of training on.
+
+    A neuron divides its currents by tau, so currents of a standard deviation of tau thresholds move its membrane by one
+    threshold. (With a weight of 1 and tau = 2 only 2 % of neurons fire, fewer the deeper they lie.)
+
+    Source: threshold-dependent batch norm, Zheng et al., AAAI 2021, arXiv:2011.05280, for neurons that divide by tau.
+    """
+    nn.init.constant_(norm.weight, config.tau * THRESHOLD)
+    return norm
 
 
 def normalised_spikes(

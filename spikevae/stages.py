@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikevae.attention import attention_layer
 from spikevae.config import ModelConfig
-from spikevae.neurons import normalised_spikes, spiking_layer
+from spikevae.neurons import normalised_spikes, spiking_layer, threshold_scaled
 
 Resize = Literal["down", "same", "up"]
 
@@ -32,7 +32,7 @@ class SpikingStage(nn.Module):
         self.time_steps = config.time_steps
         self.synapses = synapses
         self.filter = filter or nn.Identity()
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = threshold_scaled(nn.BatchNorm2d(channels), config)
         self.neurons = spiking_layer(config)
         self.attention = attention_layer(config, channels)
 

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from spikevae import lif, neurons
 from spikevae.config import ModelConfig
 from spikevae.lif import lif_sequence
-from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, normalised_spikes, spiking_layer
+from spikevae.neurons import (
+    ParametricSpikingLayer,
+    SpikingLayer,
+    normalised_spikes,
+    spiking_layer,
+    threshold_scaled,
+)
 
 TAU, SLOPE = 1.7, 2.5
 T, N = 5, 3
@@ -262,3 +268,12 @@ def test_a_learned_leak_that_has_rounded_to_nothing_gives_silence_and_a_finite_g
     assert float(layer.w.grad) == 0
     assert x_seq.grad is not None
     assert bool(x_seq.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("tau", [2.0, 8.0])
+def test_neurons_behind_a_scaled_norm_fire_from_the_start_whatever_their_time_constant(tau: float) -> None:
+    config = ModelConfig(time_steps=T, neuron="lif", tau=tau)
+    norm, layer = threshold_scaled(nn.BatchNorm2d(4), config), spiking_layer(config)
+    rate = normalised_spikes(norm, layer, torch.randn(T, N, 4, 20, 20)).mean()
+    assert 0.1 < rate < 0.3
+    assert normalised_spikes(nn.BatchNorm2d(4), layer, torch.randn(T, N, 4, 20, 20)).mean() < 0.04
