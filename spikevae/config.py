@@ -372,7 +372,7 @@ PRESETS: dict[str, RunConfig] = {
         ),
         data=DataConfig(image_size=32),
         objective=ObjectiveConfig(divergence_weight=1.0),
-        train=TrainConfig(learning_rate=1e-3, settling_share=0.0, refinement_share=0.0),
+        train=TrainConfig(epochs=3, learning_rate=2e-3, settling_share=0.0, refinement_share=0.0),
     ),
 }
 

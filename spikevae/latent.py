@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float, Int
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
-from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.discriminant import LatentDiscriminant
-from spikevae.neurons import SpikingLayer, spiking_layer, threshold_scaled
+from spikevae.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
 from spikevae.prior import ClassMixtures
 
 _MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
@@ -46,7 +45,7 @@ class Posterior(ABC):
 
     @abstractmethod
     def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
-        """Latent spikes with their rates; not ``random``: the most probable ones."""
+        """Latent spikes with their rates; not ``random``: those of :attr:`mode`."""
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "T N L"]:
         """Latent spikes in {0, 1}, with a straight-through gradient."""
@@ -54,7 +53,7 @@ class Posterior(ABC):
 
     @property
     def mode(self) -> Float[Tensor, "T N L"]:
-        """The most probable latent spikes: no randomness."""
+        """Latent spikes without randomness: the most probable ones, or of autoregressive latents a typical draw."""
         return self.draw(random=False).z_seq
 
     @property
@@ -184,7 +183,7 @@ class StepNetwork(nn.Module):
             *(
                 nn.Sequential(
                     nn.Linear(before, after, bias=False),
-                    threshold_scaled(_StepNorm(after), config),
+                    threshold_scaled(SequenceNorm(after), config),
                     SpikingLayer(float(config.tau), config.surrogate_slope, step_mode="s"),
                 )
                 for before, after in pairwise(widths)
@@ -193,10 +192,12 @@ class StepNetwork(nn.Module):
         self.choices = config.latent_choices
 
     def reset(self) -> None:
-        """Back to rest, and no state kept."""
+        """Back to rest, and no state kept: a sequence has ended, or another begins."""
         for layer in self.modules():
             if isinstance(layer, neuron.BaseNode):
                 layer.reset()
+            elif isinstance(layer, SequenceNorm):
+                layer.end_sequence()
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:
         """Spikes of one step."""
@@ -204,17 +205,12 @@ class StepNetwork(nn.Module):
         return spikes
 
 
-class _StepNorm(nn.BatchNorm1d):
-    """Batch norm that takes its running statistics where a batch is a single image, which has no variance."""
-
-    def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
-        if not self.training or len(x) > 1:
-            return super().forward(x)
-        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
 class AutoregressivePosterior(Posterior):
-    """Bernoulli spikes whose probabilities depend on the spikes of the steps before."""
+    """Bernoulli spikes whose probabilities depend on the spikes of the steps before.
+
+    Without randomness every unit follows the same one of its k outputs all the time. (What most of them do is no
+    answer: where a unit fires with less than one half at every step, that is silence.)
+    """
 
     potential = None
 
@@ -223,9 +219,10 @@ class AutoregressivePosterior(Posterior):
         self.current_seq = current_seq  # [T, N, L]
 
     def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
-        u_seq = None
         if random:
             u_seq = uniform(tuple(self.current_seq.shape), generator, self.current_seq.device)
+        else:
+            u_seq = torch.full_like(self.current_seq, 0.5)
         return self.latent.run(self.latent.posterior_network, self.current_seq, u_seq)
 
 
@@ -259,35 +256,33 @@ class AutoregressiveLatent(nn.Module):
         self,
         network: StepNetwork,
         current_seq: Tensor | None,
-        u_seq: Tensor | None,
+        u_seq: Tensor,
         guide: Tensor | None = None,
         guided: Tensor | None = None,
     ) -> Draw:
         """Draw step after step, each from the spikes of the one before.
 
+        No gradient passes through the spikes that the next step sees (it explodes along T), as in the authors' code.
+
         Args:
             network: the posterior's or the prior's.
             current_seq: [T, N, L] what the posterior sees at each step; None for the prior.
-            u_seq: [T, N, L] from U(0, 1), which output of each unit is chosen; None takes the majority of the k.
+            u_seq: [T, N, L] from [0, 1), which of its k outputs each unit follows.
             guide: [T, N, L] spikes that take the place of the network's own as the input of the next step...
             guided: [N, 1] ... for the images where this is 1.
         """
         network.reset()
-        seen = next(seq for seq in (current_seq, u_seq, guide) if seq is not None)
-        z = torch.zeros_like(seen[0])
+        z = torch.zeros_like(u_seq[0])
         z_steps, rate_steps = [], []
         for t in range(self.shape[0]):
             outputs = network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1))  # [N, L, k]
-            rate = outputs.mean(dim=2)
-            if u_seq is None:
-                z = straight_through((rate > 0.5).to(rate.dtype), rate)
-            else:
-                choice = (u_seq[t] * self.choices).long().clamp(max=self.choices - 1)
-                z = outputs.gather(2, choice.unsqueeze(2)).squeeze(2)
+            choice = (u_seq[t] * self.choices).long().clamp(max=self.choices - 1)
+            z = outputs.gather(2, choice.unsqueeze(2)).squeeze(2)
             z_steps.append(z)
-            rate_steps.append(rate)
+            rate_steps.append(outputs.mean(dim=2))
+            z = z.detach()
             if guide is not None and guided is not None:
-                z = guided * guide[t] + (1 - guided) * z
+                z = guided * guide[t].detach() + (1 - guided) * z
         network.reset()
         return Draw(torch.stack(z_steps), torch.stack(rate_steps))
 

@@ -69,8 +69,8 @@ class SpikingVAE(nn.Module):
             x: images in [0, 1].
             generator: of the latent spikes; None takes torch's global one.
             refine_z_seq: latent spikes of M new images. With them the pass trains the decoder alone: it also decodes
-                these, and the latent spikes of ``x`` are the most probable ones, as in use.
-            random: whether latent spikes are drawn; otherwise they are the most probable ones.
+                these, and no latent spike of ``x`` is drawn, as in use.
+            random: whether latent spikes are drawn; otherwise they are those of :attr:`Posterior.mode`.
         """
         if refine_z_seq is not None:
             with torch.no_grad():
@@ -107,7 +107,7 @@ class SpikingVAE(nn.Module):
 
     @torch.inference_mode()
     def reconstruct(self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64) -> Float[Tensor, "N C H W"]:
-        """Images in [0, 1] decoded from the most probable latent spikes of ``x``."""
+        """Images in [0, 1] decoded from the latent spikes of ``x``, without randomness."""
         _check_batch_size(batch_size)
         return torch.cat([self.decode(self.encode(part).mode) for part in x.split(batch_size)])
 

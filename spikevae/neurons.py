@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.lif import THRESHOLD, lif_sequence
+from spikevae.processes import sum_over_processes
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -124,6 +125,51 @@ def threshold_scaled(norm: Norm, config: ModelConfig) -> Norm:
     """
     nn.init.constant_(norm.weight, config.tau * THRESHOLD)
     return norm
+
+
+class SequenceNorm(nn.BatchNorm1d):
+    """Batch norm for sequences that are drawn step by step, over time and batch together.
+
+    The statistics of a sequence are known only when it has ended, and those of single steps would differ from what the
+    network is used with. So the running statistics normalise in training as well, without a gradient, and
+    :meth:`end_sequence` brings them up to date.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self._scale_and_shift: tuple[Tensor, Tensor] | None = None  # the same for all steps of a sequence
+        self._seen: list[Tensor] = []  # [N, F] of each step
+
+    def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
+        """Normalised values of one step."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        if self._scale_and_shift is None:
+            scale = self.weight * (self.running_var + self.eps).rsqrt()
+            self._scale_and_shift = scale, torch.addcmul(self.bias, scale, -self.running_mean)
+        if self.training:
+            self._seen.append(x.detach())
+        scale, shift = self._scale_and_shift
+        return torch.addcmul(shift, x.float(), scale)
+
+    @torch.no_grad()
+    def end_sequence(self) -> None:
+        """Take what was seen in training into the running statistics."""
+        self._scale_and_shift = None
+        if not self._seen:
+            return
+        values = torch.cat(self._seen).float()
+        self._seen.clear()
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        sums = torch.stack([torch.ones_like(values[0]) * len(values), values.sum(dim=0), values.square().sum(dim=0)])
+        count, total, squares = sum_over_processes(sums)
+        self.num_batches_tracked.add_(1)
+        share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        mean = total / count
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_((squares / count - mean.square()).clamp(min=0.0), share)
 
 
 def normalised_spikes(

@@ -75,7 +75,8 @@ def share_batch_norm(model: nn.Module) -> None:
     """Let the batch norms inside a model take the statistics of all processes. Names and values of weights stay."""
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, _BatchNorm):
+            is_plain = type(child) in (nn.BatchNorm1d, nn.BatchNorm2d)  # a class of its own sums by itself
+            if isinstance(child, _BatchNorm) and is_plain:
                 on_cpu = child.weight.device.type == "cpu"
                 shared = SharedBatchNorm(child) if on_cpu else nn.SyncBatchNorm.convert_sync_batchnorm(child)
                 module.add_module(name, shared)
@@ -102,10 +103,10 @@ class SharedBatchNorm(_BatchNorm):
         values = x.float()
         variance, mean = torch.var_mean(values, dim=[0, *range(2, x.dim())], correction=0)  # [C], of this process
         count = mean.new_tensor([x.numel() / x.shape[1]])
-        whole = _sum_over_processes(torch.cat([count * mean, count]))
+        whole = sum_over_processes(torch.cat([count * mean, count]))
         total = whole[-1]
         whole_mean = whole[:-1] / total
-        whole_variance = _sum_over_processes(count * (variance + (mean - whole_mean).square())) / total
+        whole_variance = sum_over_processes(count * (variance + (mean - whole_mean).square())) / total
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -131,11 +132,13 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return _sum_over_processes(grads[0])
+        return sum_over_processes(grads[0])
 
 
-def _sum_over_processes(x: Tensor) -> Tensor:
+def sum_over_processes(x: Tensor) -> Tensor:
     """The sum of what each process gives; its gradient is that of the losses of all of them."""
+    if world_size() == 1:
+        return x
     total: Tensor = _Sum.apply(x)
     return total
 

@@ -19,6 +19,7 @@ from spikevae.latent import (
     post_synaptic_potential,
     straight_through,
 )
+from spikevae.neurons import SequenceNorm
 
 T, N, L, F = 4, 3, 5, 7
 AUTOREGRESSIVE = ModelConfig(time_steps=T, latent_size=L, latent="autoregressive", latent_choices=6, neuron="lif")
@@ -101,11 +102,18 @@ def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> No
     assert torch.equal(led.rate[-1, [0, 2]], outputs.mean(dim=2)[[0, 2]])
 
 
-def test_the_most_probable_spikes_are_the_majority_of_the_choices() -> None:
+def test_without_randomness_every_unit_follows_the_same_of_its_outputs() -> None:
     latent = autoregressive()
     posterior = latent.posterior(features())
-    assert torch.equal(posterior.mode, (posterior.rate > 0.5).float())
+    typical = latent.run(latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5)).z_seq
+    assert torch.equal(posterior.mode, typical)
     assert torch.equal(posterior.mode, posterior.mode)
+    z_steps: list[Tensor] = []
+    for t in range(T):
+        seen = [torch.zeros(N, L), *z_steps]
+        inputs = [torch.cat([posterior.current_seq[s], seen[s]], dim=1) for s in range(t + 1)]
+        z_steps.append(last_outputs(latent.posterior_network, inputs)[:, :, 3])  # of outputs 0 to 5
+    assert torch.equal(posterior.mode, torch.stack(z_steps))
     assert posterior.potential is None
 
 
@@ -115,8 +123,37 @@ def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:
     before = posterior.mode
     posterior.sample(generator)
     with pytest.raises(IndexError):  # stopped half way, potentials in the air
-        latent.run(latent.posterior_network, posterior.current_seq[:2], None)
+        latent.run(latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L))
     assert torch.equal(posterior.mode, before)
+
+
+def test_training_draws_what_use_draws_and_learns_the_statistics_of_whole_sequences() -> None:
+    latent = autoregressive()
+    u_seq = torch.rand(T, N, L)
+    used = latent.run(latent.prior_network, None, u_seq)
+    synapses, norm = latent.prior_network.get_submodule("layers.0.0"), latent.prior_network.get_submodule("layers.0.1")
+    assert isinstance(norm, SequenceNorm)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    mean, var = norm.running_mean.clone(), norm.running_var.clone()
+    drawn = latent.train().run(latent.prior_network, None, u_seq)
+    assert torch.equal(drawn.z_seq, used.z_seq)
+    currents = synapses(torch.cat([torch.zeros(1, N, L), used.z_seq[:-1]]).flatten(0, 1))  # [T N, F]
+    torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
+    torch.testing.assert_close(norm.running_var, var.lerp(currents.var(0, correction=0), 0.1))
+    latent.eval().run(latent.prior_network, None, u_seq)
+    torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
+
+
+def test_no_gradient_passes_through_the_spikes_that_a_network_sees() -> None:
+    latent = autoregressive()
+    wanted: list[bool] = []
+    latent.prior_network.register_forward_pre_hook(lambda _, inputs: wanted.append(inputs[0].requires_grad))
+    guide = torch.rand(T, N, L).requires_grad_()
+    guided = torch.tensor([[1.0], [0.0], [1.0]])
+    drawn = latent.run(latent.prior_network, None, torch.rand(T, N, L), guide=guide, guided=guided)
+    assert drawn.z_seq.requires_grad
+    assert wanted == [False] * T
 
 
 def test_rates_are_shares_of_the_choices() -> None:

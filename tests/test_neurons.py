@@ -15,6 +15,7 @@ from spikevae.config import ModelConfig
 from spikevae.lif import lif_sequence
 from spikevae.neurons import (
     ParametricSpikingLayer,
+    SequenceNorm,
     SpikingLayer,
     normalised_spikes,
     spiking_layer,
@@ -277,3 +278,42 @@ def test_neurons_behind_a_scaled_norm_fire_from_the_start_whatever_their_time_co
     rate = normalised_spikes(norm, layer, torch.randn(T, N, 4, 20, 20)).mean()
     assert 0.1 < rate < 0.3
     assert normalised_spikes(nn.BatchNorm2d(4), layer, torch.randn(T, N, 4, 20, 20)).mean() < 0.04
+
+
+def test_statistics_of_sequences_can_be_a_plain_average() -> None:
+    norm = SequenceNorm(3)
+    norm.momentum = None
+    sequences = torch.randn(6, T, N, 3) + torch.tensor([1.0, 2.0, 3.0])
+    for sequence in sequences:
+        for x in sequence:
+            norm(x)
+        norm.end_sequence()
+    torch.testing.assert_close(norm.running_mean, sequences.mean((0, 1, 2)))
+    torch.testing.assert_close(norm.running_var, sequences.var((1, 2), correction=0).mean(0))
+
+
+def test_statistics_of_sequences_are_those_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sequence = torch.randn(T, 2 * N, 3)
+    whole, half = SequenceNorm(3), SequenceNorm(3)
+    for x in sequence:
+        whole(x)
+        half(x[:N])
+    whole.end_sequence()
+    rest = sequence[:, N:].flatten(0, 1)
+    of_the_other = torch.stack([torch.full([3], len(rest)), rest.sum(0), rest.square().sum(0)])
+    monkeypatch.setattr(neurons, "sum_over_processes", lambda sums: sums + of_the_other)
+    half.end_sequence()
+    torch.testing.assert_close(half.state_dict(), whole.state_dict())
+
+
+def test_a_sequence_is_normalised_as_batch_norm_in_use_does_it_and_leaves_nothing_behind() -> None:
+    norm, plain = SequenceNorm(3), nn.BatchNorm1d(3)
+    state = {"weight": [0.5, 1.0, 2.0], "bias": [0.0, 1.0, -1.0], "running_mean": [0.3] * 3, "running_var": [0.7] * 3}
+    for module in (norm, plain):
+        module.load_state_dict({name: torch.tensor(values) for name, values in state.items()}, strict=False)
+    x = torch.randn(N, 3)
+    torch.testing.assert_close(norm(x), plain.eval()(x))
+    norm.end_sequence()
+    copied = copy.deepcopy(norm)  # would refuse to copy what belongs to a gradient
+    assert set(copied.state_dict()) == set(plain.state_dict())
+    assert not torch.equal(copied(x), plain(x))
