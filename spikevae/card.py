@@ -58,7 +58,9 @@ def model_card(
     dataset = config.data.dataset
     data = _SOURCES.get(dataset, f"{dataset}, images of one's own")
     size = f"{model.image_channels}x{model.image_size}x{model.image_size}"
-    command = f"spikevae train {dataset}" + (f" --preset {name}" if name else "")
+    command = (
+        f"`spikevae train {dataset} --preset {name}`" if name else f"`spikevae train {dataset}`, set as `run.json` says"
+    )
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     learning = settings.epochs - settings.refinement_epochs
     settling = (
@@ -79,7 +81,7 @@ def model_card(
         "",
         "## Training",
         "",
-        f"`{command}`, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
+        f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
         f"together{settling}; "
         f"{settings.refinement_epochs} of the decoder against a critic), batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "

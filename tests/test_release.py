@@ -86,6 +86,7 @@ def test_the_card_says_where_the_data_comes_from_and_what_it_took(dataset: str, 
 
 def test_the_card_gives_the_command_that_makes_the_model_again() -> None:
     config = preset_for("mnist")
-    assert "`spikevae train mnist --preset mnist`" in model_card(config, TRAINING, name="mnist")
+    assert "`spikevae train mnist --preset mnist`, seed 0" in model_card(config, TRAINING, name="mnist")
+    assert "`spikevae train mnist`, set as `run.json` says, seed 0" in model_card(config, TRAINING)
     other = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=7))
     assert "seed 7" in model_card(other, TRAINING, name="mnist")
