@@ -47,7 +47,7 @@ def watch(network: SpikingVAE, run: Callable[[], Tensor]) -> Observation:
         if isinstance(module, neuron.BaseNode):
             handles.append(module.register_forward_hook(_keep_spikes(fired, name, module.step_mode)))
         elif isinstance(module, TemporalChannelJointAttention | TimeReadOut):
-            handles.append(module.register_forward_hook(_keep_input(arrived, name)))
+            handles.append(module.register_forward_pre_hook(_keep_input(arrived, name)))
     try:
         with counting(network, images=1) as cost:
             image = run()[0]
@@ -79,13 +79,13 @@ def _forming(network: SpikingVAE, x_seq: Tensor) -> Tensor:
 def _keep_spikes(fired: dict[str, list[Tensor]], name: str, step_mode: str) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         steps = output if step_mode == "m" else output[None]  # [T or 1, 1, ...]
-        fired.setdefault(name, []).append(steps[:, 0].detach())
+        fired.setdefault(name, []).append(steps[:, 0].detach().clone())  # gates will be applied to it in place
 
     return hook
 
 
 def _keep_input(arrived: dict[str, Tensor], name: str) -> Any:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        arrived[name] = inputs[0].detach()
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        arrived[name] = inputs[0].detach().clone()
 
     return hook

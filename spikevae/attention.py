@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import Attention, ModelConfig
+from spikevae.planes import remember_spikes, scale_planes, sum_products
 
 
 class TemporalChannelJointAttention(nn.Module):
@@ -81,47 +82,68 @@ class TemporalChannelJointAttention(nn.Module):
                 score = score * _slide(self.channel, squeezed.transpose(0, 1)).transpose(0, 1)  # in [N, T, C]
             return score.sigmoid()
 
-    def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
-        """``x_seq`` with every plane multiplied by its gate."""
+    def forward(
+        self, x_seq: Float[Tensor, "T N C H W"], sums: Float[Tensor, "T N C"] | None = None, *, consume: bool = False
+    ) -> Float[Tensor, "T N C H W"]:
+        """``x_seq`` with every plane multiplied by its gate.
+
+        Args:
+            x_seq: a sequence.
+            sums: of its planes, if they are known.
+            consume: ``x_seq`` holds spikes that nobody else needs, so the output takes their place in memory.
+        """
         self._require_shape(x_seq)
-        x_seq, mean_seq = _WithPlaneMeans.apply(x_seq)
-        gated_seq: Tensor = _Gated.apply(x_seq, self._gate_from(mean_seq).to(x_seq.dtype))
+        gates: list[Tensor] = []
+        x_seq, mean_seq = _WithPlaneMeans.apply(x_seq, sums, gates, consume)
+        gate = self._gate_from(mean_seq)
+        gates.append(gate.detach())  # without its graph, which would hold itself in memory
+        spike_seq = x_seq.detach().to(torch.uint8) if consume and torch.is_grad_enabled() else None
+        gated_seq: Tensor = _Gated.apply(x_seq, gate, spike_seq, consume)
+        if spike_seq is not None:
+            remember_spikes(gated_seq, spike_seq, gates[0])
         return gated_seq
 
 
 class _WithPlaneMeans(torch.autograd.Function):
-    """A sequence and the means of its planes [T, N, C]. Torch's own mean would write a gradient of the input's size.
+    """A sequence and the means of its planes [T, N, C].
 
-    The sequence is for :class:`_Gated` alone, whose gradient is then nobody else's and can be added to where it is.
+    The sequence is for :class:`_Gated` alone, which passes on the gradient that it gets: the factors of its part of it,
+    ``gates`` [T, N, C], are applied here, together with the part of the means.
     """
 
     @staticmethod
-    def forward(ctx: Any, x_seq: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x_seq: Tensor, sums: Tensor | None, gates: list[Tensor], consume: bool
+    ) -> tuple[Tensor, Tensor]:
         ctx.places = x_seq.shape[3] * x_seq.shape[4]
-        return x_seq.view_as(x_seq), x_seq.mean(dim=(3, 4))
+        ctx.gates = gates
+        mean_seq = x_seq.mean(dim=(3, 4)) if sums is None else sums / ctx.places
+        if consume:
+            ctx.mark_dirty(x_seq)  # not yet, but by what follows, which may not change a view
+        return x_seq if consume else x_seq.view_as(x_seq), mean_seq
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         grad_seq, grad_mean_seq = grads
-        return grad_seq.add_((grad_mean_seq / ctx.places)[..., None, None])
+        (gate,) = ctx.gates
+        return scale_planes(grad_seq, gate, grad_mean_seq / ctx.places), None, None, None
 
 
 class _Gated(torch.autograd.Function):
-    """Planes times gates. Kept for the gradient is the output, as the layer that comes next does, not the input."""
+    """Planes times gates. Kept for the gradient is the sequence, or its spikes as bytes if it is consumed."""
 
     @staticmethod
-    def forward(ctx: Any, x_seq: Tensor, gate: Tensor) -> Tensor:
-        gated_seq = x_seq * gate[..., None, None]
-        ctx.save_for_backward(gated_seq, gate)
-        return gated_seq
+    def forward(ctx: Any, x_seq: Tensor, gate: Tensor, spike_seq: Tensor | None, consume: bool) -> Tensor:
+        ctx.save_for_backward(x_seq if spike_seq is None else spike_seq)
+        if consume:
+            ctx.mark_dirty(x_seq)
+        return scale_planes(x_seq, gate, into=x_seq if consume else None)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        gated_seq, gate = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (x_seq,) = ctx.saved_tensors
         (grad_seq,) = grads
-        through = torch.stack([(grad * gated).sum(dim=(2, 3)) for grad, gated in zip(grad_seq, gated_seq, strict=True)])
-        least = torch.finfo(gate.dtype).tiny  # of a gate: one that has rounded to nothing lets no gradient through
-        return grad_seq * gate[..., None, None], through / gate.clamp(min=least)
+        return grad_seq, sum_products(grad_seq, x_seq), None, None
 
 
 def _sliding(mixed: int, width: int) -> nn.Conv1d:

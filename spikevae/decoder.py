@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
+from spikevae.planes import kept_as_spikes
 from spikevae.stages import convolutional_stage, latent_stage
 
 MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
@@ -73,7 +74,8 @@ class TimeReadOut(nn.Module):
 
     def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H2 W2"]:
         """Images in [-1, 1], ``scale`` times as wide and high as the maps."""
-        summed = _WeightedSum.apply(x_seq, self.weights.to(x_seq.dtype))
+        with kept_as_spikes(x_seq):
+            summed = _WeightedSum.apply(x_seq, self.weights.to(x_seq.dtype))
         image: Tensor = self.shuffle(self.convolution(summed))
         return image.float().tanh()
 
@@ -83,7 +85,7 @@ class _WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_seq: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(x_seq, weights)
+        ctx.save_for_backward(x_seq if ctx.needs_input_grad[1] else None, weights)
         summed = x_seq[0] * weights[0]
         for x, weight in zip(x_seq[1:], weights[1:], strict=True):
             summed.addcmul_(x, weight)

@@ -2,51 +2,95 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-THRESHOLD = 1.0
-_FORWARD = 1_048_576  # neurons stepped through time together, before the next ones: enough to keep all threads busy
-_BACKWARD = 4_194_304  # potentials held together: those of some neurons at all T steps
+from spikevae import kernels
+
+THRESHOLD = 1.0  # also in the loops of kernels.py
+_ONES_AND_ZEROS = np.ones(kernels.BLOCK, np.float32), np.zeros(kernels.BLOCK, np.float32)
 
 
 def lif_sequence(
-    x_seq: Tensor, leak: float | Tensor, surrogate_slope: float, norm: nn.BatchNorm2d | None = None
+    x_seq: Tensor,
+    leak: float | Tensor,
+    surrogate_slope: float,
+    norm: nn.BatchNorm2d | None = None,
+    sums: Tensor | None = None,
 ) -> Tensor:
     """Spikes of leaky integrate-and-fire neurons that start at rest.
 
-    Kept for the gradient is the input alone. Normalised currents, potentials and spikes are computed again, for some
-    neurons at a time so that they stay in the cache: that takes no longer than writing them and reading them back.
+    Kept for the gradient is the input alone: normalised currents, potentials and spikes are computed again, for some
+    neurons at a time, so that they never leave the cache.
 
     Args:
-        x_seq: [T, N, ...] input currents.
+        x_seq: [T, N, ...] input currents, in float32 or bfloat16; others are computed, and answered, in float32.
         leak: 1 / tau, in (0, 1); a scalar tensor gets a gradient.
         surrogate_slope: slope of the arctan surrogate at the threshold.
-        norm: a batch norm in training, through which the currents, then [T, N, C, H, W], go first, over time and batch
-            together.
+        norm: a batch norm through which the currents, then [T, N, C, H, W], go first, over time and batch together. In
+            training it takes the batch's statistics and learns; in use no gradient is computed, and the spikes take
+            the place of the currents in memory.
+        sums: with ``norm``: [T, N, C] zeros, float32, to which the sums of the spikes over H and W are added.
 
     Returns:
         [T, N, ...] spikes in {0, 1}, of the input's dtype and memory format (with ``norm``: channels last).
     """
+    if x_seq.dtype != torch.bfloat16:
+        x_seq = x_seq.float()
     if not isinstance(leak, Tensor):
         leak = torch.tensor(leak)
     if norm is None:
         spike_seq: Tensor = _LifSequence.apply(x_seq, leak, surrogate_slope)
         return spike_seq
     assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     x = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # [T*N, C, H, W]
+    x_seq = x.unflatten(0, x_seq.shape[:2])
+    if not norm.training:
+        inverse_deviation = (norm.running_var + norm.eps).rsqrt()
+        return _fire(x_seq, leak, x_seq, sums, norm.weight, norm.bias, norm.running_mean, inverse_deviation)
+    assert norm.momentum is not None
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)
         mean, variance = torch.batch_norm_update_stats(x, norm.running_mean, norm.running_var, norm.momentum)
         inverse_deviation = (variance + norm.eps).rsqrt()
-    spike_seq = _LifSequence.apply(
-        x.unflatten(0, x_seq.shape[:2]), leak, surrogate_slope, norm.weight, norm.bias, mean, inverse_deviation
-    )
+    spike_seq = _LifSequence.apply(x_seq, leak, surrogate_slope, sums, norm.weight, norm.bias, mean, inverse_deviation)
     return spike_seq
+
+
+def fire_once(x: Tensor, leak: float, v: Tensor | float) -> tuple[Tensor, Tensor]:
+    """One step of neurons, without gradient: their spikes, and the potentials after the reset, in float32.
+
+    Args:
+        x: [N, ...] input currents, in float32 or bfloat16.
+        leak: 1 / tau.
+        v: like ``x``, potentials before; a number is those of all.
+    """
+    x = x.contiguous()
+    before = v.contiguous() if isinstance(v, Tensor) else torch.full(x.shape, v)
+    spikes, after = torch.empty_like(x), torch.empty(x.shape)
+    kernels.in_parallel(
+        kernels.fire_once, kernels.flat(x), *_ONES_AND_ZEROS, np.float32(leak), kernels.flat(before),
+        kernels.flat(after), kernels.flat(spikes), count=x.numel(), together=kernels.BLOCK,
+    )  # fmt: skip
+    return spikes, after
+
+
+def _fire(x_seq: Tensor, leak: Tensor, into: Tensor, sums: Tensor | None, *norm: Tensor | None) -> Tensor:
+    """Spikes of currents that are dense in memory, written ``into`` a sequence of the same layout."""
+    currents = _Currents(x_seq, *norm)
+    shares = currents.shares
+    if sums is not None:
+        shares = {**shares, "together": x_seq[0, 0].numel()}
+    kernels.in_parallel(
+        kernels.fire, *currents.args, np.float32(float(leak)), kernels.flat(into), currents.count,
+        kernels.flat(torch.empty(0) if sums is None else sums), x_seq[0, 0].numel(), **shares,
+    )  # fmt: skip
+    return into
 
 
 class _LifSequence(torch.autograd.Function):
@@ -56,6 +100,7 @@ class _LifSequence(torch.autograd.Function):
         x_seq: Tensor,
         leak: Tensor,
         slope: float,
+        sums: Tensor | None = None,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         mean: Tensor | None = None,
@@ -65,18 +110,7 @@ class _LifSequence(torch.autograd.Function):
             x_seq = x_seq.contiguous()
         ctx.save_for_backward(x_seq, leak, weight, bias, mean, inverse_deviation)
         ctx.slope = slope
-        spike_seq = _like_steps(x_seq)
-        neurons = _Neurons(_FORWARD, x_seq, float(leak), *_line(weight, bias, mean, inverse_deviation))
-        rows = [_row(step) for step in spike_seq]
-        h, spikes = torch.empty(2, neurons.together)
-        for part in neurons.parts():
-            size = part.stop - part.start
-            outputs = [row[part] for row in rows]
-            if x_seq.dtype == torch.float32:
-                neurons.fire(part, [h[:size]] * len(rows), outputs)
-            else:
-                neurons.fire(part, [h[:size]] * len(rows), [spikes[:size]] * len(rows), outputs)
-        return spike_seq
+        return _fire(x_seq, leak, _like_steps(x_seq), sums, weight, bias, mean, inverse_deviation)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -84,136 +118,64 @@ class _LifSequence(torch.autograd.Function):
         (grad_seq,) = grads
         grad_x_seq = _like_steps(x_seq)  # with a norm, of the normalised currents
         if grad_seq.stride() != grad_x_seq.stride():
-            grad_seq = grad_x_seq.copy_(grad_seq)  # step by step the one then takes the other's place
-        line = _line(weight, bias, mean, inverse_deviation)
-        neurons = _Neurons(_BACKWARD // len(x_seq), x_seq, float(leak), *line)
-        grad_leak = neurons.push_back(
-            [_row(step) for step in grad_seq], [_row(step) for step in grad_x_seq], ctx.slope, ctx.needs_input_grad[1]
-        )
-        grad_weight = grad_bias = None
+            grad_seq = grad_x_seq.copy_(grad_seq)  # block by block the one then takes the other's place
+        currents = _Currents(x_seq, weight, bias, mean, inverse_deviation)
+        channels = 0 if weight is None else len(weight)
+        sums = torch.from_numpy(sum(kernels.in_parallel(
+            kernels.push_back, *currents.args, np.float32(float(leak)), np.float32(ctx.slope),
+            kernels.flat(grad_seq), kernels.flat(grad_x_seq),
+            currents.block(mean, 0.0), channels, currents.count, ctx.needs_input_grad[1], **currents.shares,
+        )))  # fmt: skip
+        grad_leak = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[1]:  # a learned leak can round to 0, and then nothing moves
+            grad_leak = (sums[-1] / leak.double().square() if leak > 0 else sums[-1]).to(leak.dtype).reshape(leak.shape)
         if weight is not None:
-            grad_x, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
-                grad_x_seq.flatten(0, 1), x_seq.flatten(0, 1), weight, None, None, mean, inverse_deviation,
-                True, 0.0, [True, True, True],
+            total, product = sums[:channels], sums[channels:-1]
+            grad_bias, grad_weight = total.to(bias.dtype), (product * inverse_deviation).to(weight.dtype)
+            count = x_seq.numel() / channels
+            of_grad = (weight * inverse_deviation).double()
+            of_x = -of_grad * product * inverse_deviation.double().square() / count
+            kernels.in_parallel(
+                kernels.normalise_back, kernels.flat(x_seq), kernels.flat(grad_x_seq),
+                *(currents.block(values) for values in (mean, of_grad, of_x, -of_grad * total / count)),
+                count=x_seq.numel(), together=currents.shares["together"],
             )  # fmt: skip
-            grad_x_seq = grad_x.unflatten(0, x_seq.shape[:2])
-        return (
-            grad_x_seq,
-            leak.new_tensor(grad_leak) if ctx.needs_input_grad[1] else None,
-            None,
-            grad_weight,
-            grad_bias,
-            None,
-            None,
-        )
+        return grad_x_seq, grad_leak, None, None, grad_weight, grad_bias, None, None
 
 
-def _line(
-    weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, inverse_deviation: Tensor | None
-) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """Scale and shift, [C] each, that normalise a channel; None where nothing is normalised."""
-    if weight is None or bias is None or mean is None or inverse_deviation is None:
-        return None, None
-    scale = weight * inverse_deviation
-    return scale, bias - mean * scale
-
-
-class _Neurons:
-    """Steps neurons through time, some of them after the others, in fp32.
+class _Currents:
+    """Input currents as the loops take them.
 
     Args:
-        together: neurons that go together, about.
-        x_seq: [T, N, ...] currents, every step dense in memory; [T, N, C, H, W] in channels-last order if they are to
-            be scaled and shifted.
-        leak: 1 / tau.
-        scale, shift: [C] each, of the currents; None leaves them.
+        x_seq: [T, N, ...], every step dense in memory; [T, N, C, H, W], channels last, if they are normalised.
+        weight, bias, mean, inverse_deviation: [C] each, of the norm, or None.
     """
 
     def __init__(
-        self, together: int, x_seq: Tensor, leak: float, scale: Tensor | None = None, shift: Tensor | None = None
+        self,
+        x_seq: Tensor,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        mean: Tensor | None = None,
+        inverse_deviation: Tensor | None = None,
     ) -> None:
-        self.x_rows = [_row(step) for step in x_seq]
-        self.leak = leak
-        self.count = self.x_rows[0].numel()
-        self.together = max(1, min(self.count, together))
-        self.line: tuple[Tensor, Tensor] | None = None
-        if scale is not None and shift is not None:
-            repeats = max(1, self.together // len(scale))
-            self.together = repeats * len(scale)
-            self.line = (scale.repeat(repeats), shift.repeat(repeats))
-        self.x = torch.empty(self.together)
-        self.v = torch.empty(self.together)
+        self.count = x_seq[0].numel()
+        channels = 1 if weight is None else len(weight)
+        self._repeats = max(1, kernels.BLOCK // channels)
+        scale = shift = None
+        if weight is not None and bias is not None and mean is not None and inverse_deviation is not None:
+            scale = weight * inverse_deviation
+            shift = bias - mean * scale
+        stride = x_seq.stride(0)
+        x = kernels.flat(x_seq, stride * (len(x_seq) - 1) + self.count)
+        self.args = (x, stride, self.block(scale, 1.0), self.block(shift, 0.0))
+        self.shares = {"count": self.count, "together": self._repeats * channels, "work": len(x_seq)}
 
-    def parts(self) -> list[slice]:
-        """Which neurons go together."""
-        starts = range(0, self.count, self.together)
-        return [slice(start, min(start + self.together, self.count)) for start in starts]
-
-    def fire(
-        self, part: slice, h_seq: list[Tensor], spike_seq: list[Tensor], copy_seq: list[Tensor] | None = None
-    ) -> None:
-        """Write the potentials before the reset, and the spikes, of some neurons, T tensors each."""
-        v = self.v[: part.stop - part.start]
-        last = len(self.x_rows) - 1
-        for t, (h, spike) in enumerate(zip(h_seq, spike_seq, strict=True)):
-            x = self._currents(t, part)
-            if t == 0:
-                torch.mul(x, self.leak, out=h)
-            else:
-                torch.lerp(v, x, self.leak, out=h)
-            torch.ge(h, THRESHOLD, out=spike)
-            if copy_seq is not None:
-                copy_seq[t].copy_(spike)
-            if t < last:
-                torch.addcmul(h, h, spike, value=-1, out=v)
-
-    def _currents(self, t: int, part: slice) -> Tensor:
-        x = self.x_rows[t][part]
-        size = len(x)
-        if x.dtype != torch.float32:
-            x = self.x[:size].copy_(x)
-        if self.line is not None:
-            scale, shift = self.line
-            x = torch.addcmul(shift[:size], x, scale[:size], out=self.x[:size])
-        return x
-
-    def push_back(
-        self, grad_rows: list[Tensor], grad_x_rows: list[Tensor], slope: float, needs_grad_leak: bool
-    ) -> float:
-        """From the gradient of the spikes to that of the (normalised) currents, which is written, and of the leak.
-
-        ``ds/dh = slope / 2 / (1 + (pi / 2 slope (h - 1))^2)``; what came before is reached through ``1 - s``, s held
-        fixed: ``dx[t] = leak ds/dh grad[t] + (1 - leak) (1 - s[t]) dx[t+1]``.
-        """
-        time_steps, k = len(grad_rows), self.leak
-        h_seq, spike_seq = torch.empty(2, time_steps, self.together)
-        flat = torch.full((self.together,), 2 / slope)
-        surrogate, grad_x, grad_s = torch.empty(3, self.together)
-        grad_leak = 0.0
-        for part in self.parts():
-            size = part.stop - part.start
-            h, spikes = [step[:size] for step in h_seq], [step[:size] for step in spike_seq]
-            self.fire(part, h, spikes)
-            later = torch.zeros(size)  # dx[t+1]
-            for t in reversed(range(time_steps)):
-                grad, row = grad_rows[t][part], grad_x_rows[t][part]
-                if is_half := grad.dtype != torch.float32:
-                    grad = grad_s[:size].copy_(grad)
-                now = grad_x[:size] if is_half else row
-                through = torch.sub(h[t], THRESHOLD, out=surrogate[:size])
-                torch.addcmul(flat[:size], through, through, value=math.pi**2 / 2 * slope, out=through)
-                torch.div(grad, through, out=through)
-                torch.lerp(torch.addcmul(later, later, spikes[t], value=-1, out=now), through, k, out=now)
-                if needs_grad_leak and k > 0:  # a learned leak can round to 0, and then nothing moves
-                    drive = h[t]  # (h - v) / leak = x - v, what the leak multiplies
-                    if t > 0:
-                        v = torch.addcmul(h[t - 1], h[t - 1], spikes[t - 1], value=-1, out=through)
-                        drive = torch.sub(h[t], v, out=through)
-                    grad_leak += float(torch.dot(now, drive)) / k**2
-                if is_half:
-                    row.copy_(now)
-                later = now
-        return grad_leak
+    def block(self, values: Tensor | None, otherwise: float = 0.0) -> Any:
+        """A value for each channel, repeated to a block; without values the same for all."""
+        if values is None:
+            return np.full(self._repeats, otherwise, np.float32)
+        return values.detach().float().repeat(self._repeats).numpy()
 
 
 def _is_dense(x: Tensor) -> bool:
@@ -224,11 +186,6 @@ def _is_dense(x: Tensor) -> bool:
             return False
         expected *= size
     return True
-
-
-def _row(x: Tensor) -> Tensor:
-    """A dense tensor's elements in the order of memory, as a view."""
-    return x.as_strided((x.numel(),), (1,))
 
 
 def _like_steps(x_seq: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.lif import THRESHOLD, lif_sequence
+from spikevae.lif import THRESHOLD, fire_once, lif_sequence
 from spikevae.processes import sum_over_processes
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
@@ -57,19 +57,22 @@ class SpikingLayer(neuron.LIFNode):
         return 1.0 / self.tau
 
     def multi_step_forward(
-        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: object
+        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: Any
     ) -> Float[Tensor, "T N *F"]:
-        """Spikes in {0, 1} for input currents; takes no further arguments (spikingjelly's signature has them)."""
+        """Spikes in {0, 1} for input currents; ``norm`` and ``sums``, on the CPU, as :func:`lif_sequence` has them."""
         if x_seq.device.type == "cpu":
-            return lif_sequence(x_seq, self.leak, self.surrogate_slope)
+            return lif_sequence(x_seq, self.leak, self.surrogate_slope, **kwargs)
         return from_rest(self, super().multi_step_forward, x_seq)
 
     def single_step_forward(self, x: Float[Tensor, "N ..."], *args: Tensor, **kwargs: object) -> Float[Tensor, "N ..."]:
         """Spikes in {0, 1} for the input currents of one step.
 
-        Plain operators: spikingjelly's own step goes through an operator that takes longer than its arithmetic here,
-        and whose first call loads torch's compiler, which takes seconds.
+        With a gradient by plain operators: spikingjelly's own step goes through an operator that takes longer than its
+        arithmetic here, and whose first call loads torch's compiler, which takes seconds.
         """
+        if x.device.type == "cpu" and not torch.is_grad_enabled():
+            without_gradient, self.v = fire_once(x, self.leak, self.v)
+            return without_gradient
         current = x.float()
         h = torch.lerp(self.v, current, self.leak) if isinstance(self.v, Tensor) else current / self.tau
         spikes: Tensor = self.surrogate_function(h - THRESHOLD)
@@ -99,11 +102,11 @@ class ParametricSpikingLayer(neuron.ParametricLIFNode):
         return self.w.sigmoid()
 
     def multi_step_forward(
-        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: object
+        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: Any
     ) -> Float[Tensor, "T N *F"]:
-        """Spikes in {0, 1} for input currents; takes no further arguments (spikingjelly's signature has them)."""
+        """Spikes in {0, 1} for input currents; ``norm`` and ``sums``, on the CPU, as :func:`lif_sequence` has them."""
         if x_seq.device.type == "cpu":
-            return lif_sequence(x_seq, self.leak, self.surrogate_slope)
+            return lif_sequence(x_seq, self.leak, self.surrogate_slope, **kwargs)
         return from_rest(self, super().multi_step_forward, x_seq)
 
 
@@ -174,19 +177,22 @@ class SequenceNorm(nn.BatchNorm1d):
 
 def normalised_spikes(
     norm: nn.Module, neurons: nn.Module, x_seq: Float[Tensor, "T N C H W"]
-) -> Float[Tensor, "T N C H W"]:
+) -> tuple[Float[Tensor, "T N C H W"], Float[Tensor, "T N C"] | None]:
     """Spikes of neurons whose input currents are first normalised over time and batch together.
 
-    In training on the CPU both are one operator, so that the normalised currents are never written to memory.
+    On the CPU both are one operator, so that the normalised currents are never written to memory. It may overwrite
+    ``x_seq`` where no gradient is wanted.
+
+    Returns:
+        The spikes, and their sums over H and W where they come for nothing.
     """
     if (
         type(norm) is nn.BatchNorm2d  # not one that shares its statistics with other processes
         and isinstance(neurons, SpikingLayer | ParametricSpikingLayer)
-        and norm.training
+        and norm.training == torch.is_grad_enabled()
         and norm.momentum is not None
-        and torch.is_grad_enabled()
         and x_seq.device.type == "cpu"
     ):
-        return lif_sequence(x_seq, neurons.leak, neurons.surrogate_slope, norm)
-    spike_seq: Tensor = neurons(norm(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2]))
-    return spike_seq
+        sums = torch.zeros(x_seq.shape[:3])
+        return neurons(x_seq, norm=norm, sums=sums), sums
+    return neurons(norm(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])), None

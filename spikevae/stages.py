@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikevae.attention import attention_layer
+from spikevae.attention import TemporalChannelJointAttention, attention_layer
 from spikevae.config import ModelConfig
-from spikevae.neurons import normalised_spikes, spiking_layer, threshold_scaled
+from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, normalised_spikes, spiking_layer, threshold_scaled
+from spikevae.planes import kept_as_spikes
 
 Resize = Literal["down", "same", "up"]
 
@@ -45,15 +46,24 @@ class SpikingStage(nn.Module):
         if x_seq.shape[0] != self.time_steps:
             raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
         shape = (self.time_steps, x_seq.shape[1])
-        current_seq = self.filter(self.synapses(x_seq.flatten(0, 1)).unflatten(0, shape))  # [T, N, C, H, W]
-        gated: Tensor = self.attention(normalised_spikes(self.norm, self.neurons, current_seq))
-        return gated
+        with kept_as_spikes(x_seq):
+            current = self.synapses(x_seq.flatten(0, 1))
+        current_seq = self.filter(current.unflatten(0, shape))  # [T, N, C, H, W]
+        return self._gated(*normalised_spikes(self.norm, self.neurons, current_seq))
 
     def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
         """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
         current = self.norm(self.synapses(x))  # [N, C, H, W]
-        gated: Tensor = self.attention(self.neurons(current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1)))
-        return gated
+        return self._gated(self.neurons(current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1)))
+
+    def _gated(
+        self, spike_seq: Float[Tensor, "T N C H W"], sums: Float[Tensor, "T N C"] | None = None
+    ) -> Float[Tensor, "T N C H W"]:
+        if isinstance(self.attention, TemporalChannelJointAttention):
+            are_spikes = isinstance(self.neurons, SpikingLayer | ParametricSpikingLayer)
+            gated: Tensor = self.attention(spike_seq, sums, consume=are_spikes)
+            return gated
+        return spike_seq
 
 
 def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int, resize: Resize) -> SpikingStage:

@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[1]
 # A module imports from rows above its own, never from its own row or one below; a package counts as one module.
 ORDER = (
     ("config",),
-    ("card", "critic", "discriminant", "images", "lif", "objective", "prior", "processes", "runtime"),
-    ("attention", "neurons", "sources"),
+    ("card", "critic", "discriminant", "images", "kernels", "objective", "prior", "processes", "runtime"),
+    ("lif", "planes", "sources"),
+    ("attention", "neurons"),
     ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
     ("model",),
@@ -37,8 +38,10 @@ CONFINED = {
     "data": {"config", "images", "sources"},
     "discriminant": {"config"},
     "images": {"config"},
-    "lif": {"config"},
+    "kernels": {"config"},
+    "lif": {"config", "kernels"},
     "objective": {"config"},
+    "planes": {"config", "kernels"},
     "prior": {"config"},
     "processes": {"config"},
     "runtime": {"config"},

@@ -10,7 +10,7 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
-from spikevae import lif, neurons
+from spikevae import kernels, neurons
 from spikevae.config import ModelConfig
 from spikevae.lif import lif_sequence
 from spikevae.neurons import (
@@ -124,12 +124,17 @@ def test_a_silent_input_gives_no_spikes_and_a_constant_one_beyond_threshold_fire
     assert layer(torch.full((T, N, 2), 2.0)).all()
 
 
+def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads and several blocks for each, the last one not full."""
+    monkeypatch.setattr(kernels, "BLOCK", 7)
+    monkeypatch.setattr(kernels, "_LEAST", 1)
+
+
 @pytest.mark.parametrize("kind", ["lif", "plif"])
 def test_more_neurons_than_fit_the_cache_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x_seq, weights = currents(T, N, 11), torch.randn(T, N, 11)
+    x_seq, weights = currents(T, N, 31), torch.randn(T, N, 31)
     whole = run(ours(kind), x_seq, weights)
-    monkeypatch.setattr(lif, "_FORWARD", 7)
-    monkeypatch.setattr(lif, "_BACKWARD", 7 * T)
+    in_small_blocks(monkeypatch)
     spikes, grad, leak_grad = run(ours(kind), x_seq, weights)
     assert torch.equal(spikes, whole[0])
     assert torch.equal(grad, whole[1])
@@ -142,8 +147,7 @@ def test_more_neurons_than_fit_the_cache_change_nothing(kind: str, monkeypatch: 
 def test_norm_and_neurons_as_one_operator_give_what_they_give_one_after_the_other(
     kind: str, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lif, "_FORWARD", 50)
-    monkeypatch.setattr(lif, "_BACKWARD", 50 * T)
+    in_small_blocks(monkeypatch)
     norm = nn.BatchNorm2d(4)
     nn.init.uniform_(norm.weight, 0.5, 2.0)
     nn.init.uniform_(norm.bias, 0.0, 1.0)
@@ -155,10 +159,12 @@ def test_norm_and_neurons_as_one_operator_give_what_they_give_one_after_the_othe
     weights = torch.randn(x_seq.shape)
     given, twin_given = x_seq.clone().requires_grad_(), x_seq.clone().requires_grad_()
 
-    spike_seq = normalised_spikes(norm, layer, given)
+    spike_seq, sums = normalised_spikes(norm, layer, given)
     expected = twin_layer(twin_norm(twin_given.flatten(0, 1)).unflatten(0, (T, N)))
     assert 0.1 < spike_seq.mean() < 0.6
     assert torch.equal(spike_seq, expected)
+    assert sums is not None
+    assert torch.equal(sums, expected.sum(dim=(3, 4)))
     (spike_seq * weights).sum().backward()
     (expected * weights).sum().backward()
     torch.testing.assert_close(given.grad, twin_given.grad, rtol=1e-3, atol=1e-5)
@@ -175,7 +181,7 @@ def test_as_one_operator_they_also_compute_in_bfloat16(kind: str) -> None:
     weights = torch.randn(x_seq.shape)
     grads = []
     for given in (x_seq.clone().requires_grad_(), x_seq.float().requires_grad_()):
-        spike_seq = normalised_spikes(norm, layer, given)
+        spike_seq, _ = normalised_spikes(norm, layer, given)
         assert spike_seq.dtype == given.dtype
         (spike_seq.float() * weights).sum().backward()
         assert given.grad is not None
@@ -195,6 +201,32 @@ def test_what_they_keep_for_the_gradient_is_the_input_alone() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
         normalised_spikes(nn.BatchNorm2d(4), ours("lif"), x_seq)
     assert sum(x.numel() for x in kept if x.numel() >= x_seq.numel()) == x_seq.numel()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_stepping_without_a_gradient_gives_the_spikes_that_stepping_with_one_gives(dtype: torch.dtype) -> None:
+    with_gradient, without = SpikingLayer(TAU, SLOPE, "s"), SpikingLayer(TAU, SLOPE, "s")
+    for x in currents(T, N, 300).to(dtype):
+        spikes = with_gradient(x.clone().requires_grad_())
+        with torch.no_grad():
+            alike = without(x.t().contiguous().t())
+        assert alike.dtype == dtype
+        assert torch.equal(alike, spikes)
+    torch.testing.assert_close(without.v, with_gradient.v)
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+def test_norm_and_neurons_in_use_give_what_they_give_one_after_the_other(kind: str) -> None:
+    norm, layer = nn.BatchNorm2d(4), ours(kind)
+    norm(3 * torch.randn(20, 4, 6, 7) + 1)
+    norm.eval()
+    x_seq = 3 * torch.randn(T, N, 4, 6, 7) + 1
+    with torch.no_grad():
+        expected = layer(norm(x_seq.flatten(0, 1)).unflatten(0, (T, N)))
+        spike_seq, sums = normalised_spikes(norm, layer, x_seq.clone())
+    assert sums is not None
+    assert torch.equal(spike_seq, expected)
+    assert torch.equal(sums, expected.sum(dim=(3, 4)))
 
 
 @pytest.mark.parametrize("kind", ["lif", "plif"])
@@ -275,9 +307,9 @@ def test_a_learned_leak_that_has_rounded_to_nothing_gives_silence_and_a_finite_g
 def test_neurons_behind_a_scaled_norm_fire_from_the_start_whatever_their_time_constant(tau: float) -> None:
     config = ModelConfig(time_steps=T, neuron="lif", tau=tau)
     norm, layer = threshold_scaled(nn.BatchNorm2d(4), config), spiking_layer(config)
-    rate = normalised_spikes(norm, layer, torch.randn(T, N, 4, 20, 20)).mean()
+    rate = normalised_spikes(norm, layer, torch.randn(T, N, 4, 20, 20))[0].mean()
     assert 0.1 < rate < 0.3
-    assert normalised_spikes(nn.BatchNorm2d(4), layer, torch.randn(T, N, 4, 20, 20)).mean() < 0.04
+    assert normalised_spikes(nn.BatchNorm2d(4), layer, torch.randn(T, N, 4, 20, 20))[0].mean() < 0.04
 
 
 def test_statistics_of_sequences_can_be_a_plain_average() -> None:
