@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import Attention, ModelConfig
-from spikevae.planes import remember_spikes, scale_planes, sum_products
+from spikevae.planes import give_away, remember_spikes, scale_planes, sum_products, take_over
 
 
 class TemporalChannelJointAttention(nn.Module):
@@ -117,6 +117,7 @@ class _WithPlaneMeans(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.places = x_seq.shape[3] * x_seq.shape[4]
         ctx.gates = gates
+        ctx.consume = consume
         mean_seq = x_seq.mean(dim=(3, 4)) if sums is None else sums / ctx.places
         if consume:
             ctx.mark_dirty(x_seq)  # not yet, but by what follows, which may not change a view
@@ -126,7 +127,9 @@ class _WithPlaneMeans(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         grad_seq, grad_mean_seq = grads
         (gate,) = ctx.gates
-        return scale_planes(grad_seq, gate, grad_mean_seq / ctx.places), None, None, None
+        into = grad_seq if take_over(grad_seq) else None
+        grad_x_seq = scale_planes(grad_seq, gate, grad_mean_seq / ctx.places, into=into)
+        return give_away(grad_x_seq) if ctx.consume else grad_x_seq, None, None, None
 
 
 class _Gated(torch.autograd.Function):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
-from spikevae.planes import kept_as_spikes
+from spikevae.planes import give_away, kept_as_spikes
 from spikevae.stages import convolutional_stage, latent_stage
 
 MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
@@ -96,4 +96,4 @@ class _WeightedSum(torch.autograd.Function):
         x_seq, weights = ctx.saved_tensors
         (grad,) = grads
         grad_weights = torch.stack([(grad * x).sum() for x in x_seq]) if ctx.needs_input_grad[1] else None
-        return grad * weights[:, None, None, None, None], grad_weights
+        return give_away(grad * weights[:, None, None, None, None]), grad_weights

@@ -259,6 +259,8 @@ class AutoregressiveLatent(nn.Module):
         u_seq: Tensor,
         guide: Tensor | None = None,
         guided: Tensor | None = None,
+        *,
+        with_rate: bool = True,
     ) -> Draw:
         """Draw step after step, each from the spikes of the one before.
 
@@ -270,6 +272,7 @@ class AutoregressiveLatent(nn.Module):
             u_seq: [T, N, L] from [0, 1), which of its k outputs each unit follows.
             guide: [T, N, L] spikes that take the place of the network's own as the input of the next step...
             guided: [N, 1] ... for the images where this is 1.
+            with_rate: whether the rates are wanted; zeros otherwise.
         """
         network.reset()
         z = torch.zeros_like(u_seq[0])
@@ -279,7 +282,7 @@ class AutoregressiveLatent(nn.Module):
             choice = (u_seq[t] * self.choices).long().clamp(max=self.choices - 1)
             z = outputs.gather(2, choice.unsqueeze(2)).squeeze(2)
             z_steps.append(z)
-            rate_steps.append(outputs.mean(dim=2))
+            rate_steps.append(outputs.mean(dim=2) if with_rate else torch.zeros_like(z))
             z = z.detach()
             if guide is not None and guided is not None:
                 z = guided * guide[t].detach() + (1 - guided) * z
@@ -308,7 +311,7 @@ class AutoregressiveLatent(nn.Module):
             raise ValueError("a model with latent='autoregressive' has no classes to sample; leave the label out")
         if temperature != 1:
             raise ValueError(f"temperature={temperature}: a model with latent='autoregressive' samples only at 1")
-        return self.run(self.prior_network, None, noise.transpose(0, 1)).z_seq
+        return self.run(self.prior_network, None, noise.transpose(0, 1), with_rate=False).z_seq
 
 
 def post_synaptic_potential(x_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N L"]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikevae import kernels
+from spikevae.planes import take_over
 
 THRESHOLD = 1.0  # also in the loops of kernels.py
 _ONES_AND_ZEROS = np.ones(kernels.BLOCK, np.float32), np.zeros(kernels.BLOCK, np.float32)
@@ -116,9 +117,11 @@ class _LifSequence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x_seq, leak, weight, bias, mean, inverse_deviation = ctx.saved_tensors
         (grad_seq,) = grads
-        grad_x_seq = _like_steps(x_seq)  # with a norm, of the normalised currents
+        # Of the normalised currents, if there is a norm. Block by block it may take the place of that of the spikes.
+        is_ours = take_over(grad_seq) and grad_seq.stride() == _strides(x_seq) and grad_seq.dtype == x_seq.dtype
+        grad_x_seq = grad_seq if is_ours else _like_steps(x_seq)
         if grad_seq.stride() != grad_x_seq.stride():
-            grad_seq = grad_x_seq.copy_(grad_seq)  # block by block the one then takes the other's place
+            grad_seq = grad_x_seq.copy_(grad_seq)
         currents = _Currents(x_seq, weight, bias, mean, inverse_deviation)
         channels = 0 if weight is None else len(weight)
         sums = torch.from_numpy(sum(kernels.in_parallel(
@@ -188,7 +191,12 @@ def _is_dense(x: Tensor) -> bool:
     return True
 
 
-def _like_steps(x_seq: Tensor) -> Tensor:
-    """Empty memory for a sequence whose steps are laid out as those of ``x_seq`` (which may all be one step's)."""
+def _strides(x_seq: Tensor) -> tuple[int, ...]:
+    """Of a sequence whose steps are laid out as those of ``x_seq`` (which may all be one step's), one after another."""
     step = x_seq[0]
-    return torch.empty_strided(x_seq.shape, (step.numel(), *step.stride()), dtype=x_seq.dtype)
+    return (step.numel(), *step.stride())
+
+
+def _like_steps(x_seq: Tensor) -> Tensor:
+    """Empty memory for such a sequence."""
+    return torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)

@@ -1,4 +1,4 @@
-"""Planes of a sequence, all places of a (time step, image, channel), and sequences that are spikes times gates."""
+"""Planes of a sequence (all places of a time step, image, channel), and what saves memory on the way back."""
 
 from __future__ import annotations
 
@@ -77,6 +77,17 @@ def kept_as_spikes(gated_seq: Tensor) -> Iterator[None]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         yield
+
+
+def give_away(grad: Tensor) -> Tensor:
+    """Let the one function that this gradient goes to overwrite it: its values are nobody else's."""
+    grad.is_given_away = True  # type: ignore[attr-defined]
+    return grad
+
+
+def take_over(grad: Tensor) -> bool:
+    """Whether a gradient was given away; if so it is the caller's from now on."""
+    return bool(vars(grad).pop("is_given_away", False))
 
 
 def _is_blocks(x_seq: Tensor) -> bool:
