@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import Attention, ModelConfig
-from spikevae.planes import give_away, remember_spikes, scale_planes, sum_products, take_over
+from spikevae.planes import as_bytes, give_away, remember_spikes, scale_planes, sum_products, take_over
 
 
 class TemporalChannelJointAttention(nn.Module):
@@ -97,7 +97,7 @@ class TemporalChannelJointAttention(nn.Module):
         x_seq, mean_seq = _WithPlaneMeans.apply(x_seq, sums, gates, consume)
         gate = self._gate_from(mean_seq)
         gates.append(gate.detach())  # without its graph, which would hold itself in memory
-        spike_seq = x_seq.detach().to(torch.uint8) if consume and torch.is_grad_enabled() else None
+        spike_seq = as_bytes(x_seq.detach()) if consume and torch.is_grad_enabled() else None
         gated_seq: Tensor = _Gated.apply(x_seq, gate, spike_seq, consume)
         if spike_seq is not None:
             remember_spikes(gated_seq, spike_seq, gates[0])

@@ -114,11 +114,13 @@ def _wide(context: Any, number: Any) -> Any:
 
 @_intrinsic
 def _narrow(context: Any, number: Any, x: Any) -> Any:
-    """A float32 as an element of ``x``: the nearest, the even one in between."""
+    """A float32 as an element of ``x``: the nearest, the even one in between (a byte: the whole part)."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
         if x.dtype == types.float32:
             return args[0]
+        if x.dtype == types.uint8:
+            return builder.fptoui(args[0], target.get_value_type(types.uint8))
         bits = builder.bitcast(args[0], target.get_value_type(types.uint32))
         is_odd = builder.and_(builder.lshr(bits, bits.type(16)), bits.type(1))
         bits = builder.lshr(builder.add(bits, builder.add(is_odd, bits.type(0x7FFF))), bits.type(16))
@@ -149,10 +151,15 @@ def _emit(h: Any, spikes: Any) -> None:
 
 
 @part
+def _add(x: Any, sums: Any) -> None:
+    for i in range(len(sums)):
+        sums[i] += _wide(x[i])
+
+
+@part
 def _count(spikes: Any, sums: Any) -> None:
     for first in range(0, len(spikes), len(sums)):
-        for channel in range(len(sums)):
-            sums[channel] += _wide(spikes[first + channel])
+        _add(spikes[first : first + len(sums)], sums)
 
 
 @compiled
@@ -298,10 +305,10 @@ def push_back(
                 _add_moments(later, x[here : here + size], mean, total, product)
             if wants_leak:
                 sums[-1] += _moved(later, h[t + 1], h[t], size)
-        for channel in range(channels):
-            for i in range(channel, size, channels):
-                sums[channel] += total[i]
-                sums[channels + channel] += product[i]
+        if channels:
+            for i in range(0, size, channels):
+                _add(total[i : i + channels], sums[:channels])
+                _add(product[i : i + channels], sums[channels:-1])
     return sums
 
 
@@ -324,6 +331,12 @@ def _normalise_back(x: Any, grad: Any, mean: Any, of_grad: Any, of_x: Any, const
 # ------------------------------------------------------------ planes
 
 
+@part
+def _repeat(row: Any, block: Any) -> None:
+    for first in range(0, len(block), len(row)):
+        block[first : first + len(row)] = row
+
+
 @compiled
 def scale_planes(x: Any, factor: Any, addend: Any, scaled: Any, channels: int, start: int, stop: int) -> None:
     """``scaled <- factor x + addend``, plane by plane.
@@ -338,9 +351,8 @@ def scale_planes(x: Any, factor: Any, addend: Any, scaled: Any, channels: int, s
     size = len(x) * channels // len(factor)
     factors, addends = np.empty(repeats * channels, np.float32), np.empty(repeats * channels, np.float32)
     for plane in range(start, stop):
-        for i in range(repeats * channels):
-            factors[i] = factor[plane * channels + i % channels]
-            addends[i] = addend[plane * channels + i % channels]
+        _repeat(factor[plane * channels : (plane + 1) * channels], factors)
+        _repeat(addend[plane * channels : (plane + 1) * channels], addends)
         for first in range(plane * size, (plane + 1) * size, len(factors)):
             last = min(first + len(factors), (plane + 1) * size)
             _scale(x[first:last], factors, addends, scaled[first:last])

@@ -18,8 +18,8 @@ def scale_planes(
     factor: Float[Tensor, "T N C"],
     addend: Float[Tensor, "T N C"] | None = None,
     *,
-    into: Float[Tensor, "T N C H W"] | None = None,
-) -> Float[Tensor, "T N C H W"]:
+    into: Shaped[Tensor, "T N C H W"] | None = None,
+) -> Shaped[Tensor, "T N C H W"]:
     """``factor x_seq + addend``; ``into`` is where to write it, which may be ``x_seq``."""
     if into is None:
         into = torch.empty_like(x_seq)
@@ -44,6 +44,14 @@ def sum_products(x_seq: Float[Tensor, "T N C H W"], y_seq: Shaped[Tensor, "T N C
         count=sums[..., 0].numel(), together=1, work=x_seq[0, 0].numel(),
     )  # fmt: skip
     return sums
+
+
+def as_bytes(spike_seq: Float[Tensor, "T N C H W"]) -> UInt8[Tensor, "T N C H W"]:
+    """Spikes in {0, 1} in a quarter of their memory."""
+    if not _is_blocks(spike_seq):
+        return spike_seq.to(torch.uint8)
+    ones = torch.ones(spike_seq.shape[:3])
+    return scale_planes(spike_seq, ones, into=torch.empty_like(spike_seq, dtype=torch.uint8))
 
 
 def remember_spikes(

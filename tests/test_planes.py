@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikevae import kernels
 from spikevae.config import ModelConfig
 from spikevae.decoder import TimeReadOut
-from spikevae.planes import kept_as_spikes, remember_spikes, scale_planes, sum_products
+from spikevae.planes import as_bytes, kept_as_spikes, remember_spikes, scale_planes, sum_products
 from spikevae.stages import SpikingStage, convolutional_stage
 
 T, N, C, H, W = 3, 2, 5, 7, 6
@@ -51,6 +51,13 @@ def test_sums_of_products_are_those_of_torch(layout: str, are_spikes: bool) -> N
     if are_spikes:
         y_seq = (y_seq > 0).to(torch.uint8)
     torch.testing.assert_close(sum_products(x_seq, y_seq), (x_seq * y_seq).sum(dim=(3, 4)))
+
+
+@pytest.mark.parametrize("layout", ["plain", "channels last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_spikes_become_bytes(layout: str, dtype: torch.dtype) -> None:
+    spike_seq = (sequence(layout) > 0).to(dtype)
+    assert torch.equal(as_bytes(spike_seq), spike_seq.to(torch.uint8))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
