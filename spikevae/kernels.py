@@ -57,20 +57,20 @@ def in_parallel(loop: Callable[..., Any], *args: Any, count: int, together: int,
     Returns:
         What each share gave, in order.
     """
+    if not count:
+        return []
     threads = max(1, min(torch.get_num_threads(), count * work // _LEAST))
     share = -(-count // (threads * together)) * together
     starts = range(0, count, share)
-    waiting = [
-        _threads(os.getpid(), threads).submit(loop, *args, start, min(start + share, count)) for start in starts[1:]
-    ]
+    waiting = [_threads(os.getpid()).submit(loop, *args, start, min(start + share, count)) for start in starts[1:]]
     first = loop(*args, 0, min(share, count))
     return [first, *(future.result() for future in waiting)]
 
 
 @functools.lru_cache(maxsize=1)
-def _threads(process: int, count: int) -> ThreadPoolExecutor:
+def _threads(process: int) -> ThreadPoolExecutor:
     # Of one process: a fork has the object, but not its threads.
-    return ThreadPoolExecutor(count, thread_name_prefix="spikevae")
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="spikevae")
 
 
 def flat(x: Tensor, count: int | None = None) -> Any:
@@ -281,7 +281,7 @@ def push_back(
         wants_leak: whether the last sum is.
 
     Returns:
-        [2 C + 1], float64: by channel ``sum dx`` and ``sum dx (x - mean)``; ``leak`` times the gradient of ``leak``.
+        [2 C + 1], float64: by channel ``sum dx`` and ``sum dx (x - mean)``; ``leak^2`` times the gradient of ``leak``.
     """
     time_steps, block = len(grad) // count, len(scale)
     sums = np.zeros(2 * channels + 1)

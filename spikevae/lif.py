@@ -86,10 +86,10 @@ def _fire(x_seq: Tensor, leak: Tensor, into: Tensor, sums: Tensor | None, *norm:
     currents = _Currents(x_seq, *norm)
     shares = currents.shares
     if sums is not None:
-        shares = {**shares, "together": x_seq[0, 0].numel()}
+        shares = {**shares, "together": x_seq.shape[2:].numel()}
     kernels.in_parallel(
         kernels.fire, *currents.args, np.float32(float(leak)), kernels.flat(into), currents.count,
-        kernels.flat(torch.empty(0) if sums is None else sums), x_seq[0, 0].numel(), **shares,
+        kernels.flat(torch.empty(0) if sums is None else sums), x_seq.shape[2:].numel(), **shares,
     )  # fmt: skip
     return into
 
@@ -124,11 +124,12 @@ class _LifSequence(torch.autograd.Function):
             grad_seq = grad_x_seq.copy_(grad_seq)
         currents = _Currents(x_seq, weight, bias, mean, inverse_deviation)
         channels = 0 if weight is None else len(weight)
-        sums = torch.from_numpy(sum(kernels.in_parallel(
+        shares = kernels.in_parallel(
             kernels.push_back, *currents.args, np.float32(float(leak)), np.float32(ctx.slope),
             kernels.flat(grad_seq), kernels.flat(grad_x_seq),
             currents.block(mean, 0.0), channels, currents.count, ctx.needs_input_grad[1], **currents.shares,
-        )))  # fmt: skip
+        )  # fmt: skip
+        sums = torch.from_numpy(sum(shares, np.zeros(2 * channels + 1)))
         grad_leak = grad_weight = grad_bias = None
         if ctx.needs_input_grad[1]:  # a learned leak can round to 0, and then nothing moves
             grad_leak = (sums[-1] / leak.double().square() if leak > 0 else sums[-1]).to(leak.dtype).reshape(leak.shape)

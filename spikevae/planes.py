@@ -29,7 +29,7 @@ def scale_planes(
     addend = torch.zeros_like(factor) if addend is None else addend
     kernels.in_parallel(
         kernels.scale_planes, kernels.flat(x_seq), _row(factor), _row(addend), kernels.flat(into), into.shape[2],
-        count=factor[..., 0].numel(), together=1, work=into[0, 0].numel(),
+        count=factor[..., 0].numel(), together=1, work=into.shape[2:].numel(),
     )  # fmt: skip
     return into
 
@@ -41,7 +41,7 @@ def sum_products(x_seq: Float[Tensor, "T N C H W"], y_seq: Shaped[Tensor, "T N C
     sums = torch.empty(x_seq.shape[:3])
     kernels.in_parallel(
         kernels.sum_products, kernels.flat(x_seq), kernels.flat(y_seq), kernels.flat(sums), sums.shape[2],
-        count=sums[..., 0].numel(), together=1, work=x_seq[0, 0].numel(),
+        count=sums[..., 0].numel(), together=1, work=x_seq.shape[2:].numel(),
     )  # fmt: skip
     return sums
 
