@@ -83,7 +83,7 @@ class TemporalChannelJointAttention(nn.Module):
             return score.sigmoid()
 
     def forward(
-        self, x_seq: Float[Tensor, "T N C H W"], sums: Float[Tensor, "T N C"] | None = None, *, consume: bool = False
+        self, x_seq: Float[Tensor, "T N C H W"], *, sums: Float[Tensor, "T N C"] | None = None, consume: bool = False
     ) -> Float[Tensor, "T N C H W"]:
         """``x_seq`` with every plane multiplied by its gate.
 

@@ -61,7 +61,7 @@ class SpikingStage(nn.Module):
     ) -> Float[Tensor, "T N C H W"]:
         if isinstance(self.attention, TemporalChannelJointAttention):
             are_spikes = isinstance(self.neurons, SpikingLayer | ParametricSpikingLayer)
-            gated: Tensor = self.attention(spike_seq, sums, consume=are_spikes)
+            gated: Tensor = self.attention(spike_seq, sums=sums, consume=are_spikes)
             return gated
         return spike_seq
 
