@@ -60,8 +60,11 @@ class SpikingStage(nn.Module):
         self, spike_seq: Float[Tensor, "T N C H W"], sums: Float[Tensor, "T N C"] | None = None
     ) -> Float[Tensor, "T N C H W"]:
         if isinstance(self.attention, TemporalChannelJointAttention):
-            are_spikes = isinstance(self.neurons, SpikingLayer | ParametricSpikingLayer)
-            gated: Tensor = self.attention(spike_seq, sums=sums, consume=are_spikes)
+            # Elsewhere the neurons are spikingjelly's, which may keep their spikes for the gradient.
+            are_ours = (
+                isinstance(self.neurons, SpikingLayer | ParametricSpikingLayer) and spike_seq.device.type == "cpu"
+            )
+            gated: Tensor = self.attention(spike_seq, sums=sums, consume=are_ours)
             return gated
         return spike_seq
 
