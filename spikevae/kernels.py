@@ -23,6 +23,7 @@ from numba import types
 from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 
+DTYPES = (torch.float32, torch.bfloat16)  # of sequences that the loops write
 BLOCK = 2048  # elements, about: those of a few arrays fit the first cache
 _LEAST = 16_384  # elements a thread: fewer are done sooner than it is woken
 

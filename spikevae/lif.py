@@ -28,7 +28,7 @@ def lif_sequence(
     neurons at a time, so that they never leave the cache.
 
     Args:
-        x_seq: [T, N, ...] input currents, in float32 or bfloat16; others are computed, and answered, in float32.
+        x_seq: [T, N, ...] input currents; computed in float32.
         leak: 1 / tau, in (0, 1); a scalar tensor gets a gradient.
         surrogate_slope: slope of the arctan surrogate at the threshold.
         norm: a batch norm through which the currents, then [T, N, C, H, W], go first, over time and batch together. In
@@ -39,8 +39,8 @@ def lif_sequence(
     Returns:
         [T, N, ...] spikes in {0, 1}, of the input's dtype and memory format (with ``norm``: channels last).
     """
-    if x_seq.dtype != torch.bfloat16:
-        x_seq = x_seq.float()
+    if x_seq.dtype not in kernels.DTYPES:
+        return lif_sequence(x_seq.float(), leak, surrogate_slope, norm, sums).to(x_seq.dtype)
     if not isinstance(leak, Tensor):
         leak = torch.tensor(leak)
     if norm is None:
@@ -67,10 +67,13 @@ def fire_once(x: Tensor, leak: float, v: Tensor | float) -> tuple[Tensor, Tensor
     """One step of neurons, without gradient: their spikes, and the potentials after the reset, in float32.
 
     Args:
-        x: [N, ...] input currents, in float32 or bfloat16.
+        x: [N, ...] input currents; the spikes are of their dtype.
         leak: 1 / tau.
         v: like ``x``, potentials before; a number is those of all.
     """
+    if x.dtype not in kernels.DTYPES:
+        spikes, after = fire_once(x.float(), leak, v)
+        return spikes.to(x.dtype), after
     x = x.contiguous()
     before = v.contiguous() if isinstance(v, Tensor) else torch.full(x.shape, v)
     spikes, after = torch.empty_like(x), torch.empty(x.shape)
@@ -170,7 +173,7 @@ class _Currents:
         if weight is not None and bias is not None and mean is not None and inverse_deviation is not None:
             scale = weight * inverse_deviation
             shift = bias - mean * scale
-        stride = x_seq.stride(0)
+        stride = x_seq.stride(0) if self.count else 0
         x = kernels.flat(x_seq, stride * (len(x_seq) - 1) + self.count)
         self.args = (x, stride, self.block(scale, 1.0), self.block(shift, 0.0))
         self.shares = {"count": self.count, "together": self._repeats * channels, "work": len(x_seq)}

@@ -229,6 +229,33 @@ def test_norm_and_neurons_in_use_give_what_they_give_one_after_the_other(kind: s
     assert torch.equal(sums, expected.sum(dim=(3, 4)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_spikes_have_the_dtype_of_the_currents(dtype: torch.dtype) -> None:
+    x_seq = currents(T, N, 50).to(dtype).requires_grad_()
+    expected = SpikingLayer(TAU, SLOPE)(x_seq.detach().float())
+    spike_seq = SpikingLayer(TAU, SLOPE)(x_seq)
+    spike_seq.sum().backward()
+    assert x_seq.grad is not None
+    assert x_seq.grad.dtype == spike_seq.dtype == dtype
+    assert torch.equal(spike_seq.float(), expected)
+    stepping = SpikingLayer(TAU, SLOPE, "s")
+    with torch.no_grad():
+        steps = [stepping(x) for x in x_seq]
+    assert torch.equal(torch.stack(steps), spike_seq)
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif"])
+def test_a_sequence_of_no_images_gives_no_spikes(kind: str) -> None:
+    layer, norm, x_seq = ours(kind), nn.BatchNorm2d(4).eval(), torch.zeros(T, 0, 4, 6, 7, requires_grad=True)
+    spike_seq = layer(x_seq)
+    spike_seq.sum().backward()
+    assert x_seq.grad is not None
+    assert x_seq.grad.shape == spike_seq.shape == x_seq.shape
+    with torch.no_grad():
+        assert normalised_spikes(norm, layer, x_seq)[0].shape == x_seq.shape
+        assert SpikingLayer(TAU, SLOPE, "s")(x_seq[0]).shape == x_seq[0].shape
+
+
 @pytest.mark.parametrize("kind", ["lif", "plif"])
 def test_nothing_is_carried_from_one_call_to_the_next(kind: str) -> None:
     layer, x_seq = ours(kind), currents(T, N, 20)
