@@ -25,6 +25,7 @@ from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16)  # of sequences that the loops write
 BLOCK = 2048  # elements, about: those of a few arrays fit the first cache
+_PLANE_BLOCK = 512  # the same, where factors are laid out anew for every plane
 _LEAST = 16_384  # elements a thread: fewer are done sooner than it is woken
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -130,6 +131,19 @@ def _narrow(context: Any, number: Any, x: Any) -> Any:
     return x.dtype(number, x), generate
 
 
+@part
+def _add(x: Any, sums: Any) -> None:
+    for i in range(len(sums)):
+        sums[i] += _wide(x[i])
+
+
+@part
+def _add_by_channel(x: Any, sums: Any) -> None:
+    """To each of ``sums`` [C] what ``x`` [..., C] has of its channel."""
+    for first in range(0, len(x), len(sums)):
+        _add(x[first : first + len(sums)], sums)
+
+
 # ------------------------------------------------------------ neurons
 
 
@@ -149,18 +163,6 @@ def _charge(x: Any, scale: Any, shift: Any, leak: Any, v: Any, h: Any) -> None:
 def _emit(h: Any, spikes: Any) -> None:
     for i in range(len(spikes)):
         spikes[i] = _narrow(np.float32(1) if h[i] >= np.float32(1) else np.float32(0), spikes)
-
-
-@part
-def _add(x: Any, sums: Any) -> None:
-    for i in range(len(sums)):
-        sums[i] += _wide(x[i])
-
-
-@part
-def _count(spikes: Any, sums: Any) -> None:
-    for first in range(0, len(spikes), len(sums)):
-        _add(spikes[first : first + len(sums)], sums)
 
 
 @compiled
@@ -203,7 +205,7 @@ def fire(
                 _emit(h, spikes[here : here + size])
                 if channels:
                     plane = (t * count + begin) // image * channels
-                    _count(spikes[here : here + size], sums[plane : plane + channels])
+                    _add_by_channel(spikes[here : here + size], sums[plane : plane + channels])
 
 
 @compiled
@@ -307,9 +309,8 @@ def push_back(
             if wants_leak:
                 sums[-1] += _moved(later, h[t + 1], h[t], size)
         if channels:
-            for i in range(0, size, channels):
-                _add(total[i : i + channels], sums[:channels])
-                _add(product[i : i + channels], sums[channels:-1])
+            _add_by_channel(total[:size], sums[:channels])
+            _add_by_channel(product[:size], sums[channels:-1])
     return sums
 
 
@@ -348,7 +349,7 @@ def scale_planes(x: Any, factor: Any, addend: Any, scaled: Any, channels: int, s
         channels: C.
         start, stop: of P.
     """
-    repeats = max(1, 512 // channels)
+    repeats = max(1, _PLANE_BLOCK // channels)
     size = len(x) * channels // len(factor)
     factors, addends = np.empty(repeats * channels, np.float32), np.empty(repeats * channels, np.float32)
     for plane in range(start, stop):
@@ -367,8 +368,8 @@ def _scale(x: Any, factor: Any, addend: Any, scaled: Any) -> None:
 
 @compiled
 def sum_products(x: Any, y: Any, sums: Any, channels: int, start: int, stop: int) -> None:
-    """``sums[p, c] <- sum over places of x y``; for ``x``, ``y`` [P, places, C], as in :func:`scale_planes`."""
-    repeats = max(1, 512 // channels)
+    """To ``sums`` [P, C] add those over places of ``x y``, [P, places, C] each, as in :func:`scale_planes`."""
+    repeats = max(1, _PLANE_BLOCK // channels)
     size = len(x) * channels // len(sums)
     total = np.empty(repeats * channels, np.float32)
     for plane in range(start, stop):
@@ -376,8 +377,7 @@ def sum_products(x: Any, y: Any, sums: Any, channels: int, start: int, stop: int
         for first in range(plane * size, (plane + 1) * size, len(total)):
             last = min(first + len(total), (plane + 1) * size)
             _add_products(x[first:last], y[first:last], total)
-        for channel in range(channels):
-            sums[plane * channels + channel] = total[channel::channels].sum()
+        _add_by_channel(total, sums[plane * channels : (plane + 1) * channels])
 
 
 @part

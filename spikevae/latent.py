@@ -6,7 +6,7 @@ Two kinds, with the same three methods: ``posterior(feature_seq)``, ``divergence
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -259,10 +259,23 @@ class AutoregressiveLatent(nn.Module):
         u_seq: Tensor,
         guide: Tensor | None = None,
         guided: Tensor | None = None,
-        *,
-        with_rate: bool = True,
     ) -> Draw:
-        """Draw step after step, each from the spikes of the one before.
+        """The spikes of :meth:`steps`, and the shares of the outputs that fire."""
+        z_steps, rate_steps = [], []
+        for z, outputs in self.steps(network, current_seq, u_seq, guide, guided):
+            z_steps.append(z)
+            rate_steps.append(outputs.mean(dim=2))
+        return Draw(torch.stack(z_steps), torch.stack(rate_steps))
+
+    def steps(
+        self,
+        network: StepNetwork,
+        current_seq: Tensor | None,
+        u_seq: Tensor,
+        guide: Tensor | None = None,
+        guided: Tensor | None = None,
+    ) -> Iterator[tuple[Float[Tensor, "N L"], Float[Tensor, "N L k"]]]:
+        """Draw step after step, each from the spikes of the one before: those, and the outputs they were chosen from.
 
         No gradient passes through the spikes that the next step sees (it explodes along T), as in the authors' code.
 
@@ -272,22 +285,18 @@ class AutoregressiveLatent(nn.Module):
             u_seq: [T, N, L] from [0, 1), which of its k outputs each unit follows.
             guide: [T, N, L] spikes that take the place of the network's own as the input of the next step...
             guided: [N, 1] ... for the images where this is 1.
-            with_rate: whether the rates are wanted; zeros otherwise.
         """
         network.reset()
         z = torch.zeros_like(u_seq[0])
-        z_steps, rate_steps = [], []
         for t in range(self.shape[0]):
             outputs = network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1))  # [N, L, k]
             choice = (u_seq[t] * self.choices).long().clamp(max=self.choices - 1)
             z = outputs.gather(2, choice.unsqueeze(2)).squeeze(2)
-            z_steps.append(z)
-            rate_steps.append(outputs.mean(dim=2) if with_rate else torch.zeros_like(z))
+            yield z, outputs
             z = z.detach()
             if guide is not None and guided is not None:
                 z = guided * guide[t].detach() + (1 - guided) * z
         network.reset()
-        return Draw(torch.stack(z_steps), torch.stack(rate_steps))
 
     def divergence(self, draw: Draw, generator: torch.Generator | None = None) -> Tensor:
         """Squared MMD between posterior and prior: mean squared distance of their PSP-filtered rates."""
@@ -311,7 +320,7 @@ class AutoregressiveLatent(nn.Module):
             raise ValueError("a model with latent='autoregressive' has no classes to sample; leave the label out")
         if temperature != 1:
             raise ValueError(f"temperature={temperature}: a model with latent='autoregressive' samples only at 1")
-        return self.run(self.prior_network, None, noise.transpose(0, 1), with_rate=False).z_seq
+        return torch.stack([z for z, _ in self.steps(self.prior_network, None, noise.transpose(0, 1))])
 
 
 def post_synaptic_potential(x_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N L"]:

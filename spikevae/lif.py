@@ -127,17 +127,19 @@ class _LifSequence(torch.autograd.Function):
             grad_seq = grad_x_seq.copy_(grad_seq)
         currents = _Currents(x_seq, weight, bias, mean, inverse_deviation)
         channels = 0 if weight is None else len(weight)
-        shares = kernels.in_parallel(
+        parts = kernels.in_parallel(
             kernels.push_back, *currents.args, np.float32(float(leak)), np.float32(ctx.slope),
             kernels.flat(grad_seq), kernels.flat(grad_x_seq),
             currents.block(mean, 0.0), channels, currents.count, ctx.needs_input_grad[1], **currents.shares,
         )  # fmt: skip
-        sums = torch.from_numpy(sum(shares, np.zeros(2 * channels + 1)))
+        moments = torch.from_numpy(sum(parts, np.zeros(2 * channels + 1)))
         grad_leak = grad_weight = grad_bias = None
         if ctx.needs_input_grad[1]:  # a learned leak can round to 0, and then nothing moves
-            grad_leak = (sums[-1] / leak.double().square() if leak > 0 else sums[-1]).to(leak.dtype).reshape(leak.shape)
+            grad_leak = (
+                (moments[-1] / leak.double().square() if leak > 0 else moments[-1]).to(leak.dtype).reshape(leak.shape)
+            )
         if weight is not None:
-            total, product = sums[:channels], sums[channels:-1]
+            total, product = moments[:channels], moments[channels:-1]
             grad_bias, grad_weight = total.to(bias.dtype), (product * inverse_deviation).to(weight.dtype)
             count = x_seq.numel() / channels
             of_grad = (weight * inverse_deviation).double()

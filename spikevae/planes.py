@@ -38,7 +38,7 @@ def sum_products(x_seq: Float[Tensor, "T N C H W"], y_seq: Shaped[Tensor, "T N C
     """Sums over places of ``x_seq y_seq``, in float32."""
     if not (_is_blocks(x_seq) and _is_blocks(y_seq)):
         return torch.stack([(x * y).sum(dim=(2, 3), dtype=torch.float32) for x, y in zip(x_seq, y_seq, strict=True)])
-    sums = torch.empty(x_seq.shape[:3])
+    sums = torch.zeros(x_seq.shape[:3])
     kernels.in_parallel(
         kernels.sum_products, kernels.flat(x_seq), kernels.flat(y_seq), kernels.flat(sums), sums.shape[2],
         count=sums[..., 0].numel(), together=1, work=x_seq.shape[2:].numel(),
@@ -102,7 +102,7 @@ def _is_blocks(x_seq: Tensor) -> bool:
     """Whether the values of an image at a time step lie together, in the order [H, W, C], and on the CPU."""
     return (
         x_seq.device.type == "cpu"
-        and x_seq.dtype in (torch.float32, torch.bfloat16, torch.uint8)
+        and x_seq.dtype in (*kernels.DTYPES, torch.uint8)
         and x_seq.stride(0) == x_seq[0].numel()
         and x_seq[0].is_contiguous(memory_format=torch.channels_last)
     )

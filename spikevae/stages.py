@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikevae.attention import TemporalChannelJointAttention, attention_layer
 from spikevae.config import ModelConfig
-from spikevae.neurons import ParametricSpikingLayer, SpikingLayer, normalised_spikes, spiking_layer, threshold_scaled
+from spikevae.neurons import fires_in_loops, normalised_spikes, spiking_layer, threshold_scaled
 from spikevae.planes import kept_as_spikes
 
 Resize = Literal["down", "same", "up"]
@@ -60,11 +60,8 @@ class SpikingStage(nn.Module):
         self, spike_seq: Float[Tensor, "T N C H W"], sums: Float[Tensor, "T N C"] | None = None
     ) -> Float[Tensor, "T N C H W"]:
         if isinstance(self.attention, TemporalChannelJointAttention):
-            # Elsewhere the neurons are spikingjelly's, which may keep their spikes for the gradient.
-            are_ours = (
-                isinstance(self.neurons, SpikingLayer | ParametricSpikingLayer) and spike_seq.device.type == "cpu"
-            )
-            gated: Tensor = self.attention(spike_seq, sums=sums, consume=are_ours)
+            # Other operators, spikingjelly's, may keep their spikes for the gradient.
+            gated: Tensor = self.attention(spike_seq, sums=sums, consume=fires_in_loops(self.neurons, spike_seq))
             return gated
         return spike_seq
 
