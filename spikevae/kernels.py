@@ -84,12 +84,13 @@ def flat(x: Tensor, count: int | None = None) -> Any:
 # ------------------------------------------------------------ numbers
 
 
-def _intrinsic(generator: Callable[..., Any]) -> Callable[..., Any]:
-    function: Callable[..., Any] = intrinsic(generator)  # called without the context
+def machine_code(generator: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that compiled ones call, from what generates its instructions; it is called without the context."""
+    function: Callable[..., Any] = intrinsic(generator)
     return function
 
 
-@_intrinsic
+@machine_code
 def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:
     """``a b + c``, rounded once, as torch's vectorised operators do."""
 
@@ -99,7 +100,7 @@ def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float32(types.float32, types.float32, types.float32), generate
 
 
-@_intrinsic
+@machine_code
 def _wide(context: Any, number: Any) -> Any:
     """An element as float32."""
 
@@ -114,7 +115,7 @@ def _wide(context: Any, number: Any) -> Any:
     return types.float32(number), generate
 
 
-@_intrinsic
+@machine_code
 def _narrow(context: Any, number: Any, x: Any) -> Any:
     """A float32 as an element of ``x``: the nearest, the even one in between (a byte: the whole part)."""
 

@@ -20,6 +20,7 @@ from spikevae.config import ModelConfig
 from spikevae.discriminant import LatentDiscriminant
 from spikevae.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
 from spikevae.prior import ClassMixtures
+from spikevae.synapses import SpikeLinear
 
 _MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
@@ -182,7 +183,7 @@ class StepNetwork(nn.Module):
         self.layers = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.Linear(before, after, bias=False),
+                    SpikeLinear(before, after),
                     threshold_scaled(SequenceNorm(after), config),
                     SpikingLayer(float(config.tau), config.surrogate_slope, step_mode="s"),
                 )
@@ -196,7 +197,7 @@ class StepNetwork(nn.Module):
         for layer in self.modules():
             if isinstance(layer, neuron.BaseNode):
                 layer.reset()
-            elif isinstance(layer, SequenceNorm):
+            elif isinstance(layer, SequenceNorm | SpikeLinear):
                 layer.end_sequence()
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:

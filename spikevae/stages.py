@@ -12,6 +12,7 @@ from spikevae.attention import TemporalChannelJointAttention, attention_layer
 from spikevae.config import ModelConfig
 from spikevae.neurons import fires_in_loops, normalised_spikes, spiking_layer, threshold_scaled
 from spikevae.planes import kept_as_spikes
+from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d
 
 Resize = Literal["down", "same", "up"]
 
@@ -69,13 +70,11 @@ class SpikingStage(nn.Module):
 def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int, resize: Resize) -> SpikingStage:
     """A stage of 3x3 kernels that halves ("down", rounding up), doubles ("up") or keeps ("same") the image."""
     if resize == "up" and config.upsampling == "transposed":
-        synapses: nn.Module = nn.ConvTranspose2d(
-            in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=False
-        )
+        synapses: nn.Module = SpikeConvTranspose2d(in_channels, out_channels)
     elif resize == "up":
-        synapses = nn.Sequential(nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1, bias=False), nn.PixelShuffle(2))
+        synapses = nn.Sequential(SpikeConv2d(in_channels, 4 * out_channels), nn.PixelShuffle(2))
     else:
-        synapses = nn.Conv2d(in_channels, out_channels, 3, stride=2 if resize == "down" else 1, padding=1, bias=False)
+        synapses = SpikeConv2d(in_channels, out_channels, stride=2 if resize == "down" else 1)
     return SpikingStage(config, synapses, out_channels)
 
 

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     ("config",),
     ("card", "critic", "discriminant", "images", "kernels", "objective", "prior", "processes", "runtime"),
-    ("planes", "sources"),
-    ("attention", "lif"),
+    ("event_kernels", "planes", "sources"),
+    ("attention", "lif", "synapses"),
     ("neurons",),
     ("stages", "data"),
     ("encoder", "latent", "decoder", "classifier"),
@@ -38,6 +38,7 @@ CONFINED = {
     "critic": {"config"},
     "data": {"config", "images", "sources"},
     "discriminant": {"config"},
+    "event_kernels": {"config", "kernels"},
     "images": {"config"},
     "kernels": {"config"},
     "lif": {"config", "kernels", "planes"},
@@ -47,6 +48,7 @@ CONFINED = {
     "processes": {"config"},
     "runtime": {"config"},
     "sources": {"config", "images"},
+    "synapses": {"config", "event_kernels", "kernels"},
 }
 
 

@@ -26,9 +26,9 @@ AUTOREGRESSIVE = ModelConfig(time_steps=T, latent_size=L, latent="autoregressive
 POTENTIAL = ModelConfig(time_steps=T, latent_size=L, class_names=("a", "b"), prior_rank=2, prior_components=1)
 
 
-def autoregressive() -> AutoregressiveLatent:
+def autoregressive(config: ModelConfig = AUTOREGRESSIVE) -> AutoregressiveLatent:
     """In eval mode, with norms that make about half of the outputs fire."""
-    latent = AutoregressiveLatent(AUTOREGRESSIVE, F)
+    latent = AutoregressiveLatent(config, F)
     for module in latent.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.running_mean = 0.1 * torch.randn(module.num_features)
@@ -125,6 +125,18 @@ def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:
     with pytest.raises(IndexError):  # stopped half way, potentials in the air
         latent.run(latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L))
     assert torch.equal(posterior.mode, before)
+
+
+def test_a_draw_sees_weights_that_have_changed_since_the_last(generator: torch.Generator) -> None:
+    wide = replace(AUTOREGRESSIVE, latent_size=16, latent_choices=4)  # whose spikes are added one by one
+    latent, other = autoregressive(wide), autoregressive(wide)
+    noise = torch.rand(N, T, wide.latent_size, generator=generator)
+    with torch.no_grad():
+        before = latent.draw_prior(noise, None, 1.0)
+        latent.load_state_dict(other.state_dict())
+        after = latent.draw_prior(noise, None, 1.0)
+        assert not torch.equal(before, after)
+        assert torch.equal(after, other.draw_prior(noise, None, 1.0))
 
 
 def test_training_draws_what_use_draws_and_learns_the_statistics_of_whole_sequences() -> None:

@@ -1,0 +1,213 @@
+"""Compiled loops over synapses on the CPU, whose work is in proportion to the inputs that are not zero.
+
+An input that fires adds its row of weights to what it reaches, LANES outputs at a time, which stay in registers while
+all inputs of a place are added; those of the others are never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from spikevae.kernels import compiled, machine_code, part
+
+LANES = 32  # outputs that are summed at a time; they divide the outputs
+BITS = 8  # inputs that are compared with zero at a time; they divide the inputs
+
+
+class Convolution(NamedTuple):
+    """From images [height, width, in_channels] to [out_height, out_width, out_channels]."""
+
+    height: int
+    width: int
+    in_channels: int
+    out_height: int
+    out_width: int
+    out_channels: int
+    kernel: int
+    stride: int
+    padding: int
+    is_transposed: bool
+
+
+@compiled
+def convolve(x: Any, weights: Any, y: Any, convolution: Convolution, start: int, stop: int) -> None:
+    """Every weight times its input.
+
+    Args:
+        x: [P, height, width, in_channels], float32; the last image may lack its last rows, if the kernel is 1 x 1.
+        weights: [out_channels / LANES, kernel, kernel, in_channels, LANES], float32.
+        y: [P, out_height, out_width, out_channels], float32, written.
+        convolution: the sizes.
+        start, stop: of P.
+    """
+    _visit(x, weights, y, convolution, False, start, stop)
+
+
+@compiled
+def convolve_back(x: Any, grad: Any, convolution: Convolution, start: int, stop: int) -> Any:
+    """Gradient of the weights from that of ``y``, both laid out as for :func:`convolve`."""
+    weights = np.zeros(convolution.out_channels * convolution.kernel**2 * convolution.in_channels, np.float32)
+    _visit(x, weights, grad, convolution, True, start, stop)
+    return weights
+
+
+# ------------------------------------------------------------ their parts
+
+
+def _load(builder: Any, pointer: Any, lanes: int) -> Any:
+    vector = builder.load(builder.bitcast(pointer, ir.VectorType(ir.FloatType(), lanes).as_pointer()))
+    vector.align = 4
+    return vector
+
+
+def _store(builder: Any, vector: Any, pointer: Any) -> None:
+    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer())).align = 4
+
+
+def _pointer(target: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+    return builder.gep(target.make_array(kind)(target, builder, array).data, [place])
+
+
+def _multiply_add(builder: Any, factor: Any, x: Any, addend: Any) -> Any:
+    """``factor x + addend``, the factor a number, the others vectors; rounded once."""
+    kind = x.type
+    single = builder.insert_element(ir.Constant(kind, ir.Undefined), factor, ir.Constant(ir.IntType(32), 0))
+    factors = builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None))
+    name, function = f"llvm.fma.v{kind.count}f32", ir.FunctionType(kind, [kind] * 3)
+    fma = cgutils.get_or_insert_function(builder.module, function, name)  # type: ignore[no-untyped-call]
+    return builder.call(fma, [factors, x, addend])
+
+
+@machine_code
+def _nonzero(context: Any, x: Any, place: Any) -> Any:
+    """A number whose BITS lowest bits tell which elements of ``x``, from a place on, are not zero."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load(builder, _pointer(target, builder, x, *args), BITS)
+        bits = builder.fcmp_unordered("une", vector, ir.Constant(vector.type, None))
+        return builder.zext(builder.bitcast(bits, ir.IntType(BITS)), ir.IntType(64))
+
+    return types.int64(x, types.int64), generate
+
+
+def _over_rows(is_backward: bool) -> Callable[..., Any]:
+    """With ``y`` LANES elements from a place on, and j from ``first`` to ``last``: ``y += factors[j] rows[chosen[j]]``.
+
+    Backwards it is ``rows[chosen[j]] += factors[j] y``. A row is LANES long; the first one begins at ``row_place``.
+    """
+
+    def over_rows(
+        context: Any, rows: Any, row_place: Any, chosen: Any, factors: Any, first: Any, last: Any, y: Any, y_place: Any
+    ) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+            integer = ir.IntType(64)
+            row_zero = _pointer(target, builder, rows, *args[:2])
+            y_pointer = _pointer(target, builder, y, *args[6:])
+            loaded = _load(builder, y_pointer, LANES)
+            register = cgutils.alloca_once_value(builder, loaded)  # type: ignore[no-untyped-call]
+            with cgutils.for_range_slice(builder, args[4], args[5], ir.Constant(integer, 1)) as (j, _):
+                factor = builder.load(_pointer(target, builder, factors, args[3], j))
+                index = builder.zext(builder.load(_pointer(target, builder, chosen, args[2], j)), integer)
+                row = builder.gep(row_zero, [builder.mul(index, ir.Constant(integer, LANES))])
+                if is_backward:
+                    sums = _multiply_add(builder, factor, builder.load(register), _load(builder, row, LANES))
+                    _store(builder, sums, row)
+                else:
+                    sums = _multiply_add(builder, factor, _load(builder, row, LANES), builder.load(register))
+                    builder.store(sums, register)
+            if not is_backward:
+                _store(builder, builder.load(register), y_pointer)
+            return target.get_dummy_value()
+
+        place = types.int64
+        return types.void(rows, place, chosen, factors, place, place, y, place), generate
+
+    return over_rows
+
+
+_add_rows = machine_code(_over_rows(is_backward=False))
+_add_to_rows = machine_code(_over_rows(is_backward=True))
+
+# Of every number with BITS bits: the places of those that are set, before the others, and how many they are.
+_SET = np.array([sorted(range(BITS), key=lambda i: (not bits >> i & 1, i)) for bits in range(2**BITS)], np.uint16)
+_COUNT = np.array([bits.bit_count() for bits in range(2**BITS)])
+
+
+@part
+def _list_nonzero(x: Any, channels: int, chosen: Any, values: Any, ends: Any) -> None:
+    """Channel and value of what is not zero, place after place of ``x`` [places, channels], and where each place ends.
+
+    Args:
+        x: read.
+        channels: of a place.
+        chosen: written; BITS longer than ``x``.
+        values: written; as long as ``x``.
+        ends: written from its second element on.
+    """
+    count = 0
+    for place in range(len(x) // channels):
+        first = count
+        for channel in range(0, channels, BITS):
+            bits = _nonzero(x, place * channels + channel)
+            for i in range(BITS):
+                chosen[count + i] = _SET[bits, i] + np.uint16(channel)
+            count += _COUNT[bits]
+        for j in range(first, count):
+            values[j] = x[place * channels + chosen[j]]
+        ends[place + 1] = count
+
+
+@part
+def _reached(size: int, out_size: int, convolution: Any) -> Any:
+    """Along a side: the output [kernel, size] that an input reaches through each place of the kernel; -1: none."""
+    outputs = np.full((convolution.kernel, size), -1)
+    for k in range(convolution.kernel):
+        for i in range(size):
+            if convolution.is_transposed:
+                output = i * convolution.stride - convolution.padding + k
+            else:
+                output = i + convolution.padding - k
+                if output % convolution.stride:
+                    continue
+                output //= convolution.stride
+            if 0 <= output < out_size:
+                outputs[k, i] = output
+    return outputs
+
+
+@part
+def _visit(x: Any, weights: Any, y: Any, convolution: Any, is_backward: bool, start: int, stop: int) -> None:
+    """For every weight and input of the images: ``y += weight x``, backwards ``weight += x y``."""
+    height, width, channels, out_height, out_width, out_channels, kernel = convolution[:7]
+    to_row, to_column = _reached(height, out_height, convolution), _reached(width, out_width, convolution)
+    size, out_size = height * width * channels, out_height * out_width * out_channels
+    chosen, values = np.empty(size + BITS, np.uint16), np.empty(size, np.float32)
+    ends = np.zeros(height * width + 1, np.int64)
+    for image in range(start, stop):
+        inputs = x[image * size : (image + 1) * size]
+        outputs = y[image * out_size : (image + 1) * out_size]
+        _list_nonzero(inputs, channels, chosen, values, ends)
+        if not is_backward:
+            outputs[:] = 0
+        for tile in range(0, out_channels, LANES):
+            for ky in range(kernel):
+                for kx in range(kernel):
+                    # The weights of a tile and a place of the kernel fit the first cache: all places take turns.
+                    rows = (tile * kernel**2 + (ky * kernel + kx) * LANES) * channels
+                    for row in range(len(inputs) // (width * channels)):
+                        for column in range(width):
+                            out_row, out_column = to_row[ky, row], to_column[kx, column]
+                            if out_row < 0 or out_column < 0:
+                                continue
+                            here = (out_row * out_width + out_column) * out_channels + tile
+                            first, last = ends[row * width + column], ends[row * width + column + 1]
+                            if is_backward:
+                                _add_to_rows(weights, rows, chosen, values, first, last, outputs, here)
+                            else:
+                                _add_rows(weights, rows, chosen, values, first, last, outputs, here)

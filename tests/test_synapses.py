@@ -1,0 +1,140 @@
+"""Synapses that add the weights of what fires give what dense ones give, and so do their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spikevae import synapses
+from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
+
+IN, OUT = 16, 64
+RATES = (0.0, 0.2, 1.0)
+
+
+def gated_spikes(rate: float, *shape: int) -> Tensor:
+    gates = torch.rand(*shape[:2], *(1 for _ in shape[2:])) + 0.1
+    return (torch.rand(shape) < rate).float() * gates
+
+
+def dense(layer: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(layer, nn.ConvTranspose2d):
+        return functional.conv_transpose2d(x, layer.weight, stride=2, padding=1, output_padding=1)
+    if isinstance(layer, nn.Conv2d):
+        return functional.conv2d(x, layer.weight, stride=layer.stride, padding=1)
+    assert isinstance(layer, nn.Linear)
+    return functional.linear(x, layer.weight)
+
+
+@pytest.fixture
+def only_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No layer may fall back on torch's own."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("a dense layer ran")
+
+    for layer in (nn.Conv2d, nn.ConvTranspose2d, nn.Linear):
+        monkeypatch.setattr(layer, "forward", refuse)
+
+
+LAYERS: dict[str, Callable[[], SpikeConv2d | SpikeConvTranspose2d]] = {
+    "same": lambda: SpikeConv2d(IN, OUT),
+    "down": lambda: SpikeConv2d(IN, OUT, stride=2),
+    "up": lambda: SpikeConvTranspose2d(IN, OUT),
+}
+
+
+@pytest.mark.usefixtures("only_events")
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 2), (7, 7)])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_currents_and_gradients_are_those_of_a_dense_convolution(kind: str, size: tuple[int, int], rate: float) -> None:
+    layer = LAYERS[kind]()
+    layer.to(memory_format=torch.channels_last)
+    x = gated_spikes(rate, 5, IN, *size).requires_grad_()
+    currents, expected = layer(x), dense(layer, x)
+    grad = torch.randn_like(expected)
+    torch.testing.assert_close(currents, expected, rtol=1e-5, atol=1e-5)
+    ours = torch.autograd.grad(currents, (x, layer.weight), grad)
+    theirs = torch.autograd.grad(expected, (x, layer.weight), grad)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("only_events")
+def test_a_gradient_that_nobody_wants_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = SpikeConv2d(IN, OUT)
+    layer.weight.requires_grad_(False)
+    monkeypatch.setattr(synapses, "convolve_back", None)
+    x = gated_spikes(0.2, 2, IN, 3, 3).requires_grad_()
+    (grad,) = torch.autograd.grad(layer(x).sum(), x)
+    assert grad.abs().sum() > 0
+
+
+@pytest.mark.usefixtures("only_events")
+@pytest.mark.parametrize("kind", LAYERS)
+def test_no_images_give_no_currents_and_no_gradient(kind: str) -> None:
+    layer = LAYERS[kind]()
+    x = torch.zeros(0, IN, 4, 4)
+    currents = layer(x)
+    assert currents.shape == dense(layer, x).shape
+    currents.sum().backward()
+    assert layer.weight.grad is not None
+    assert not layer.weight.grad.any()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_currents_do_not_depend_on_the_number_of_threads(kind: str) -> None:
+    layer, x, threads = LAYERS[kind](), gated_spikes(0.2, 9, IN, 20, 20), torch.get_num_threads()
+    currents = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            currents.append(layer(x))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(currents[0], currents[1])
+    assert torch.equal(currents[0], currents[2])
+
+
+@pytest.mark.parametrize("channels", [(IN, 30), (9, OUT), (1, OUT)])
+def test_channels_without_whole_groups_go_through_torch(channels: tuple[int, int]) -> None:
+    x = gated_spikes(0.2, 2, channels[0], 4, 4)
+    for layer in (SpikeConv2d(*channels), SpikeConvTranspose2d(*channels)):
+        assert torch.equal(layer(x), dense(layer, x))
+
+
+def test_other_dtypes_go_through_torch() -> None:
+    x = gated_spikes(0.2, 2, IN, 4, 4)
+    layer = SpikeConv2d(IN, OUT)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    assert layer.double()(x.double()).dtype == torch.float64
+
+
+@pytest.mark.usefixtures("only_events")
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("count", [0, 1, 7, 300])
+def test_linear_currents_are_a_matrix_product(count: int, rate: float) -> None:
+    layer = SpikeLinear(IN, OUT)
+    x = gated_spikes(rate, count, IN)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), dense(layer, x), rtol=1e-5, atol=1e-5)
+
+
+def test_linear_synapses_have_a_gradient() -> None:
+    layer, x = SpikeLinear(IN, OUT), gated_spikes(0.2, 3, IN)
+    (grad,) = torch.autograd.grad(layer(x).sum(), layer.weight)
+    torch.testing.assert_close(grad, x.sum(dim=0).expand(OUT, IN))
+
+
+def test_the_next_sequence_sees_weights_that_have_changed() -> None:
+    layer, x = SpikeLinear(IN, OUT), gated_spikes(1.0, 3, IN)
+    with torch.no_grad():
+        layer(x)
+        layer.weight.mul_(2)
+        layer.end_sequence()
+        torch.testing.assert_close(layer(x), dense(layer, x), rtol=1e-5, atol=1e-5)
