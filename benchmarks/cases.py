@@ -37,10 +37,12 @@ from benchmarks.subjects import (
 )
 from spikevae.checkpoints import save_release
 from spikevae.config import ModelConfig, to_dict
+from spikevae.evaluation.energy import counting, parameter_count
 from spikevae.images import read_image, to_uint8
 from spikevae.runtime import has_bfloat16
 
 PLAIN = "plain reference (FSVAE's data layout)"
+Work = tuple[nn.Module, Callable[[], object]]  # a network, and a step or a batch of it
 
 
 def sizes_for(meter: Meter) -> Sizes:
@@ -319,16 +321,20 @@ def throughput(meter: Meter) -> list[Row]:
     sizes, rows = sizes_for(meter), []
     rate = _matrix_rate(meter, sizes.matrix)
     for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("faces", sizes.faces)):
-        model = build("ours", config, meter.device)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        subjects: dict[str, Callable[[], object]] = {
-            "training": training_step(model, config, sizes.batch, meter.device),
-            "sampling": sampling(build("ours", config, meter.device), sizes.batch),
-        }
-        for subject, call in subjects.items():
+        for subject in ("training", "sampling"):
+
+            def work(network: Network, subject: str = subject, config: ModelConfig = config) -> Work:
+                model = build(network, config, meter.device)
+                if subject == "training":
+                    return model, training_step(model, config, sizes.batch, meter.device)
+                return model, sampling(model, sizes.batch)
+
+            model, call = work("ours")
             seconds = statistics.median(meter.seconds({f"{name} {subject}": call})[f"{name} {subject}"])
-            with FlopCounterMode(display=False) as counter:
+            with counting(model, images=sizes.batch) as cost:
                 call()
+            with FlopCounterMode(display=False) as counter:
+                work("relu")[1]()  # which multiplies every input, also those that are zero
             rows.append(
                 Row(
                     "throughput",
@@ -340,7 +346,8 @@ def throughput(meter: Meter) -> list[Row]:
                         "preset": name,
                         "subject": subject,
                         "batch": sizes.batch,
-                        "parameters": parameters,
+                        "parameters": parameter_count(model),
+                        "firing_rate": statistics.mean(map(statistics.mean, cost.firing_rates.values())),
                         "operations_per_image": counter.get_total_flops() / sizes.batch,
                         "matrix_rate": rate,
                         "share_of_matrix_rate": counter.get_total_flops() / seconds / rate,

@@ -189,7 +189,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 def describe_versions() -> dict[str, str]:
     """What the figures were taken with."""
-    libraries = ("torch", "spikingjelly", "numpy")
+    libraries = ("torch", "spikingjelly", "numba", "numpy")
     own = {"python": platform.python_version(), "spikevae": spikevae.__version__}
     return own | {name: importlib.metadata.version(name) for name in libraries}
 

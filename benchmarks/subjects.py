@@ -18,6 +18,7 @@ from spikevae.model import SpikingVAE
 from spikevae.neurons import SpikingLayer
 from spikevae.objective import vae_objective
 from spikevae.runtime import has_bfloat16
+from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
 
 Network = Literal["ours", "reference", "relu"]
 Precision = Literal["auto", "float32"]
@@ -74,12 +75,32 @@ def quick_sizes() -> Sizes:
 
 
 def build(network: Network, config: ModelConfig, device: torch.device) -> nn.Module:
-    """A network with fresh weights, always the same: speed does not depend on what they are."""
+    """A network with fresh weights, always the same.
+
+    The speed of ours depends on how many of its neurons fire: with statistics of its own activity as many as in a
+    network that has learned.
+    """
     torch.manual_seed(0)
     model: nn.Module = ReferenceVAE(config) if network == "reference" else SpikingVAE(config)
     if network == "relu":
-        _replace_neurons(model)
+        _make_ordinary(model)
+    if network == "ours":
+        _settle(model, config)
     return model.to(device)
+
+
+@torch.no_grad()
+def _settle(model: nn.Module, config: ModelConfig) -> None:
+    """Give the norms the statistics of passes with images of noise; few of them, since memory is measured later on."""
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # a plain average
+    model.train()
+    for _ in range(8):
+        model(torch.rand(2, config.image_channels, config.image_size, config.image_size))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def released_model(config: ModelConfig, device: torch.device) -> SpikingVAE:
@@ -146,9 +167,15 @@ def our_layer() -> SpikingLayer:
     return SpikingLayer(ModelConfig().tau, ModelConfig().surrogate_slope)
 
 
-def _replace_neurons(module: nn.Module) -> None:
+def _make_ordinary(module: nn.Module) -> None:
+    """ReLU for every neuron; and synapses that multiply, since half of what comes out of ReLU is not zero."""
     for name, child in module.named_children():
         if isinstance(child, neuron.BaseNode):
             setattr(module, name, nn.ReLU())
-        else:
-            _replace_neurons(child)
+        for spikes, numbers in _ORDINARY.items():
+            if isinstance(child, spikes):
+                child.__class__ = numbers
+        _make_ordinary(child)
+
+
+_ORDINARY = {SpikeConv2d: nn.Conv2d, SpikeConvTranspose2d: nn.ConvTranspose2d, SpikeLinear: nn.Linear}

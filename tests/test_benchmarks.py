@@ -8,6 +8,7 @@ import mmap
 import os
 import sys
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -20,10 +21,12 @@ from benchmarks.cases import CASES
 from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
 from benchmarks.reference import ReferenceVAE, with_weights_of
 from benchmarks.report import celeba_cost, celeba_on_gpus, page, read_results, show, write_page
-from benchmarks.subjects import Network, build, quick_sizes, training_step
+from benchmarks.subjects import Network, build, quick_sizes, sampling, training_step
 from benchmarks.visitors import Report, watched
 from spikevae.config import PRESETS, Attention, ModelConfig
+from spikevae.evaluation.energy import counting
 from spikevae.model import SpikingVAE
+from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
 
 CPU = torch.device("cpu")
 T, N = 5, 3
@@ -143,6 +146,22 @@ def test_a_training_step_moves_every_side(network: Network) -> None:
     assert sum(moved) > len(moved) / 2
 
 
+def test_neurons_of_a_fresh_network_fire_in_sampling_as_those_that_have_learned() -> None:
+    model = build("ours", PRESETS["paper"].model, CPU)
+    with counting(model, images=4) as cost:
+        sampling(model, 4)()
+    used = {name: rates for name, rates in cost.firing_rates.items() if "encoder" not in name}
+    assert len(used) > 5
+    for rates in used.values():
+        assert 0.08 < mean(rates) < 0.2  # of the trained one, 0.086 to 0.163
+
+
+def test_no_synapse_of_the_network_with_relu_passes_over_zeros() -> None:
+    for config in (quick_sizes().paper, quick_sizes().small):
+        kinds = {type(layer) for layer in build("relu", config, CPU).modules()}
+        assert not kinds & {SpikeConv2d, SpikeConvTranspose2d, SpikeLinear}
+
+
 def test_no_neuron_is_left_in_the_network_with_relu() -> None:
     for config in (quick_sizes().paper, quick_sizes().small):
         neurons = sum(isinstance(layer, neuron.BaseNode) for layer in build("ours", config, CPU).modules())
@@ -251,6 +270,7 @@ def results(tmp_path: Path) -> Path:
         "operations_per_image": 2e9,
         "matrix_rate": 3e11,
         "share_of_matrix_rate": 0.25,
+        "firing_rate": 0.14,
         "top_five": {"aten::convolution": 0.4},
     }
     rows = [
