@@ -18,6 +18,7 @@ from spikevae.kernels import compiled, machine_code, part
 
 LANES = 32  # outputs that are summed at a time; they divide the outputs
 BITS = 8  # inputs that are compared with zero at a time; they divide the inputs
+MOST_INPUTS = 2**16  # of a place, whose numbers have 16 bits
 
 
 class Convolution(NamedTuple):

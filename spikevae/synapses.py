@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae import kernels
-from spikevae.event_kernels import BITS, LANES, Convolution, convolve, convolve_back
+from spikevae.event_kernels import BITS, LANES, MOST_INPUTS, Convolution, convolve, convolve_back
 
 _MOST_ROWS = 128  # of a linear layer's input, whose spikes are listed together
 
@@ -83,6 +83,7 @@ def _adds_what_fires(x: Tensor, weight: Tensor, inputs: int, outputs: int) -> bo
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and inputs % BITS == 0
+        and inputs <= MOST_INPUTS
         and outputs % LANES == 0
     )
 

@@ -107,6 +107,19 @@ def test_channels_without_whole_groups_go_through_torch(channels: tuple[int, int
         assert torch.equal(layer(x), dense(layer, x))
 
 
+def test_more_inputs_than_can_be_numbered_go_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synapses, "convolve", None)
+    with torch.no_grad():
+        assert SpikeLinear(2**16 + 8, OUT)(torch.zeros(1, 2**16 + 8)).shape == (1, OUT)
+
+
+def test_the_last_input_that_can_be_numbered_is_heard() -> None:
+    layer, x = SpikeLinear(2**16, OUT), torch.zeros(1, 2**16)
+    x[0, -1] = 1.0
+    with torch.no_grad():
+        assert torch.equal(layer(x), layer.weight[:, -1:].T)
+
+
 def test_other_dtypes_go_through_torch() -> None:
     x = gated_spikes(0.2, 2, IN, 4, 4)
     layer = SpikeConv2d(IN, OUT)
