@@ -8,8 +8,6 @@ import pickle
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ import spikevae
 from spikevae.config import DataConfig, RunConfig
 from spikevae.model import SpikingVAE
 from spikevae.training import TrainingError, describe_run, read_run, train
+from tests import forked
 
 
 @pytest.fixture(scope="module")
@@ -203,15 +202,6 @@ def test_three_epochs_are_one_and_two_more_bit_for_bit(
     assert_same_run(run, finished)
 
 
-@pytest.fixture
-def _heeding_ctrl_c() -> Iterator[None]:
-    """A shell's background job ignores Ctrl-C, and so would what it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_heeding_ctrl_c")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_bit(
     config: RunConfig, finished: Path, tmp_path: Path, number: signal.Signals, status: int
@@ -219,20 +209,16 @@ def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_b
     run = tmp_path / "run"
     describe_run(config, run)
     words = ["train", "fashion-mnist", "--data-root", str(config.data.data_root), "--resume", str(run)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "spikevae.cli", *words],
-        cwd=Path(spikevae.__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        deadline = time.monotonic() + 300
-        while not (run / "state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, printed = process.communicate(timeout=300)
-    assert process.returncode == status, printed
+    output = tmp_path / "printed.txt"
+    process = forked.start(words, output, {}, threads=torch.get_num_threads())
+    deadline = time.monotonic() + 300
+    while not (run / "state.pt").exists() and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join(timeout=300)
+    printed = output.read_text(encoding="utf-8")
+    assert process.exitcode == status, printed
     assert "Traceback" not in printed
     if number == signal.SIGINT:
         assert printed.splitlines()[-1] == "spikevae: stopped"
