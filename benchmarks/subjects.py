@@ -168,7 +168,7 @@ def our_layer() -> SpikingLayer:
 
 
 def _make_ordinary(module: nn.Module) -> None:
-    """ReLU for every neuron; and synapses that multiply, since half of what comes out of ReLU is not zero."""
+    """ReLU for every neuron, and torch's synapses, which multiply every input, as ordinary networks have."""
     for name, child in module.named_children():
         if isinstance(child, neuron.BaseNode):
             setattr(module, name, nn.ReLU())
