@@ -217,8 +217,10 @@ class Trainer:
 
     def fit(self) -> dict[str, float]:
         """Run the remaining epochs."""
-        self.accelerator.init_trackers("tensorboard")
         self._load_state()
+        self._forget_redone()
+        after = {"purge_step": self.images_seen + 1}
+        self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": after})
         scores: dict[str, float] = {}
         while self.epoch < self.config.train.epochs:
             if self.batches_done == 0 and self.epoch in (self.first_settling_epoch, self.first_refinement_epoch):
@@ -476,6 +478,23 @@ class Trainer:
     def _write_stats(self, entry: dict[str, Any]) -> None:
         with (self.run / STATS_NAME).open("a", encoding="utf-8") as stats:
             stats.write(json.dumps(entry) + "\n")
+
+    def _forget_redone(self) -> None:
+        """Drop statistics of what was done after the last state was saved, since it is done again."""
+        path = self.run / STATS_NAME
+        if not (self.accelerator.is_main_process and path.exists()):
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = "".join(line for line in lines if self._is_done(line))
+        if kept != "".join(lines):
+            write_atomically(path, lambda new: new.write_text(kept, encoding="utf-8"))
+
+    def _is_done(self, line: str) -> bool:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # a power cut left half of it
+            return False
+        return bool(entry.get("images_seen", 0) <= self.images_seen and entry.get("epoch", 0) <= self.epoch)
 
     def _card(self, scores: dict[str, float]) -> str:
         training = Training(

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import spikevae
 from spikevae.config import DataConfig, RunConfig
@@ -65,7 +66,14 @@ def assert_same_run(run: Path, finished: Path) -> None:
     assert differences(state_of(run), state_of(finished)) == []
     for name in ("model.safetensors", "config.json"):
         assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+    assert statistics_of(run) == statistics_of(finished)
     assert temporary_files(run) == []
+
+
+def statistics_of(run: Path) -> list[dict[str, Any]]:
+    """All lines, but for the time that was taken."""
+    entries = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in entries]
 
 
 def temporary_files(run: Path) -> list[str]:
@@ -225,6 +233,27 @@ def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_b
     assert state_of(run)["images_seen"] < 192
     train(config, run, is_new=False)
     assert differences(state_of(run), state_of(finished)) == []
+
+
+def test_half_a_line_of_statistics_is_written_again(config: RunConfig, finished: Path, tmp_path: Path) -> None:
+    """As a power cut may leave it; a finished run has nothing else to do."""
+    run = copy_of(finished, tmp_path)
+    with (run / "stats.jsonl").open("a") as stats:
+        stats.write('{"images_seen": 1')
+    train(config, run, is_new=False)
+    assert_same_run(run, finished)
+
+
+def test_events_of_what_is_done_again_are_shown_once(
+    config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rarely = replace(config, train=replace(config.train, checkpoint_seconds=1e6))
+    run = tmp_path / "run"
+    train_until_save(2, rarely, run, monkeypatch)
+    train(rarely, run, is_new=False)
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [96, 192, 288]
 
 
 def test_a_full_disk_stops_with_one_line_and_keeps_the_last_state(
