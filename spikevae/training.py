@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
+import filelock
 import numpy as np
 import torch
 from accelerate.state import AcceleratorState, PartialState
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 STATE_NAME = "state.pt"
 RUN_NAME = "run.json"
 STATS_NAME = "stats.jsonl"
+LOCK_NAME = "lock"
 _STATS_EVERY = 50  # steps
 _PREVIEW_COUNT = 32  # images of each kind
 _PREVIEW_FIT = 5_000  # training images behind the density that a preview samples from
@@ -99,20 +101,29 @@ def train(config: RunConfig, run: Path, *, is_new: bool = True) -> dict[str, flo
     Raises:
         FileExistsError: if the folder of a new run already holds one.
         ValueError: if a run would be resumed with other settings (but for where the data lies).
-        TrainingError: if the loss is no longer a number, or a file cannot be written. What was saved stays.
+        TrainingError: if the loss is no longer a number, a file cannot be written, or another process trains in this
+            folder. What was saved stays.
     """
     if is_new and (run / RUN_NAME).exists():
         raise FileExistsError(f"{run} already holds a run; go on with --resume {run}, or choose another --out")
     if not is_new and _anywhere(read_run(run)) != _anywhere(config):
         raise ValueError(f"{run} was started with other settings, which a resumed run keeps; read them with read_run")
     trainer = Trainer(config, run)
-    if is_new and trainer.accelerator.is_main_process:
-        describe_run(config, run)
+    lock = filelock.FileLock(run / LOCK_NAME, blocking=False)  # given back when the process ends, however it does
     try:
+        if trainer.accelerator.is_main_process:
+            run.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            if is_new:
+                describe_run(config, run)
         return trainer.fit()
+    except filelock.Timeout:
+        message = f"another process trains in {run}; wait until it ends, or stop it and go on with --resume {run}"
+        raise TrainingError(message) from None
     except OSError as error:
         raise TrainingError(f"{error}; the last saved state is kept, go on with --resume {run}") from error
     finally:
+        lock.release()
         trainer.close()
 
 

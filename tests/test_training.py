@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -254,6 +255,21 @@ def test_events_of_what_is_done_again_are_shown_once(
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss")] == [96, 192, 288]
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_two_processes_do_not_train_in_one_folder(
+    config: RunConfig, finished: Path, tmp_path: Path, is_new: bool
+) -> None:
+    run = copy_of(finished, tmp_path)
+    if is_new:
+        (run / "run.json").unlink()
+    before = {path: path.read_bytes() for path in run.glob("*.*")}
+    with filelock.FileLock(run / "lock"), pytest.raises(TrainingError, match="another process trains in") as caught:
+        train(config, run, is_new=is_new)
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in run.glob("*.*")} == before
+    train(config, run, is_new=is_new)
 
 
 def test_a_full_disk_stops_with_one_line_and_keeps_the_last_state(
