@@ -167,18 +167,14 @@ def _list_nonzero(x: Any, channels: int, chosen: Any, values: Any, ends: Any) ->
 @part
 def _reached(size: int, out_size: int, convolution: Any) -> Any:
     """Along a side: the output [kernel, size] that an input reaches through each place of the kernel; -1: none."""
-    outputs = np.full((convolution.kernel, size), -1)
+    outputs = np.empty((convolution.kernel, size), np.int64)
     for k in range(convolution.kernel):
         for i in range(size):
             if convolution.is_transposed:
-                output = i * convolution.stride - convolution.padding + k
+                output, is_between = i * convolution.stride - convolution.padding + k, 0
             else:
-                output = i + convolution.padding - k
-                if output % convolution.stride:
-                    continue
-                output //= convolution.stride
-            if 0 <= output < out_size:
-                outputs[k, i] = output
+                output, is_between = divmod(i + convolution.padding - k, convolution.stride)
+            outputs[k, i] = output if 0 <= output < out_size and not is_between else -1
     return outputs
 
 

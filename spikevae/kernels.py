@@ -133,6 +133,12 @@ def _narrow(context: Any, number: Any, x: Any) -> Any:
 
 
 @part
+def _copy(x: Any, into: Any) -> None:
+    for i in range(len(into)):  # numba takes seconds to compile an assignment of slices
+        into[i] = x[i]
+
+
+@part
 def _add(x: Any, sums: Any) -> None:
     for i in range(len(sums)):
         sums[i] += _wide(x[i])
@@ -218,7 +224,7 @@ def fire_once(
     h = np.empty(block, np.float32)
     for first in range(start, stop, block):
         last = min(stop, first + block)
-        after[first:last] = before[first:last]
+        _copy(before[first:last], after[first:last])
         _charge(x[first:last], scale, shift, leak, after[first:last], h)
         _emit(h, spikes[first:last])
 
@@ -337,7 +343,7 @@ def _normalise_back(x: Any, grad: Any, mean: Any, of_grad: Any, of_x: Any, const
 @part
 def _repeat(row: Any, block: Any) -> None:
     for first in range(0, len(block), len(row)):
-        block[first : first + len(row)] = row
+        _copy(row, block[first : first + len(row)])
 
 
 @compiled
