@@ -63,6 +63,7 @@ def model_card(
     )
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     learning = settings.epochs - settings.refinement_epochs
+    refinement = f"; {settings.refinement_epochs} of the decoder against a critic" if settings.refinement_epochs else ""
     settling = (
         f", the last {settings.settling_epochs} without drawing latent spikes" if settings.settling_epochs else ""
     )
@@ -82,8 +83,7 @@ def model_card(
         "## Training",
         "",
         f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
-        f"together{settling}; "
-        f"{settings.refinement_epochs} of the decoder against a critic), batches of {settings.batch_size}, "
+        f"together{settling}{refinement}), batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
         "",

@@ -349,7 +349,7 @@ def test_latent_spikes_are_drawn_until_training_settles(
     train(short(config, epochs=2, settling_share=0.5), tmp_path / "run")
     assert drawn == [True, True, False, False]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "2 of all parts together, the last 1 without drawing latent spikes; 0 of the decoder" in card
+    assert "(2 of all parts together, the last 1 without drawing latent spikes), batches" in card
 
 
 def test_the_critic_shall_recognise_the_classes_of_what_is_decoded_as_much_as_is_asked(
