@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from spikevae.kernels import compiled, machine_code, part
+from spikevae.kernels import compiled, machine_code, multiply_add, part
 
 LANES = 32  # outputs that are summed at a time; they divide the outputs
 BITS = 8  # inputs that are compared with zero at a time; they divide the inputs
@@ -75,14 +75,11 @@ def _pointer(target: Any, builder: Any, kind: Any, array: Any, place: Any) -> An
     return builder.gep(target.make_array(kind)(target, builder, array).data, [place])
 
 
-def _multiply_add(builder: Any, factor: Any, x: Any, addend: Any) -> Any:
-    """``factor x + addend``, the factor a number, the others vectors; rounded once."""
-    kind = x.type
-    single = builder.insert_element(ir.Constant(kind, ir.Undefined), factor, ir.Constant(ir.IntType(32), 0))
-    factors = builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None))
-    name, function = f"llvm.fma.v{kind.count}f32", ir.FunctionType(kind, [kind] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, function, name)  # type: ignore[no-untyped-call]
-    return builder.call(fma, [factors, x, addend])
+def _repeated(builder: Any, number: Any, lanes: int) -> Any:
+    """A vector of the same number."""
+    kind = ir.VectorType(ir.FloatType(), lanes)
+    single = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
 
 
 @machine_code
@@ -113,14 +110,14 @@ def _over_rows(is_backward: bool) -> Callable[..., Any]:
             loaded = _load(builder, y_pointer, LANES)
             register = cgutils.alloca_once_value(builder, loaded)  # type: ignore[no-untyped-call]
             with cgutils.for_range_slice(builder, args[4], args[5], ir.Constant(integer, 1)) as (j, _):
-                factor = builder.load(_pointer(target, builder, factors, args[3], j))
+                factor = _repeated(builder, builder.load(_pointer(target, builder, factors, args[3], j)), LANES)
                 index = builder.zext(builder.load(_pointer(target, builder, chosen, args[2], j)), integer)
                 row = builder.gep(row_zero, [builder.mul(index, ir.Constant(integer, LANES))])
                 if is_backward:
-                    sums = _multiply_add(builder, factor, builder.load(register), _load(builder, row, LANES))
+                    sums = multiply_add(builder, factor, builder.load(register), _load(builder, row, LANES))
                     _store(builder, sums, row)
                 else:
-                    sums = _multiply_add(builder, factor, _load(builder, row, LANES), builder.load(register))
+                    sums = multiply_add(builder, factor, _load(builder, row, LANES), builder.load(register))
                     builder.store(sums, register)
             if not is_backward:
                 _store(builder, builder.load(register), y_pointer)

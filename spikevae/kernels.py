@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 import torch
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 from torch import Tensor
 
@@ -90,12 +92,21 @@ def machine_code(generator: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Instructions for ``a b + c``, rounded once where the processor has one for that; elsewhere it takes too long."""
+    kind = a.type
+    name = f"llvm.fmuladd.v{kind.count}f32" if isinstance(kind, ir.VectorType) else "llvm.fmuladd.f32"
+    declared = ir.FunctionType(kind, [kind] * 3)
+    function = cgutils.get_or_insert_function(builder.module, declared, name)  # type: ignore[no-untyped-call]
+    return builder.call(function, (a, b, c))
+
+
 @machine_code
 def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a b + c``, rounded once, as torch's vectorised operators do."""
+    """``a b + c``, rounded as torch's vectorised operators do."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fma(*args)
+        return multiply_add(builder, *args)
 
     return types.float32(types.float32, types.float32, types.float32), generate
 
