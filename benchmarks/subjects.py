@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 import spikevae
 from benchmarks.reference import ReferenceVAE
@@ -85,22 +86,10 @@ def build(network: Network, config: ModelConfig, device: torch.device) -> nn.Mod
     if network == "relu":
         _make_ordinary(model)
     if network == "ours":
-        _settle(model, config)
+        # Few images: what they leave in memory is not seen when memory is measured later on.
+        shape = (2, config.image_channels, config.image_size, config.image_size)
+        update_bn([torch.rand(shape) for _ in range(8)], model)
     return model.to(device)
-
-
-@torch.no_grad()
-def _settle(model: nn.Module, config: ModelConfig) -> None:
-    """Give the norms the statistics of passes with images of noise; few of them, since memory is measured later on."""
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = None  # a plain average
-    model.train()
-    for _ in range(8):
-        model(torch.rand(2, config.image_channels, config.image_size, config.image_size))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def released_model(config: ModelConfig, device: torch.device) -> SpikingVAE:
@@ -167,15 +156,17 @@ def our_layer() -> SpikingLayer:
     return SpikingLayer(ModelConfig().tau, ModelConfig().surrogate_slope)
 
 
+_ORDINARY: dict[type, type] = {
+    SpikeConv2d: nn.Conv2d,
+    SpikeConvTranspose2d: nn.ConvTranspose2d,
+    SpikeLinear: nn.Linear,
+}
+
+
 def _make_ordinary(module: nn.Module) -> None:
     """ReLU for every neuron, and torch's synapses, which multiply every input, as ordinary networks have."""
     for name, child in module.named_children():
         if isinstance(child, neuron.BaseNode):
             setattr(module, name, nn.ReLU())
-        for spikes, numbers in _ORDINARY.items():
-            if isinstance(child, spikes):
-                child.__class__ = numbers
+        child.__class__ = _ORDINARY.get(type(child), type(child))
         _make_ordinary(child)
-
-
-_ORDINARY = {SpikeConv2d: nn.Conv2d, SpikeConvTranspose2d: nn.ConvTranspose2d, SpikeLinear: nn.Linear}

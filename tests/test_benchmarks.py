@@ -15,6 +15,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from benchmarks.apart import forget_largest_size, largest_size
 from benchmarks.cases import CASES
@@ -47,12 +48,9 @@ def lively_model(attention: Attention) -> SpikingVAE:
     model = SpikingVAE(dataclasses.replace(TINY, attention=attention))
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer.momentum = None  # a plain average, which forgets the initial statistics
             nn.init.uniform_(layer.weight, 0.8, 1.2)
             nn.init.uniform_(layer.bias, 0.2, 0.8)
-    with torch.no_grad():
-        for _ in range(4):
-            model(images())
+    update_bn([images() for _ in range(4)], model)
     return model.eval()
 
 
