@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.subjects import build, layer_pass, our_layer, sampling, training_step
+from benchmarks.subjects import build, layer_pass, our_layer, training_step, work
 from spikevae.config import ModelConfig, from_dict
 from spikevae.runtime import reuse_freed_memory
 
@@ -44,9 +44,7 @@ def peak_memory(request: dict[str, Any]) -> dict[str, float]:
 def _subject(request: dict[str, Any], device: torch.device, batch: int) -> Callable[[], object]:
     config = from_dict(ModelConfig, request["config"])
     model = build(request["network"], config, device)
-    if request["subject"] == "sampling":
-        return sampling(model, batch)
-    return training_step(model, config, batch, device, request["precision"])
+    return work(request["subject"], model, config, batch, device, request["precision"])
 
 
 def speed(request: dict[str, Any]) -> dict[str, float]:

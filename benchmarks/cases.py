@@ -34,6 +34,7 @@ from benchmarks.subjects import (
     released_model,
     sampling,
     training_step,
+    work,
 )
 from spikevae.checkpoints import save_release
 from spikevae.config import ModelConfig, to_dict
@@ -42,7 +43,6 @@ from spikevae.images import read_image, to_uint8
 from spikevae.runtime import has_bfloat16
 
 PLAIN = "plain reference (FSVAE's data layout)"
-Work = tuple[nn.Module, Callable[[], object]]  # a network, and a step or a batch of it
 
 
 def sizes_for(meter: Meter) -> Sizes:
@@ -230,11 +230,7 @@ def growth(meter: Meter) -> list[Row]:
         sides: dict[str, Callable[[], object]] = {}
         for t, config in configs.items():
             model = build("ours", config, meter.device)
-            sides[str(t)] = (
-                training_step(model, config, sizes.batch, meter.device)
-                if subject == "training"
-                else sampling(model, sizes.batch)
-            )
+            sides[str(t)] = work(subject, model, config, sizes.batch, meter.device)
         rows.append(_straight(f"time of {subject}", medians(meter.seconds(sides)), "seconds"))
         needed = meter.rounds(
             {str(t): _memory_of(meter, subject, "ours", config, "auto") for t, config in configs.items()}
@@ -322,19 +318,13 @@ def throughput(meter: Meter) -> list[Row]:
     rate = _matrix_rate(meter, sizes.matrix)
     for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("faces", sizes.faces)):
         for subject in ("training", "sampling"):
-
-            def work(network: Network, subject: str = subject, config: ModelConfig = config) -> Work:
-                model = build(network, config, meter.device)
-                if subject == "training":
-                    return model, training_step(model, config, sizes.batch, meter.device)
-                return model, sampling(model, sizes.batch)
-
-            model, call = work("ours")
+            model, dense = build("ours", config, meter.device), build("relu", config, meter.device)
+            call, dense_call = (work(subject, each, config, sizes.batch, meter.device) for each in (model, dense))
             seconds = statistics.median(meter.seconds({f"{name} {subject}": call})[f"{name} {subject}"])
             with counting(model, images=sizes.batch) as cost:
                 call()
             with FlopCounterMode(display=False) as counter:
-                work("relu")[1]()  # which multiplies every input, also those that are zero
+                dense_call()  # which multiplies every input, also those that are zero
             rows.append(
                 Row(
                     "throughput",

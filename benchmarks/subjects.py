@@ -140,6 +140,15 @@ def sampling(model: nn.Module, batch: int) -> Callable[[], Tensor]:
     return lambda: model.sample(batch, seed=next(seeds), batch_size=batch)
 
 
+def work(
+    subject: str, model: nn.Module, config: ModelConfig, batch: int, device: torch.device, precision: Precision = "auto"
+) -> Callable[[], object]:
+    """What ``subject`` names, "training" or "sampling": :func:`training_step` or :func:`sampling`."""
+    if subject == "sampling":
+        return sampling(model, batch)
+    return training_step(model, config, batch, device, precision)
+
+
 def layer_pass(layer: nn.Module, x_seq: Tensor) -> Callable[[], None]:
     """Forward and backward of one layer on a sequence."""
     x_seq = x_seq.clone().requires_grad_()
