@@ -6,7 +6,7 @@ Two kinds, with the same three methods: ``posterior(feature_seq)``, ``divergence
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -32,6 +32,12 @@ class Draw(NamedTuple):
 
     z_seq: Tensor  # [T, N, L], {0, 1}
     rate: Tensor  # [T, N, L], [0, 1]
+
+    @classmethod
+    def of(cls, steps: Iterable[tuple[Float[Tensor, "N L"], Float[Tensor, "N L k"]]]) -> Draw:
+        """What :meth:`AutoregressiveLatent.steps` gives; a rate is the share of the outputs that fire."""
+        z_steps, rate_steps = zip(*((z, outputs.mean(dim=2)) for z, outputs in steps), strict=True)
+        return cls(torch.stack(z_steps), torch.stack(rate_steps))
 
 
 def straight_through(spikes: Tensor, rate: Tensor) -> Tensor:
@@ -224,7 +230,7 @@ class AutoregressivePosterior(Posterior):
             u_seq = uniform(tuple(self.current_seq.shape), generator, self.current_seq.device)
         else:
             u_seq = torch.full_like(self.current_seq, 0.5)
-        return self.latent.run(self.latent.posterior_network, self.current_seq, u_seq)
+        return Draw.of(self.latent.steps(self.latent.posterior_network, self.current_seq, u_seq))
 
 
 class AutoregressiveLatent(nn.Module):
@@ -252,21 +258,6 @@ class AutoregressiveLatent(nn.Module):
         time_steps = feature_seq.shape[0]
         current = self.norm(self.synapses(feature_seq.flatten(0, 1))).unflatten(0, (time_steps, -1))
         return AutoregressivePosterior(self, self.neurons(current.float()))
-
-    def run(
-        self,
-        network: StepNetwork,
-        current_seq: Tensor | None,
-        u_seq: Tensor,
-        guide: Tensor | None = None,
-        guided: Tensor | None = None,
-    ) -> Draw:
-        """The spikes of :meth:`steps`, and the shares of the outputs that fire."""
-        z_steps, rate_steps = [], []
-        for z, outputs in self.steps(network, current_seq, u_seq, guide, guided):
-            z_steps.append(z)
-            rate_steps.append(outputs.mean(dim=2))
-        return Draw(torch.stack(z_steps), torch.stack(rate_steps))
 
     def steps(
         self,
@@ -304,7 +295,7 @@ class AutoregressiveLatent(nn.Module):
         shape, device = tuple(draw.z_seq.shape), draw.z_seq.device
         u_seq = uniform(shape, generator, device)
         guided = (uniform((shape[1], 1), generator, device) >= SCHEDULED_SAMPLING).to(draw.z_seq.dtype)
-        prior = self.run(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided)
+        prior = Draw.of(self.steps(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided))
         return (post_synaptic_potential(draw.rate) - post_synaptic_potential(prior.rate)).square().mean()
 
     def prior_noise(self, rng: np.random.Generator) -> np.ndarray:

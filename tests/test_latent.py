@@ -95,8 +95,8 @@ def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> No
     u_seq = torch.rand(T, N, L)
     guide = (torch.rand(T, N, L) < 0.5).float()
     guided = torch.tensor([[1.0], [0.0], [1.0]])
-    free = latent.run(latent.prior_network, None, u_seq)
-    led = latent.run(latent.prior_network, None, u_seq, guide=guide, guided=guided)
+    free = Draw.of(latent.steps(latent.prior_network, None, u_seq))
+    led = Draw.of(latent.steps(latent.prior_network, None, u_seq, guide=guide, guided=guided))
     assert torch.equal(led.z_seq[:, 1], free.z_seq[:, 1])
     outputs = last_outputs(latent.prior_network, [torch.zeros(N, L), *guide[: T - 1]])
     assert torch.equal(led.rate[-1, [0, 2]], outputs.mean(dim=2)[[0, 2]])
@@ -105,7 +105,7 @@ def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> No
 def test_without_randomness_every_unit_follows_the_same_of_its_outputs() -> None:
     latent = autoregressive()
     posterior = latent.posterior(features())
-    typical = latent.run(latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5)).z_seq
+    typical = Draw.of(latent.steps(latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5))).z_seq
     assert torch.equal(posterior.mode, typical)
     assert torch.equal(posterior.mode, posterior.mode)
     z_steps: list[Tensor] = []
@@ -123,7 +123,7 @@ def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:
     before = posterior.mode
     posterior.sample(generator)
     with pytest.raises(IndexError):  # stopped half way, potentials in the air
-        latent.run(latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L))
+        Draw.of(latent.steps(latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L)))
     assert torch.equal(posterior.mode, before)
 
 
@@ -142,18 +142,18 @@ def test_a_draw_sees_weights_that_have_changed_since_the_last(generator: torch.G
 def test_training_draws_what_use_draws_and_learns_the_statistics_of_whole_sequences() -> None:
     latent = autoregressive()
     u_seq = torch.rand(T, N, L)
-    used = latent.run(latent.prior_network, None, u_seq)
+    used = Draw.of(latent.steps(latent.prior_network, None, u_seq))
     synapses, norm = latent.prior_network.get_submodule("layers.0.0"), latent.prior_network.get_submodule("layers.0.1")
     assert isinstance(norm, SequenceNorm)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     mean, var = norm.running_mean.clone(), norm.running_var.clone()
-    drawn = latent.train().run(latent.prior_network, None, u_seq)
+    drawn = Draw.of(latent.train().steps(latent.prior_network, None, u_seq))
     assert torch.equal(drawn.z_seq, used.z_seq)
     currents = synapses(torch.cat([torch.zeros(1, N, L), used.z_seq[:-1]]).flatten(0, 1))  # [T N, F]
     torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
     torch.testing.assert_close(norm.running_var, var.lerp(currents.var(0, correction=0), 0.1))
-    latent.eval().run(latent.prior_network, None, u_seq)
+    Draw.of(latent.eval().steps(latent.prior_network, None, u_seq))
     torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
 
 
@@ -163,7 +163,7 @@ def test_no_gradient_passes_through_the_spikes_that_a_network_sees() -> None:
     latent.prior_network.register_forward_pre_hook(lambda _, inputs: wanted.append(inputs[0].requires_grad))
     guide = torch.rand(T, N, L).requires_grad_()
     guided = torch.tensor([[1.0], [0.0], [1.0]])
-    drawn = latent.run(latent.prior_network, None, torch.rand(T, N, L), guide=guide, guided=guided)
+    drawn = Draw.of(latent.steps(latent.prior_network, None, torch.rand(T, N, L), guide=guide, guided=guided))
     assert drawn.z_seq.requires_grad
     assert wanted == [False] * T
 
@@ -181,7 +181,7 @@ def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Gener
     again = torch.Generator().manual_seed(1)
     u_seq = torch.rand(T, N, L, generator=again)
     guided = (torch.rand(N, 1, generator=again) >= 0.3).float()
-    prior = latent.run(latent.prior_network, None, u_seq, guide=drawn.z_seq, guided=guided)
+    prior = Draw.of(latent.steps(latent.prior_network, None, u_seq, guide=drawn.z_seq, guided=guided))
     expected = (post_synaptic_potential(drawn.rate) - post_synaptic_potential(prior.rate)).square().mean()
     torch.testing.assert_close(divergence, expected)
     assert divergence > 0
@@ -190,7 +190,7 @@ def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Gener
 def test_equal_posterior_and_prior_do_not_diverge(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = autoregressive()
     drawn = latent.posterior(features()).draw(random=False)
-    monkeypatch.setattr(latent, "run", lambda *_, **__: drawn)
+    monkeypatch.setattr(latent, "steps", lambda *_, **__: zip(drawn.z_seq, drawn.rate[..., None], strict=True))
     assert latent.divergence(drawn) == 0.0
 
 
