@@ -199,16 +199,20 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert_same_run(run, finished)
 
 
-def test_three_epochs_are_one_and_two_more_bit_for_bit(
-    config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With states at the end of epochs only."""
+@pytest.fixture(scope="module")
+def resumed(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that was interrupted after its second epoch, with the state of the first. Do not change it."""
     rarely = replace(config, train=replace(config.train, checkpoint_seconds=1e6))
-    run = tmp_path / "run"
-    train_until_save(2, rarely, run, monkeypatch)
+    run = tmp_path_factory.mktemp("resumed") / "run"
+    train_until_save(2, rarely, run, pytest.MonkeyPatch())
     assert state_of(run)["epoch"] == 1
     train(rarely, run, is_new=False)
-    assert_same_run(run, finished)
+    return run
+
+
+def test_three_epochs_are_one_and_two_more_bit_for_bit(resumed: Path, finished: Path) -> None:
+    """With states at the end of epochs only."""
+    assert_same_run(resumed, finished)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
@@ -245,14 +249,8 @@ def test_half_a_line_of_statistics_is_written_again(config: RunConfig, finished:
     assert_same_run(run, finished)
 
 
-def test_events_of_what_is_done_again_are_shown_once(
-    config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rarely = replace(config, train=replace(config.train, checkpoint_seconds=1e6))
-    run = tmp_path / "run"
-    train_until_save(2, rarely, run, monkeypatch)
-    train(rarely, run, is_new=False)
-    events = EventAccumulator(str(run / "tensorboard"))
+def test_events_of_what_is_done_again_are_shown_once(resumed: Path) -> None:
+    events = EventAccumulator(str(resumed / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss")] == [96, 192, 288]
 
