@@ -151,13 +151,13 @@ def _copy(x: Any, into: Any) -> None:
 
 @part
 def _add(x: Any, sums: Any) -> None:
-    for i in range(len(sums)):
+    for i in range(len(x)):
         sums[i] += _wide(x[i])
 
 
 @part
 def _add_by_channel(x: Any, sums: Any) -> None:
-    """To each of ``sums`` [C] what ``x`` [..., C] has of its channel."""
+    """To each of ``sums`` [C], or several rows of it, what ``x`` [..., C] has of its channel."""
     for first in range(0, len(x), len(sums)):
         _add(x[first : first + len(sums)], sums)
 
@@ -211,8 +211,10 @@ def fire(
     block, time_steps = len(scale), len(spikes) // count
     channels = len(sums) * image // len(spikes)
     v, h = np.empty(block, np.float32), np.empty(block, np.float32)
+    totals = np.empty((time_steps, max(1, _PLANE_BLOCK // max(1, channels)) * channels), np.float32)
     length = image if channels else stop - start
     for begin in range(start, stop, length):
+        totals[:] = 0
         for first in range(begin, begin + length, block):
             size = min(block, begin + length - first)
             v[:] = 0
@@ -222,8 +224,11 @@ def fire(
                 here = t * count + first
                 _emit(h, spikes[here : here + size])
                 if channels:
-                    plane = (t * count + begin) // image * channels
-                    _add_by_channel(spikes[here : here + size], sums[plane : plane + channels])
+                    _add_by_channel(spikes[here : here + size], totals[t])
+        if channels:
+            for t in range(time_steps):
+                plane = (t * count + begin) // image * channels
+                _add_by_channel(totals[t], sums[plane : plane + channels])
 
 
 @compiled
@@ -247,13 +252,13 @@ def _push_back(grad: Any, h: Any, leak: Any, slope: Any, later: Any, grad_x: Any
     ``ds/dh = slope / 2 / (1 + (pi / 2 slope (h - 1))^2)``.
     """
     least, steepness = np.float32(2) / slope, np.float32(math.pi**2 / 2) * slope
-    for i in range(len(grad_x)):
+    for i in range(len(grad)):
         beyond = h[i] - np.float32(1)
         through = _wide(grad[i]) / _fused(steepness * beyond, beyond, least)
         carried = np.float32(0) if beyond >= np.float32(0) else later[i]
-        now = _fused(leak, through - carried, carried)
-        later[i] = now
-        grad_x[i] = _narrow(now, grad_x)
+        later[i] = _fused(leak, through - carried, carried)
+    for i in range(len(grad_x)):  # apart: a loop that may read what it has written is not vectorised
+        grad_x[i] = _narrow(later[i], grad_x)
 
 
 @part
@@ -296,7 +301,7 @@ def push_back(
         x, stride, scale, shift, leak, count: those of :func:`fire`.
         slope: of the arctan surrogate, float32.
         grad: [T * count], of the spikes.
-        grad_x: [T * count], written.
+        grad_x: [T * count], written; may be ``grad``.
         mean: of the currents, a block of them, that repeats.
         channels: C, the period in which scale and shift repeat; 0: no sums are wanted.
         wants_leak: whether the last sum is.
@@ -370,18 +375,21 @@ def scale_planes(x: Any, factor: Any, addend: Any, scaled: Any, channels: int, s
     repeats = max(1, _PLANE_BLOCK // channels)
     size = len(x) * channels // len(factor)
     factors, addends = np.empty(repeats * channels, np.float32), np.empty(repeats * channels, np.float32)
+    block = np.empty(repeats * channels, np.float32)
     for plane in range(start, stop):
         _repeat(factor[plane * channels : (plane + 1) * channels], factors)
         _repeat(addend[plane * channels : (plane + 1) * channels], addends)
         for first in range(plane * size, (plane + 1) * size, len(factors)):
             last = min(first + len(factors), (plane + 1) * size)
-            _scale(x[first:last], factors, addends, scaled[first:last])
+            _scale(x[first:last], factors, addends, block, scaled[first:last])
 
 
 @part
-def _scale(x: Any, factor: Any, addend: Any, scaled: Any) -> None:
+def _scale(x: Any, factor: Any, addend: Any, block: Any, scaled: Any) -> None:
     for i in range(len(x)):
-        scaled[i] = _narrow(_fused(_wide(x[i]), factor[i], addend[i]), scaled)
+        block[i] = _fused(_wide(x[i]), factor[i], addend[i])
+    for i in range(len(scaled)):  # apart, as in _push_back
+        scaled[i] = _narrow(block[i], scaled)
 
 
 @compiled
