@@ -165,10 +165,22 @@ def our_layer() -> SpikingLayer:
     return SpikingLayer(ModelConfig().tau, ModelConfig().surrogate_slope)
 
 
+class _Linear(SpikeLinear):
+    """A matrix product at every step."""
+
+    forward = nn.Linear.forward
+
+
+class _ReLU(nn.ReLU):
+    """In the place of neurons that take a step at a time or a whole sequence."""
+
+    multi_step_forward = nn.ReLU.forward
+
+
 _ORDINARY: dict[type, type] = {
     SpikeConv2d: nn.Conv2d,
     SpikeConvTranspose2d: nn.ConvTranspose2d,
-    SpikeLinear: nn.Linear,
+    SpikeLinear: _Linear,
 }
 
 
@@ -176,6 +188,6 @@ def _make_ordinary(module: nn.Module) -> None:
     """ReLU for every neuron, and torch's synapses, which multiply every input, as ordinary networks have."""
     for name, child in module.named_children():
         if isinstance(child, neuron.BaseNode):
-            setattr(module, name, nn.ReLU())
+            setattr(module, name, _ReLU())
         child.__class__ = _ORDINARY.get(type(child), type(child))
         _make_ordinary(child)

@@ -6,9 +6,9 @@ Two kinds, with the same three methods: ``posterior(feature_seq)``, ``divergence
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -32,12 +32,6 @@ class Draw(NamedTuple):
 
     z_seq: Tensor  # [T, N, L], {0, 1}
     rate: Tensor  # [T, N, L], [0, 1]
-
-    @classmethod
-    def of(cls, steps: Iterable[tuple[Float[Tensor, "N L"], Float[Tensor, "N L k"]]]) -> Draw:
-        """What :meth:`AutoregressiveLatent.steps` gives; a rate is the share of the outputs that fire."""
-        z_steps, rate_steps = zip(*((z, outputs.mean(dim=2)) for z, outputs in steps), strict=True)
-        return cls(torch.stack(z_steps), torch.stack(rate_steps))
 
 
 def straight_through(spikes: Tensor, rate: Tensor) -> Tensor:
@@ -177,9 +171,10 @@ class PotentialLatent(nn.Module):
 
 
 class StepNetwork(nn.Module):
-    """Linear → norm → LIF, three times, one time step a call; the membrane potentials carry over between calls.
+    """Linear → norm → LIF, three times. The last layer has k outputs per latent unit.
 
-    The last layer has k outputs per latent unit.
+    A call is one time step, for spikes that are drawn step by step: membrane potentials carry over between calls, and
+    there is no gradient. When all steps have been taken, :meth:`whole` gives the same spikes with one.
     """
 
     def __init__(self, config: ModelConfig, in_features: int) -> None:
@@ -197,19 +192,44 @@ class StepNetwork(nn.Module):
             )
         )
         self.choices = config.latent_choices
+        self._currents: list[list[Tensor]] | None = None  # of each layer, step after step
 
-    def reset(self) -> None:
-        """Back to rest, and no state kept: a sequence has ended, or another begins."""
+    def reset(self, *, remember: bool = False) -> None:
+        """Back to rest, and no state kept: a sequence has ended, or another begins (``remember``: for ``whole``)."""
         for layer in self.modules():
             if isinstance(layer, neuron.BaseNode):
                 layer.reset()
             elif isinstance(layer, SequenceNorm | SpikeLinear):
                 layer.end_sequence()
+        self._currents = [[] for _ in self.layers] if remember else None
 
+    @torch.no_grad()
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:
         """Spikes of one step."""
-        spikes: Tensor = self.layers(x).unflatten(1, (-1, self.choices))
+        for number, (synapses, norm, neurons) in enumerate(self._parts()):
+            current = synapses(x)
+            if self._currents is not None:
+                self._currents[number].append(current)
+            x = neurons(norm(current))
+        spikes: Tensor = x.unflatten(1, (-1, self.choices))
         return spikes
+
+    def whole(self, x_seq: Float[Tensor, "T N F"]) -> Float[Tensor, "T N L k"]:
+        """Spikes of the sequence that was seen step by step since ``reset(remember=True)``, with a gradient.
+
+        In training the norms take in its statistics.
+        """
+        assert self._currents is not None
+        shape = x_seq.shape[:2]
+        for steps, (synapses, norm, neurons) in zip(self._currents, self._parts(), strict=True):
+            current = norm.whole(synapses.whole(x_seq.flatten(0, 1), torch.cat(steps)))
+            x_seq = neurons.multi_step_forward(current.unflatten(0, shape))
+        spike_seq: Tensor = x_seq.unflatten(2, (-1, self.choices))
+        return spike_seq
+
+    def _parts(self) -> Iterator[tuple[SpikeLinear, SequenceNorm, SpikingLayer]]:
+        for layer in self.layers:
+            yield cast(tuple[SpikeLinear, SequenceNorm, SpikingLayer], layer.children())
 
 
 class AutoregressivePosterior(Posterior):
@@ -230,7 +250,15 @@ class AutoregressivePosterior(Posterior):
             u_seq = uniform(tuple(self.current_seq.shape), generator, self.current_seq.device)
         else:
             u_seq = torch.full_like(self.current_seq, 0.5)
-        return Draw.of(self.latent.steps(self.latent.posterior_network, self.current_seq, u_seq))
+        return self.latent.draw(self.latent.posterior_network, self.current_seq, u_seq)
+
+
+class _Step(NamedTuple):
+    """One step of a network that sees what it has drawn."""
+
+    seen: Tensor  # [N, L], spikes of the step before
+    outputs: Tensor  # [N, L, k]
+    z: Tensor  # [N, L], those of the outputs that the units follow
 
 
 class AutoregressiveLatent(nn.Module):
@@ -259,15 +287,15 @@ class AutoregressiveLatent(nn.Module):
         current = self.norm(self.synapses(feature_seq.flatten(0, 1))).unflatten(0, (time_steps, -1))
         return AutoregressivePosterior(self, self.neurons(current.float()))
 
-    def steps(
+    def draw(
         self,
         network: StepNetwork,
         current_seq: Tensor | None,
         u_seq: Tensor,
         guide: Tensor | None = None,
         guided: Tensor | None = None,
-    ) -> Iterator[tuple[Float[Tensor, "N L"], Float[Tensor, "N L k"]]]:
-        """Draw step after step, each from the spikes of the one before: those, and the outputs they were chosen from.
+    ) -> Draw:
+        """Draw step after step, each from the spikes of the one before, and then learn from the whole sequence at once.
 
         No gradient passes through the spikes that the next step sees (it explodes along T), as in the authors' code.
 
@@ -278,24 +306,48 @@ class AutoregressiveLatent(nn.Module):
             guide: [T, N, L] spikes that take the place of the network's own as the input of the next step...
             guided: [N, 1] ... for the images where this is 1.
         """
+        is_learning = network.training or torch.is_grad_enabled()
+        network.reset(remember=is_learning)
+        steps = self._steps(network, current_seq, u_seq, guide, guided)
+        if is_learning:
+            x_seq = torch.stack([step.seen for step in steps])
+            output_seq = network.whole(x_seq if current_seq is None else torch.cat([current_seq, x_seq], dim=2))
+            drawn = Draw(self._chosen(output_seq, u_seq), output_seq.mean(dim=3))
+        else:
+            rate_steps = [step.outputs.mean(dim=2) for step in steps]
+            drawn = Draw(torch.stack([step.z for step in steps]), torch.stack(rate_steps))
         network.reset()
-        z = torch.zeros_like(u_seq[0])
+        return drawn
+
+    @torch.no_grad()
+    def _steps(
+        self,
+        network: StepNetwork,
+        current_seq: Tensor | None,
+        u_seq: Tensor,
+        guide: Tensor | None = None,
+        guided: Tensor | None = None,
+    ) -> list[_Step]:
+        steps = []
+        seen = torch.zeros_like(u_seq[0])
         for t in range(self.shape[0]):
-            outputs = network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1))  # [N, L, k]
-            choice = (u_seq[t] * self.choices).long().clamp(max=self.choices - 1)
-            z = outputs.gather(2, choice.unsqueeze(2)).squeeze(2)
-            yield z, outputs
-            z = z.detach()
-            if guide is not None and guided is not None:
-                z = guided * guide[t].detach() + (1 - guided) * z
-        network.reset()
+            outputs = network(seen if current_seq is None else torch.cat([current_seq[t], seen], dim=1))
+            z = self._chosen(outputs, u_seq[t])
+            steps.append(_Step(seen, outputs, z))
+            seen = z if guide is None or guided is None else guided * guide[t] + (1 - guided) * z
+        return steps
+
+    def _chosen(self, outputs: Float[Tensor, "*T N L k"], u: Float[Tensor, "*T N L"]) -> Float[Tensor, "*T N L"]:
+        """Of the k outputs of each unit the one that it follows."""
+        choice = (u * self.choices).long().clamp(max=self.choices - 1)
+        return outputs.gather(-1, choice.unsqueeze(-1)).squeeze(-1)
 
     def divergence(self, draw: Draw, generator: torch.Generator | None = None) -> Tensor:
         """Squared MMD between posterior and prior: mean squared distance of their PSP-filtered rates."""
         shape, device = tuple(draw.z_seq.shape), draw.z_seq.device
         u_seq = uniform(shape, generator, device)
         guided = (uniform((shape[1], 1), generator, device) >= SCHEDULED_SAMPLING).to(draw.z_seq.dtype)
-        prior = Draw.of(self.steps(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided))
+        prior = self.draw(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided)
         return (post_synaptic_potential(draw.rate) - post_synaptic_potential(prior.rate)).square().mean()
 
     def prior_noise(self, rng: np.random.Generator) -> np.ndarray:
@@ -312,7 +364,10 @@ class AutoregressiveLatent(nn.Module):
             raise ValueError("a model with latent='autoregressive' has no classes to sample; leave the label out")
         if temperature != 1:
             raise ValueError(f"temperature={temperature}: a model with latent='autoregressive' samples only at 1")
-        return torch.stack([z for z, _ in self.steps(self.prior_network, None, noise.transpose(0, 1))])
+        self.prior_network.reset()
+        steps = self._steps(self.prior_network, None, noise.transpose(0, 1))
+        self.prior_network.reset()
+        return torch.stack([step.z for step in steps])
 
 
 def post_synaptic_potential(x_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N L"]:

@@ -67,8 +67,8 @@ class SpikingLayer(neuron.LIFNode):
     def single_step_forward(self, x: Float[Tensor, "N ..."], *args: Tensor, **kwargs: object) -> Float[Tensor, "N ..."]:
         """Spikes in {0, 1} for the input currents of one step.
 
-        With a gradient by plain operators: spikingjelly's own step goes through an operator that takes longer than its
-        arithmetic here, and whose first call loads torch's compiler, which takes seconds.
+        With a gradient, and off the CPU, by plain operators: spikingjelly's own step goes through an operator that
+        takes longer than its arithmetic here, and whose first call loads torch's compiler, which takes seconds.
         """
         if x.device.type == "cpu" and not torch.is_grad_enabled():
             without_gradient, self.v = fire_once(x, self.leak, self.v)
@@ -134,35 +134,39 @@ class SequenceNorm(nn.BatchNorm1d):
     """Batch norm for sequences that are drawn step by step, over time and batch together.
 
     The statistics of a sequence are known only when it has ended, and those of single steps would differ from what the
-    network is used with. So the running statistics normalise in training as well, without a gradient, and
-    :meth:`end_sequence` brings them up to date.
+    network is used with. So the running statistics normalise in training as well, without a gradient.
     """
 
     def __init__(self, features: int) -> None:
         super().__init__(features)
         self._scale_and_shift: tuple[Tensor, Tensor] | None = None  # the same for all steps of a sequence
-        self._seen: list[Tensor] = []  # [N, F] of each step
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
-        """Normalised values of one step."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
+        """Normalised values of one step, without gradient."""
         if self._scale_and_shift is None:
-            scale = self.weight * (self.running_var + self.eps).rsqrt()
-            self._scale_and_shift = scale, torch.addcmul(self.bias, scale, -self.running_mean)
-        if self.training:
-            self._seen.append(x.detach())
+            self._scale_and_shift = self._of_running_statistics()
         scale, shift = self._scale_and_shift
         return torch.addcmul(shift, x.float(), scale)
 
-    @torch.no_grad()
     def end_sequence(self) -> None:
-        """Take what was seen in training into the running statistics."""
+        """The weights and statistics may change before the next one."""
         self._scale_and_shift = None
-        if not self._seen:
-            return
-        values = torch.cat(self._seen).float()
-        self._seen.clear()
+
+    def whole(self, x: Float[Tensor, "M F"]) -> Float[Tensor, "M F"]:
+        """Normalised values of all steps and images of a sequence, whose statistics are taken in while training."""
+        scale, shift = self._of_running_statistics()
+        if self.training:
+            self._take_in(x.detach().float())
+        return torch.addcmul(shift, x.float(), scale)
+
+    def _of_running_statistics(self) -> tuple[Tensor, Tensor]:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return scale, torch.addcmul(self.bias, scale, -self.running_mean)
+
+    @torch.no_grad()
+    def _take_in(self, values: Float[Tensor, "M F"]) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None

@@ -50,7 +50,7 @@ class SpikeConvTranspose2d(nn.ConvTranspose2d):
 
 
 class SpikeLinear(nn.Linear):
-    """Linear synapses, without bias, whose input comes step by step. With a gradient they are a matrix product."""
+    """Linear synapses, without bias, whose input comes step by step."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, bias=False)
@@ -75,6 +75,11 @@ class SpikeLinear(nn.Linear):
     def end_sequence(self) -> None:
         """The weights may change before the next one."""
         self._tiles = None
+
+    def whole(self, x: Float[Tensor, "M F"], currents: Float[Tensor, "M F2"]) -> Float[Tensor, "M F2"]:
+        """The currents of all steps and images, which are known already, with a gradient."""
+        learned: Tensor = _Connected.apply(x, self.weight, currents)
+        return learned
 
 
 def _adds_what_fires(x: Tensor, weight: Tensor, inputs: int, outputs: int) -> bool:
@@ -123,6 +128,24 @@ class _Convolve(torch.autograd.Function):
             grad_weight = torch.empty_like(weight)
             into = _tiled(grad_weight, layer.transposed)
             into.copy_(torch.from_numpy(tiles).view(into.shape))
+        return grad_x, grad_weight, None
+
+
+class _Connected(torch.autograd.Function):
+    """The gradient of a matrix product whose result is known; computed in the precision that this one has."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, currents: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.dtype = currents.dtype
+        return currents.view_as(currents)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        (grad,) = (grad.to(ctx.dtype) for grad in grads)
+        grad_x = (grad @ weight.to(ctx.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        grad_weight = (grad.T @ x.to(ctx.dtype)).to(weight.dtype) if ctx.needs_input_grad[1] else None
         return grad_x, grad_weight, None
 
 

@@ -95,8 +95,8 @@ def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> No
     u_seq = torch.rand(T, N, L)
     guide = (torch.rand(T, N, L) < 0.5).float()
     guided = torch.tensor([[1.0], [0.0], [1.0]])
-    free = Draw.of(latent.steps(latent.prior_network, None, u_seq))
-    led = Draw.of(latent.steps(latent.prior_network, None, u_seq, guide=guide, guided=guided))
+    free = latent.draw(latent.prior_network, None, u_seq)
+    led = latent.draw(latent.prior_network, None, u_seq, guide=guide, guided=guided)
     assert torch.equal(led.z_seq[:, 1], free.z_seq[:, 1])
     outputs = last_outputs(latent.prior_network, [torch.zeros(N, L), *guide[: T - 1]])
     assert torch.equal(led.rate[-1, [0, 2]], outputs.mean(dim=2)[[0, 2]])
@@ -105,7 +105,7 @@ def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> No
 def test_without_randomness_every_unit_follows_the_same_of_its_outputs() -> None:
     latent = autoregressive()
     posterior = latent.posterior(features())
-    typical = Draw.of(latent.steps(latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5))).z_seq
+    typical = latent.draw(latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5)).z_seq
     assert torch.equal(posterior.mode, typical)
     assert torch.equal(posterior.mode, posterior.mode)
     z_steps: list[Tensor] = []
@@ -123,7 +123,7 @@ def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:
     before = posterior.mode
     posterior.sample(generator)
     with pytest.raises(IndexError):  # stopped half way, potentials in the air
-        Draw.of(latent.steps(latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L)))
+        latent.draw(latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L))
     assert torch.equal(posterior.mode, before)
 
 
@@ -142,30 +142,68 @@ def test_a_draw_sees_weights_that_have_changed_since_the_last(generator: torch.G
 def test_training_draws_what_use_draws_and_learns_the_statistics_of_whole_sequences() -> None:
     latent = autoregressive()
     u_seq = torch.rand(T, N, L)
-    used = Draw.of(latent.steps(latent.prior_network, None, u_seq))
+    used = latent.draw(latent.prior_network, None, u_seq)
     synapses, norm = latent.prior_network.get_submodule("layers.0.0"), latent.prior_network.get_submodule("layers.0.1")
     assert isinstance(norm, SequenceNorm)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     mean, var = norm.running_mean.clone(), norm.running_var.clone()
-    drawn = Draw.of(latent.train().steps(latent.prior_network, None, u_seq))
+    drawn = latent.train().draw(latent.prior_network, None, u_seq)
     assert torch.equal(drawn.z_seq, used.z_seq)
     currents = synapses(torch.cat([torch.zeros(1, N, L), used.z_seq[:-1]]).flatten(0, 1))  # [T N, F]
     torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
     torch.testing.assert_close(norm.running_var, var.lerp(currents.var(0, correction=0), 0.1))
-    Draw.of(latent.eval().steps(latent.prior_network, None, u_seq))
+    latent.eval().draw(latent.prior_network, None, u_seq)
     torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
+
+
+def test_a_sequence_learns_at_once_what_it_would_learn_step_by_step() -> None:
+    latent = autoregressive(replace(AUTOREGRESSIVE, latent_size=16, latent_choices=4))
+    network, x_seq, weights = latent.posterior_network, torch.rand(T, N, 32).round(), torch.randn(T, N, 16, 4)
+
+    def at_once(x_seq: Tensor) -> Tensor:
+        network.reset(remember=True)
+        steps = torch.stack([network(x) for x in x_seq])
+        spikes = network.whole(x_seq)
+        assert torch.equal(steps, spikes)
+        assert not steps.requires_grad
+        return spikes
+
+    def step_by_step(x_seq: Tensor) -> Tensor:
+        network.reset()
+        return torch.stack([network.layers(x).unflatten(1, (16, 4)) for x in x_seq])
+
+    spikes, grads = [], []
+    for run in (at_once, step_by_step):
+        x_seq = x_seq.detach().requires_grad_()
+        spikes.append(run(x_seq))
+        grads.append(torch.autograd.grad((spikes[-1] * weights).sum(), [x_seq, *network.parameters()]))
+        network.reset()
+    assert torch.equal(*spikes)
+    assert 0.1 < spikes[0].mean() < 0.9
+    for whole, step in zip(*grads, strict=True):
+        torch.testing.assert_close(whole, step, rtol=1e-4, atol=1e-4)
 
 
 def test_no_gradient_passes_through_the_spikes_that_a_network_sees() -> None:
     latent = autoregressive()
-    wanted: list[bool] = []
-    latent.prior_network.register_forward_pre_hook(lambda _, inputs: wanted.append(inputs[0].requires_grad))
     guide = torch.rand(T, N, L).requires_grad_()
     guided = torch.tensor([[1.0], [0.0], [1.0]])
-    drawn = Draw.of(latent.steps(latent.prior_network, None, torch.rand(T, N, L), guide=guide, guided=guided))
+    drawn = latent.draw(latent.prior_network, None, torch.rand(T, N, L), guide=guide, guided=guided)
     assert drawn.z_seq.requires_grad
-    assert wanted == [False] * T
+    (grad,) = torch.autograd.grad(drawn.z_seq.sum(), guide, allow_unused=True)
+    assert grad is None
+
+
+def test_weights_learn_after_they_were_cast_without_a_gradient() -> None:
+    latent = autoregressive()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        drawn = latent.draw(latent.prior_network, None, torch.rand(T, N, L))
+    drawn.rate.sum().backward()
+    for layer in (f"layers.{number}.0.weight" for number in range(3)):
+        grad = latent.prior_network.get_parameter(layer).grad
+        assert grad is not None
+        assert grad.abs().sum() > 0
 
 
 def test_rates_are_shares_of_the_choices() -> None:
@@ -181,7 +219,7 @@ def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Gener
     again = torch.Generator().manual_seed(1)
     u_seq = torch.rand(T, N, L, generator=again)
     guided = (torch.rand(N, 1, generator=again) >= 0.3).float()
-    prior = Draw.of(latent.steps(latent.prior_network, None, u_seq, guide=drawn.z_seq, guided=guided))
+    prior = latent.draw(latent.prior_network, None, u_seq, guide=drawn.z_seq, guided=guided)
     expected = (post_synaptic_potential(drawn.rate) - post_synaptic_potential(prior.rate)).square().mean()
     torch.testing.assert_close(divergence, expected)
     assert divergence > 0
@@ -190,7 +228,7 @@ def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Gener
 def test_equal_posterior_and_prior_do_not_diverge(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = autoregressive()
     drawn = latent.posterior(features()).draw(random=False)
-    monkeypatch.setattr(latent, "steps", lambda *_, **__: zip(drawn.z_seq, drawn.rate[..., None], strict=True))
+    monkeypatch.setattr(latent, "draw", lambda *_, **__: drawn)
     assert latent.divergence(drawn) == 0.0
 
 

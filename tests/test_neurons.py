@@ -344,9 +344,7 @@ def test_statistics_of_sequences_can_be_a_plain_average() -> None:
     norm.momentum = None
     sequences = torch.randn(6, T, N, 3) + torch.tensor([1.0, 2.0, 3.0])
     for sequence in sequences:
-        for x in sequence:
-            norm(x)
-        norm.end_sequence()
+        norm.whole(sequence.flatten(0, 1))
     torch.testing.assert_close(norm.running_mean, sequences.mean((0, 1, 2)))
     torch.testing.assert_close(norm.running_var, sequences.var((1, 2), correction=0).mean(0))
 
@@ -354,14 +352,11 @@ def test_statistics_of_sequences_can_be_a_plain_average() -> None:
 def test_statistics_of_sequences_are_those_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     sequence = torch.randn(T, 2 * N, 3)
     whole, half = SequenceNorm(3), SequenceNorm(3)
-    for x in sequence:
-        whole(x)
-        half(x[:N])
-    whole.end_sequence()
+    whole.whole(sequence.flatten(0, 1))
     rest = sequence[:, N:].flatten(0, 1)
     of_the_other = torch.stack([torch.full([3], len(rest)), rest.sum(0), rest.square().sum(0)])
     monkeypatch.setattr(neurons, "sum_over_processes", lambda sums: sums + of_the_other)
-    half.end_sequence()
+    half.whole(sequence[:, :N].flatten(0, 1))
     torch.testing.assert_close(half.state_dict(), whole.state_dict())
 
 
@@ -371,8 +366,10 @@ def test_a_sequence_is_normalised_as_batch_norm_in_use_does_it_and_leaves_nothin
     for module in (norm, plain):
         module.load_state_dict({name: torch.tensor(values) for name, values in state.items()}, strict=False)
     x = torch.randn(N, 3)
-    torch.testing.assert_close(norm(x), plain.eval()(x))
+    expected = plain.eval()(x)
+    torch.testing.assert_close(norm(x), expected)
     norm.end_sequence()
+    torch.testing.assert_close(norm.whole(x), expected)  # and takes in its statistics
     copied = copy.deepcopy(norm)  # would refuse to copy what belongs to a gradient
     assert set(copied.state_dict()) == set(plain.state_dict())
-    assert not torch.equal(copied(x), plain(x))
+    assert not torch.equal(copied(x), expected)
