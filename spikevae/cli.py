@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from spikevae.runtime import is_main_process, sleep_while_waiting
+from spikevae.runtime import is_main_process, rarely_look_for_cycles, sleep_while_waiting
 
 COMMANDS = {
     "sample": "Draw new images from a model.",
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Set SPIKEVAE_TRACEBACK=1 to see where a failure comes from.
     """
     sleep_while_waiting()
+    rarely_look_for_cycles()
     if not is_main_process():
         os.environ["TQDM_DISABLE"] = "1"
     name, *given = list(sys.argv[1:] if arguments is None else arguments) or [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import shutil
@@ -313,6 +314,19 @@ def test_the_overview_says_of_every_command_what_its_own_help_says(capsys: pytes
     for name, summary in COMMANDS.items():
         assert f"{name} {summary}" in overview
         assert str(command(name, []).__doc__).startswith(summary)
+
+
+def test_python_rarely_looks_for_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = gc.get_threshold()
+    at_the_end: list[object] = []
+    monkeypatch.setattr("atexit.register", at_the_end.append)
+    gc.set_threshold(700)
+    try:
+        assert run("--help") == 0
+        assert gc.get_threshold()[0] == 20_000
+    finally:
+        gc.set_threshold(*kept)
+    assert at_the_end == [gc.freeze]
 
 
 def test_the_list_of_models_can_be_asked_for() -> None:
