@@ -338,12 +338,18 @@ PRESETS: dict[str, RunConfig] = {
             image_size=64,
             image_channels=3,
             encoder_widths=(32, 64, 128, 160),
-            decoder_widths=(128, 64, 32),
-            latent_synapses="instant",
-            read_out_scale=2,
+            decoder_widths=(128, 64, 32, 16),
+            prior_rank=128,
         ),
         data=DataConfig(dataset="celeba"),
-        train=TrainConfig(epochs=7, settling_share=0.0, refinement_share=1 / 7, batch_size=32),
+        train=TrainConfig(
+            epochs=20,
+            settling_share=5 / 20,
+            refinement_share=1 / 20,
+            batch_size=32,
+            warmup_images=10_000,
+            ema_images=10_000,
+        ),
     ),
     "cifar10": RunConfig(
         model=ModelConfig(
