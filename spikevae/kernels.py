@@ -150,6 +150,12 @@ def _copy(x: Any, into: Any) -> None:
 
 
 @part
+def _whole_rows(channels: int) -> int:
+    """Elements of a small block of whole rows [C]."""
+    return max(1, _PLANE_BLOCK // channels) * channels if channels else 0
+
+
+@part
 def _add(x: Any, sums: Any) -> None:
     for i in range(len(x)):
         sums[i] += _wide(x[i])
@@ -211,7 +217,7 @@ def fire(
     block, time_steps = len(scale), len(spikes) // count
     channels = len(sums) * image // len(spikes)
     v, h = np.empty(block, np.float32), np.empty(block, np.float32)
-    totals = np.empty((time_steps, max(1, _PLANE_BLOCK // max(1, channels)) * channels), np.float32)
+    totals = np.empty((time_steps, _whole_rows(channels)), np.float32)
     length = image if channels else stop - start
     for begin in range(start, stop, length):
         totals[:] = 0
@@ -372,10 +378,9 @@ def scale_planes(x: Any, factor: Any, addend: Any, scaled: Any, channels: int, s
         channels: C.
         start, stop: of P.
     """
-    repeats = max(1, _PLANE_BLOCK // channels)
-    size = len(x) * channels // len(factor)
-    factors, addends = np.empty(repeats * channels, np.float32), np.empty(repeats * channels, np.float32)
-    block = np.empty(repeats * channels, np.float32)
+    length, size = _whole_rows(channels), len(x) * channels // len(factor)
+    factors, addends = np.empty(length, np.float32), np.empty(length, np.float32)
+    block = np.empty(length, np.float32)
     for plane in range(start, stop):
         _repeat(factor[plane * channels : (plane + 1) * channels], factors)
         _repeat(addend[plane * channels : (plane + 1) * channels], addends)
@@ -395,9 +400,8 @@ def _scale(x: Any, factor: Any, addend: Any, block: Any, scaled: Any) -> None:
 @compiled
 def sum_products(x: Any, y: Any, sums: Any, channels: int, start: int, stop: int) -> None:
     """To ``sums`` [P, C] add those over places of ``x y``, [P, places, C] each, as in :func:`scale_planes`."""
-    repeats = max(1, _PLANE_BLOCK // channels)
     size = len(x) * channels // len(sums)
-    total = np.empty(repeats * channels, np.float32)
+    total = np.empty(_whole_rows(channels), np.float32)
     for plane in range(start, stop):
         total[:] = 0
         for first in range(plane * size, (plane + 1) * size, len(total)):

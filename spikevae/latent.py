@@ -250,15 +250,8 @@ class AutoregressivePosterior(Posterior):
             u_seq = uniform(tuple(self.current_seq.shape), generator, self.current_seq.device)
         else:
             u_seq = torch.full_like(self.current_seq, 0.5)
-        return self.latent.draw(self.latent.posterior_network, self.current_seq, u_seq)
-
-
-class _Step(NamedTuple):
-    """One step of a network that sees what it has drawn."""
-
-    seen: Tensor  # [N, L], spikes of the step before
-    outputs: Tensor  # [N, L, k]
-    z: Tensor  # [N, L], those of the outputs that the units follow
+        output_seq = self.latent.outputs(self.latent.posterior_network, self.current_seq, u_seq)
+        return Draw(self.latent.chosen(output_seq, u_seq), output_seq.mean(dim=3))
 
 
 class AutoregressiveLatent(nn.Module):
@@ -287,17 +280,18 @@ class AutoregressiveLatent(nn.Module):
         current = self.norm(self.synapses(feature_seq.flatten(0, 1))).unflatten(0, (time_steps, -1))
         return AutoregressivePosterior(self, self.neurons(current.float()))
 
-    def draw(
+    def outputs(
         self,
         network: StepNetwork,
         current_seq: Tensor | None,
         u_seq: Tensor,
         guide: Tensor | None = None,
         guided: Tensor | None = None,
-    ) -> Draw:
-        """Draw step after step, each from the spikes of the one before, and then learn from the whole sequence at once.
+    ) -> Float[Tensor, "T N L k"]:
+        """Outputs of a network that sees at each step what was drawn from those of the step before.
 
-        No gradient passes through the spikes that the next step sees (it explodes along T), as in the authors' code.
+        No gradient passes through the spikes that the next step sees (it explodes along T), as in the authors' code. So
+        the steps are taken without one, and then the whole sequence learns at once.
 
         Args:
             network: the posterior's or the prior's.
@@ -308,36 +302,24 @@ class AutoregressiveLatent(nn.Module):
         """
         is_learning = network.training or torch.is_grad_enabled()
         network.reset(remember=is_learning)
-        steps = self._steps(network, current_seq, u_seq, guide, guided)
+        z = torch.zeros_like(u_seq[0])
+        seen, outputs = [], []
+        with torch.no_grad():
+            for t in range(self.shape[0]):
+                seen.append(z)
+                outputs.append(network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1)))
+                z = self.chosen(outputs[t], u_seq[t])
+                if guide is not None and guided is not None:
+                    z = guided * guide[t] + (1 - guided) * z
         if is_learning:
-            x_seq = torch.stack([step.seen for step in steps])
+            x_seq = torch.stack(seen)
             output_seq = network.whole(x_seq if current_seq is None else torch.cat([current_seq, x_seq], dim=2))
-            drawn = Draw(self._chosen(output_seq, u_seq), output_seq.mean(dim=3))
         else:
-            rate_steps = [step.outputs.mean(dim=2) for step in steps]
-            drawn = Draw(torch.stack([step.z for step in steps]), torch.stack(rate_steps))
+            output_seq = torch.stack(outputs)
         network.reset()
-        return drawn
+        return output_seq
 
-    @torch.no_grad()
-    def _steps(
-        self,
-        network: StepNetwork,
-        current_seq: Tensor | None,
-        u_seq: Tensor,
-        guide: Tensor | None = None,
-        guided: Tensor | None = None,
-    ) -> list[_Step]:
-        steps = []
-        seen = torch.zeros_like(u_seq[0])
-        for t in range(self.shape[0]):
-            outputs = network(seen if current_seq is None else torch.cat([current_seq[t], seen], dim=1))
-            z = self._chosen(outputs, u_seq[t])
-            steps.append(_Step(seen, outputs, z))
-            seen = z if guide is None or guided is None else guided * guide[t] + (1 - guided) * z
-        return steps
-
-    def _chosen(self, outputs: Float[Tensor, "*T N L k"], u: Float[Tensor, "*T N L"]) -> Float[Tensor, "*T N L"]:
+    def chosen(self, outputs: Float[Tensor, "*T N L k"], u: Float[Tensor, "*T N L"]) -> Float[Tensor, "*T N L"]:
         """Of the k outputs of each unit the one that it follows."""
         choice = (u * self.choices).long().clamp(max=self.choices - 1)
         return outputs.gather(-1, choice.unsqueeze(-1)).squeeze(-1)
@@ -347,8 +329,8 @@ class AutoregressiveLatent(nn.Module):
         shape, device = tuple(draw.z_seq.shape), draw.z_seq.device
         u_seq = uniform(shape, generator, device)
         guided = (uniform((shape[1], 1), generator, device) >= SCHEDULED_SAMPLING).to(draw.z_seq.dtype)
-        prior = self.draw(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided)
-        return (post_synaptic_potential(draw.rate) - post_synaptic_potential(prior.rate)).square().mean()
+        prior_rate = self.outputs(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided).mean(dim=3)
+        return (post_synaptic_potential(draw.rate) - post_synaptic_potential(prior_rate)).square().mean()
 
     def prior_noise(self, rng: np.random.Generator) -> np.ndarray:
         """The random numbers behind one image."""
@@ -364,10 +346,8 @@ class AutoregressiveLatent(nn.Module):
             raise ValueError("a model with latent='autoregressive' has no classes to sample; leave the label out")
         if temperature != 1:
             raise ValueError(f"temperature={temperature}: a model with latent='autoregressive' samples only at 1")
-        self.prior_network.reset()
-        steps = self._steps(self.prior_network, None, noise.transpose(0, 1))
-        self.prior_network.reset()
-        return torch.stack([step.z for step in steps])
+        u_seq = noise.transpose(0, 1)
+        return self.chosen(self.outputs(self.prior_network, None, u_seq), u_seq)
 
 
 def post_synaptic_potential(x_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N L"]:

@@ -142,7 +142,7 @@ class SequenceNorm(nn.BatchNorm1d):
         self._scale_and_shift: tuple[Tensor, Tensor] | None = None  # the same for all steps of a sequence
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
-        """Normalised values of one step, without gradient."""
+        """Normalised values of one step."""
         if self._scale_and_shift is None:
             self._scale_and_shift = self._of_running_statistics()
         scale, shift = self._scale_and_shift

@@ -50,8 +50,8 @@ def sleep_while_waiting() -> None:
 def rarely_look_for_cycles() -> None:
     """Let Python look for unreachable cycles of objects after 20,000 new ones in place of 700, and not at its end.
 
-    Importing torch and numba makes a million objects that stay. Looking through them again and again, and once more
-    when all is done, takes a fifth of the time of a command that draws one image.
+    After importing torch and numba there are 290,000 that stay. Looking through them again and again, and once more
+    when all is done, takes a sixth of the time of a command that draws one image (measured: 4.6 s against 3.8 s).
     """
     gc.set_threshold(20_000)
     atexit.register(gc.freeze)

@@ -52,6 +52,14 @@ def last_outputs(network: StepNetwork, inputs: list[Tensor]) -> Tensor:
     return outputs
 
 
+def draw(
+    latent: AutoregressiveLatent, network: StepNetwork, current_seq: Tensor | None, u_seq: Tensor, **of: Tensor
+) -> Draw:
+    """Spikes that follow one of the outputs each, and the shares of them that fire."""
+    output_seq = latent.outputs(network, current_seq, u_seq, **of)
+    return Draw(latent.chosen(output_seq, u_seq), output_seq.mean(dim=3))
+
+
 def chosen(outputs: Tensor, u: Tensor) -> Tensor:
     """One of the k outputs of every unit, by a number from U(0, 1)."""
     picked = torch.zeros(N, L)
@@ -95,8 +103,8 @@ def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> No
     u_seq = torch.rand(T, N, L)
     guide = (torch.rand(T, N, L) < 0.5).float()
     guided = torch.tensor([[1.0], [0.0], [1.0]])
-    free = latent.draw(latent.prior_network, None, u_seq)
-    led = latent.draw(latent.prior_network, None, u_seq, guide=guide, guided=guided)
+    free = draw(latent, latent.prior_network, None, u_seq)
+    led = draw(latent, latent.prior_network, None, u_seq, guide=guide, guided=guided)
     assert torch.equal(led.z_seq[:, 1], free.z_seq[:, 1])
     outputs = last_outputs(latent.prior_network, [torch.zeros(N, L), *guide[: T - 1]])
     assert torch.equal(led.rate[-1, [0, 2]], outputs.mean(dim=2)[[0, 2]])
@@ -105,7 +113,7 @@ def test_a_guided_prior_follows_the_posterior_for_the_guided_images_only() -> No
 def test_without_randomness_every_unit_follows_the_same_of_its_outputs() -> None:
     latent = autoregressive()
     posterior = latent.posterior(features())
-    typical = latent.draw(latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5)).z_seq
+    typical = draw(latent, latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5)).z_seq
     assert torch.equal(posterior.mode, typical)
     assert torch.equal(posterior.mode, posterior.mode)
     z_steps: list[Tensor] = []
@@ -123,7 +131,7 @@ def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:
     before = posterior.mode
     posterior.sample(generator)
     with pytest.raises(IndexError):  # stopped half way, potentials in the air
-        latent.draw(latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L))
+        draw(latent, latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L))
     assert torch.equal(posterior.mode, before)
 
 
@@ -142,18 +150,18 @@ def test_a_draw_sees_weights_that_have_changed_since_the_last(generator: torch.G
 def test_training_draws_what_use_draws_and_learns_the_statistics_of_whole_sequences() -> None:
     latent = autoregressive()
     u_seq = torch.rand(T, N, L)
-    used = latent.draw(latent.prior_network, None, u_seq)
+    used = draw(latent, latent.prior_network, None, u_seq)
     synapses, norm = latent.prior_network.get_submodule("layers.0.0"), latent.prior_network.get_submodule("layers.0.1")
     assert isinstance(norm, SequenceNorm)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     mean, var = norm.running_mean.clone(), norm.running_var.clone()
-    drawn = latent.train().draw(latent.prior_network, None, u_seq)
+    drawn = draw(latent.train(), latent.prior_network, None, u_seq)
     assert torch.equal(drawn.z_seq, used.z_seq)
     currents = synapses(torch.cat([torch.zeros(1, N, L), used.z_seq[:-1]]).flatten(0, 1))  # [T N, F]
     torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
     torch.testing.assert_close(norm.running_var, var.lerp(currents.var(0, correction=0), 0.1))
-    latent.eval().draw(latent.prior_network, None, u_seq)
+    draw(latent.eval(), latent.prior_network, None, u_seq)
     torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
 
 
@@ -189,7 +197,7 @@ def test_no_gradient_passes_through_the_spikes_that_a_network_sees() -> None:
     latent = autoregressive()
     guide = torch.rand(T, N, L).requires_grad_()
     guided = torch.tensor([[1.0], [0.0], [1.0]])
-    drawn = latent.draw(latent.prior_network, None, torch.rand(T, N, L), guide=guide, guided=guided)
+    drawn = draw(latent, latent.prior_network, None, torch.rand(T, N, L), guide=guide, guided=guided)
     assert drawn.z_seq.requires_grad
     (grad,) = torch.autograd.grad(drawn.z_seq.sum(), guide, allow_unused=True)
     assert grad is None
@@ -198,7 +206,7 @@ def test_no_gradient_passes_through_the_spikes_that_a_network_sees() -> None:
 def test_weights_learn_after_they_were_cast_without_a_gradient() -> None:
     latent = autoregressive()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        drawn = latent.draw(latent.prior_network, None, torch.rand(T, N, L))
+        drawn = draw(latent, latent.prior_network, None, torch.rand(T, N, L))
     drawn.rate.sum().backward()
     for layer in (f"layers.{number}.0.weight" for number in range(3)):
         grad = latent.prior_network.get_parameter(layer).grad
@@ -219,7 +227,7 @@ def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Gener
     again = torch.Generator().manual_seed(1)
     u_seq = torch.rand(T, N, L, generator=again)
     guided = (torch.rand(N, 1, generator=again) >= 0.3).float()
-    prior = latent.draw(latent.prior_network, None, u_seq, guide=drawn.z_seq, guided=guided)
+    prior = draw(latent, latent.prior_network, None, u_seq, guide=drawn.z_seq, guided=guided)
     expected = (post_synaptic_potential(drawn.rate) - post_synaptic_potential(prior.rate)).square().mean()
     torch.testing.assert_close(divergence, expected)
     assert divergence > 0
@@ -228,7 +236,7 @@ def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Gener
 def test_equal_posterior_and_prior_do_not_diverge(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = autoregressive()
     drawn = latent.posterior(features()).draw(random=False)
-    monkeypatch.setattr(latent, "draw", lambda *_, **__: drawn)
+    monkeypatch.setattr(latent, "outputs", lambda *_, **__: drawn.rate[..., None])
     assert latent.divergence(drawn) == 0.0
 
 
