@@ -24,8 +24,8 @@ from torch.nn import functional
 import spikevae
 from app import limits
 from app.watch import Observation, watch
-from spikevae.images import read_image
-from spikevae.model import SpikingVAE
+from spikevae.data.images import read_image
+from spikevae.nn.vae import SpikingVAE
 
 Background = Literal["auto", "dark", "light"]
 BACKGROUNDS: tuple[Background, ...] = ("auto", "dark", "light")

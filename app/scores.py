@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.pictures import scores_table
-from spikevae.checkpoints import model_folder
 from spikevae.evaluation.scores import LABELS, Scores, bounds_by_metric, comparison_text, read_scores_json, value_text
+from spikevae.hub.checkpoints import model_folder
 
 
 def scores_page(models: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import spikevae
 from app import limits
-from spikevae.checkpoints import model_folder, read_config
+from spikevae.hub.checkpoints import model_folder, read_config
 
 # No report to Gradio's makers; and none on the last 10,000 requests, made anew after each, which no page shows.
 _NO_ANALYTICS = {
@@ -62,9 +62,9 @@ def running(models: Sequence[str], host: str, port: int, auth: str | None) -> It
         before = os.environ.get("GRADIO_TEMP_DIR")
         os.environ.update(GRADIO_TEMP_DIR=files, **_NO_ANALYTICS)
         from app.actions import Actions
-        from app.door import Door
+        from app.cleanup import tidying
         from app.interface import CSS, build_page, theme
-        from app.tidy import tidying
+        from app.middleware import Door
 
         page = build_page(Actions(models), models)
         page.queue(max_size=limits.QUEUE_SIZE)

@@ -10,10 +10,10 @@ import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
-from spikevae.attention import TemporalChannelJointAttention
-from spikevae.decoder import TimeReadOut
 from spikevae.evaluation.energy import Cost, counting
-from spikevae.model import SpikingVAE
+from spikevae.nn.attention import TemporalChannelJointAttention
+from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.vae import SpikingVAE
 
 
 @dataclass(frozen=True)

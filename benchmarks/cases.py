@@ -36,10 +36,10 @@ from benchmarks.subjects import (
     training_step,
     work,
 )
-from spikevae.checkpoints import save_release
 from spikevae.config import ModelConfig, to_dict
+from spikevae.data.images import read_image, to_uint8
 from spikevae.evaluation.energy import counting, parameter_count
-from spikevae.images import read_image, to_uint8
+from spikevae.hub.checkpoints import save_release
 from spikevae.runtime import has_bfloat16
 
 PLAIN = "plain reference (FSVAE's data layout)"

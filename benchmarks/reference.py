@@ -19,12 +19,12 @@ from jaxtyping import Float
 from spikingjelly.activation_based import surrogate
 from torch import Tensor, nn
 
-from spikevae.attention import TemporalChannelJointAttention
 from spikevae.config import ModelConfig
-from spikevae.decoder import MEMBRANE_DECAY
-from spikevae.latent import PSP_TAU, SCHEDULED_SAMPLING, AutoregressiveLatent, StepNetwork, uniform
-from spikevae.model import Outputs, SpikingVAE
-from spikevae.stages import SpikingStage
+from spikevae.nn.attention import TemporalChannelJointAttention
+from spikevae.nn.decoder import MEMBRANE_DECAY
+from spikevae.nn.latents.bernoulli import PSP_TAU, SCHEDULED_SAMPLING, AutoregressiveLatent, StepNetwork, uniform
+from spikevae.nn.stage import SpikingStage
+from spikevae.nn.vae import Outputs, SpikingVAE
 
 
 class PlainLIF(nn.Module):

@@ -14,12 +14,13 @@ from torch.optim.swa_utils import update_bn
 
 import spikevae
 from benchmarks.reference import ReferenceVAE
-from spikevae.config import PRESETS, ModelConfig, ObjectiveConfig, TrainConfig
-from spikevae.model import SpikingVAE
-from spikevae.neurons import SpikingLayer
-from spikevae.objective import vae_objective
+from spikevae.config import ModelConfig, ObjectiveConfig, TrainConfig
+from spikevae.nn.neurons import SpikingLayer
+from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
+from spikevae.nn.vae import SpikingVAE
+from spikevae.presets import PRESETS
 from spikevae.runtime import has_bfloat16
-from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
+from spikevae.training.losses import vae_objective
 
 Network = Literal["ours", "reference", "relu"]
 Precision = Literal["auto", "float32"]

@@ -13,15 +13,15 @@ __version__ = "0.1.0"
 __all__ = ["ModelConfig", "SpikingVAE", "load", "released_models"]
 
 if TYPE_CHECKING:
-    from spikevae.checkpoints import load, released_models
     from spikevae.config import ModelConfig
-    from spikevae.model import SpikingVAE
+    from spikevae.hub.checkpoints import load, released_models
+    from spikevae.nn.vae import SpikingVAE
 
 _HOMES = {
-    "load": "checkpoints",
-    "released_models": "checkpoints",
+    "load": "hub.checkpoints",
+    "released_models": "hub.checkpoints",
     "ModelConfig": "config",
-    "SpikingVAE": "model",
+    "SpikingVAE": "nn.vae",
 }
 
 

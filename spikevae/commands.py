@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from spikevae.config import PRESETS, DataConfig, RunConfig, Split, preset_for
+from spikevae.config import DataConfig, RunConfig, Split
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.presets import PRESETS, preset_for
 from spikevae.runtime import is_main_process
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from spikevae.data import ImageSet
-    from spikevae.model import SpikingVAE
+    from spikevae.data.sets import ImageSet
+    from spikevae.nn.vae import SpikingVAE
 
 Model = Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
 Device = Annotated[str | None, arg(metavar="DEVICE", help="cpu, cuda or mps; otherwise the best that is there.")]
@@ -61,8 +62,8 @@ def sample(
         temperature: Variety: 1 as learned, less for more typical images.
         size: Height and width to resize to (32 for the papers' protocol); otherwise the model's own.
     """
-    from spikevae.images import check_save_path, save_images
-    from spikevae.processes import shared_batches, together, world_size
+    from spikevae.data.images import check_save_path, save_images
+    from spikevae.distributed import shared_batches, together, world_size
 
     check_save_path(out)
     network = _load(model, device)
@@ -108,8 +109,8 @@ def reconstruct(
     """
     import torch
 
+    from spikevae.data.images import check_save_path, save_images
     from spikevae.evaluation.reconstruction import compare
-    from spikevae.images import check_save_path, save_images
 
     if out is not None:
         check_save_path(out)
@@ -186,7 +187,7 @@ def classify(
 
 def models() -> None:
     """List the models that come with the package, with their measured scores."""
-    from spikevae.checkpoints import RELEASED, read_config, read_dataset_name, released_models
+    from spikevae.hub.checkpoints import RELEASED, read_config, read_dataset_name, released_models
 
     names = released_models()
     if not names:
@@ -293,8 +294,8 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
             settings: All settings.
         """
         from spikevae.runtime import reuse_freed_memory
-        from spikevae.training import read_run
-        from spikevae.training import train as run_training
+        from spikevae.training.loop import read_run
+        from spikevae.training.loop import train as run_training
 
         reuse_freed_memory()
         run = resume or out or Path("runs") / dataset.removeprefix("folder:").replace(os.sep, "-")
@@ -333,7 +334,7 @@ def _say(text: str) -> None:
 def _load(model: str, device: str | None) -> SpikingVAE:
     import torch
 
-    from spikevae.checkpoints import load
+    from spikevae.hub.checkpoints import load
     from spikevae.runtime import pick_device, reuse_freed_memory
 
     reuse_freed_memory()
@@ -361,8 +362,8 @@ def _inputs(
     """
     import torch
 
-    from spikevae.data import load_split
-    from spikevae.images import read_image
+    from spikevae.data.images import read_image
+    from spikevae.data.sets import load_split
 
     config = network.config
     channels: Any = config.image_channels  # 1 or 3, as the config has checked
@@ -390,8 +391,8 @@ def _inputs(
 
 def _validation_share(model: str, data: str) -> float:
     """The share of a data set's training images that a model was not trained on; the usual one unless a run says it."""
-    from spikevae.checkpoints import model_folder
-    from spikevae.training import RUN_NAME, read_run
+    from spikevae.hub.checkpoints import model_folder
+    from spikevae.training.loop import RUN_NAME, read_run
 
     folder = model_folder(model)
     if (folder / RUN_NAME).is_file():
@@ -436,7 +437,7 @@ def _score_lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _write_json(path: Path, record: Any) -> None:
-    from spikevae.checkpoints import write_atomically
+    from spikevae.hub.checkpoints import write_atomically
 
     text = json.dumps(record, indent=2) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from spikevae.images import tiled
+from spikevae.data.images import tiled
 
 _ZOOM = 3  # screen pixels for one pixel of an image
 _DOTS_PER_INCH = 100

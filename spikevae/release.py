@@ -14,10 +14,10 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
-from spikevae.card import Training, model_card
-from spikevae.checkpoints import RELEASED, WEIGHTS_NAME, load, save_release
 from spikevae.evaluation.scores import read_scores_json
-from spikevae.training import RUN_NAME, STATS_NAME, read_run
+from spikevae.hub.checkpoints import RELEASED, WEIGHTS_NAME, load, save_release
+from spikevae.hub.model_card import Training, model_card
+from spikevae.training.loop import RUN_NAME, STATS_NAME, read_run
 
 _SCORES_NAME = "scores.json"
 _LARGEST = 12_000_000  # bytes of a weights file

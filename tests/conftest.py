@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from spikevae.checkpoints import save_release
 from spikevae.config import FASHION_MNIST_CLASSES, MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
-from spikevae.model import SpikingVAE
+from spikevae.hub.checkpoints import save_release
+from spikevae.nn.vae import SpikingVAE
 from tests.made_data import write_made_data
 
 

@@ -18,7 +18,7 @@ from spikevae.cli import main
 def start(words: Sequence[str | Path], output: Path, environment: Mapping[str, str], *, threads: int) -> BaseProcess:
     """Run ``spikevae WORDS`` in a process of its own; what it prints goes to a file."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["spikevae.cli", "spikevae.training", "spikevae.evaluation.command"])
+    context.set_forkserver_preload(["spikevae.cli", "spikevae.training.loop", "spikevae.evaluation.command"])
     process = context.Process(target=_run, args=([*map(str, words)], output, dict(environment), threads))
     process.start()
     return process

@@ -27,7 +27,7 @@ import app
 import spikevae
 from app import limits, pictures
 from app.actions import Actions
-from app.door import Door, Message
+from app.middleware import Door, Message
 from app.scores import scores_page
 from app.server import bundled, running
 from spikevae.evaluation.energy import measure_costs

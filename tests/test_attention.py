@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikevae.attention import TemporalChannelJointAttention, attention_layer
 from spikevae.config import ModelConfig
+from spikevae.nn.attention import TemporalChannelJointAttention, attention_layer
 
 T, N, C = 5, 3, 7
 Branches = Literal["tcja", "tla", "cla"]

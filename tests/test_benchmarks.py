@@ -24,10 +24,11 @@ from benchmarks.reference import ReferenceVAE, with_weights_of
 from benchmarks.report import celeba_cost, celeba_on_gpus, page, read_results, show, write_page
 from benchmarks.subjects import Network, build, quick_sizes, sampling, training_step
 from benchmarks.visitors import Report, watched
-from spikevae.config import PRESETS, Attention, ModelConfig
+from spikevae.config import Attention, ModelConfig
 from spikevae.evaluation.energy import counting
-from spikevae.model import SpikingVAE
-from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
+from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
+from spikevae.nn.vae import SpikingVAE
+from spikevae.presets import PRESETS
 
 CPU = torch.device("cpu")
 T, N = 5, 3

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import spikevae
-from spikevae.checkpoints import read_dataset_name, save_release, write_atomically
 from spikevae.config import ModelConfig
-from spikevae.model import SpikingVAE
+from spikevae.hub.checkpoints import read_dataset_name, save_release, write_atomically
+from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(
     image_size=10,

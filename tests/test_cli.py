@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spikevae.checkpoints import save_release
 from spikevae.cli import COMMANDS, main
 from spikevae.commands import command
 from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig
-from spikevae.data import load_split
-from spikevae.model import SpikingVAE
+from spikevae.data.sets import load_split
+from spikevae.hub.checkpoints import save_release
+from spikevae.nn.vae import SpikingVAE
 
 TINY = ["--model.encoder-widths", "4", "6", "--model.decoder-widths", "6", "4", "4", "--model.latent-size", "8"]
 TINY += ["--model.prior-rank", "4", "--train.batch-size", "16", "--train.warmup-images", "10"]

@@ -9,17 +9,8 @@ from typing import Any
 
 import pytest
 
-from spikevae.config import (
-    PRESETS,
-    DataConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    RunConfig,
-    TrainConfig,
-    from_dict,
-    preset_for,
-    to_dict,
-)
+from spikevae.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, from_dict, to_dict
+from spikevae.presets import PRESETS, preset_for
 
 
 def as_json(config: Any) -> Any:

@@ -24,10 +24,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 
-from spikevae import data
 from spikevae.config import DataConfig, Split
-from spikevae.data import ImageSet, StreamedPixels, data_root, divide, load_split
-from spikevae.sources import ImageFile
+from spikevae.data import sets as data
+from spikevae.data.readers import ImageFile
+from spikevae.data.sets import ImageSet, StreamedPixels, data_root, divide, load_split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 

@@ -9,8 +9,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 
 from spikevae.config import ModelConfig
-from spikevae.discriminant import LatentDiscriminant
-from spikevae.latent import PotentialLatent
+from spikevae.nn.latents.bernoulli import PotentialLatent
+from spikevae.nn.latents.discriminant import LatentDiscriminant
 
 D, K, M = 8, 3, 300
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch_fidelity import FeatureExtractorInceptionV3
 
-from spikevae.checkpoints import save_release
 from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, ModelConfig
+from spikevae.data.images import save_images
 from spikevae.evaluation.command import evaluate, unmet
 from spikevae.evaluation.extractors import OFFICIAL_INCEPTION
 from spikevae.evaluation.floors import FloorSettings, measure_floors
@@ -24,8 +24,8 @@ from spikevae.evaluation.results import write_results
 from spikevae.evaluation.scores import LABELS, number_text, read_scores_json, table_text
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.train_meters import MeterTraining, train_meters
-from spikevae.images import save_images
-from spikevae.model import SpikingVAE
+from spikevae.hub.checkpoints import save_release
+from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(
     class_names=FASHION_MNIST_CLASSES,
@@ -103,7 +103,7 @@ def test_the_same_command_gives_the_same_numbers(model_folder: str, made_root: P
 def test_images_of_anybody_are_scored_like_the_model_that_made_them(
     model_folder: str, made_root: Path, tmp_path: Path
 ) -> None:
-    from spikevae.checkpoints import load
+    from spikevae.hub.checkpoints import load
 
     save_images(load(model_folder).sample(30, seed=0), tmp_path / "samples.npz")
     common = EvaluationConfig(
@@ -219,7 +219,7 @@ def test_bundled_meters_are_small_and_as_good_as_they_say() -> None:
 
 def test_the_bundled_classifiers_are_right_as_often_as_they_say(real_data: Path) -> None:
     from spikevae.config import DataConfig
-    from spikevae.data import load_split
+    from spikevae.data.sets import load_split
     from spikevae.evaluation.extractors import meter_extractor
 
     for dataset in bundled_meters():

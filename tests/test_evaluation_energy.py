@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.evaluation.energy import connections_used, counting, measure_costs, parameter_count
-from spikevae.model import SpikingVAE
-from spikevae.neurons import SpikingLayer
+from spikevae.nn.neurons import SpikingLayer
+from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(
     time_steps=3,

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from spikevae.config import DataConfig, ModelConfig
-from spikevae.data import load_split
+from spikevae.data.images import save_images
+from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.sources import (
     ImageSource,
@@ -24,8 +25,7 @@ from spikevae.evaluation.sources import (
     keeping_first,
     limited,
 )
-from spikevae.images import save_images
-from spikevae.model import SpikingVAE
+from spikevae.nn.vae import SpikingVAE
 
 
 @pytest.fixture

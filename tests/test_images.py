@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torchvision.utils import make_grid
 
-from spikevae.images import check_save_path, read_image, save_images, tiled, to_uint8
+from spikevae.data.images import check_save_path, read_image, save_images, tiled, to_uint8
 
 
 def colours(mode: str, size: tuple[int, int] = (16, 16), colour: object = None) -> Image.Image:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import ModelConfig
-from spikevae.latent import (
+from spikevae.nn.latents.bernoulli import (
     AutoregressiveLatent,
     Draw,
     PotentialLatent,
@@ -19,7 +19,7 @@ from spikevae.latent import (
     post_synaptic_potential,
     straight_through,
 )
-from spikevae.neurons import SequenceNorm
+from spikevae.nn.neurons import SequenceNorm
 
 T, N, L, F = 4, 3, 5, 7
 AUTOREGRESSIVE = ModelConfig(time_steps=T, latent_size=L, latent="autoregressive", latent_choices=6, neuron="lif")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.model import SpikingVAE
+from spikevae.nn.vae import SpikingVAE
 
 T, N, L = 3, 5, 6
 POTENTIAL = ModelConfig(

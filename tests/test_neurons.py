@@ -10,10 +10,9 @@ import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
-from spikevae import kernels, neurons
 from spikevae.config import ModelConfig
-from spikevae.lif import lif_sequence
-from spikevae.neurons import (
+from spikevae.nn import neurons
+from spikevae.nn.neurons import (
     ParametricSpikingLayer,
     SequenceNorm,
     SpikingLayer,
@@ -21,6 +20,8 @@ from spikevae.neurons import (
     spiking_layer,
     threshold_scaled,
 )
+from spikevae.ops.cpu import kernels
+from spikevae.ops.lif import lif_sequence
 
 TAU, SLOPE = 1.7, 2.5
 T, N = 5, 3

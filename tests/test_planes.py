@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikevae import kernels
 from spikevae.config import ModelConfig
-from spikevae.decoder import TimeReadOut
-from spikevae.planes import as_bytes, kept_as_spikes, remember_spikes, scale_planes, sum_products
-from spikevae.stages import SpikingStage, convolutional_stage
+from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.stage import SpikingStage, convolutional_stage
+from spikevae.ops.cpu import kernels
+from spikevae.ops.planes import as_bytes, kept_as_spikes, remember_spikes, scale_planes, sum_products
 
 T, N, C, H, W = 3, 2, 5, 7, 6
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikevae.card import Training, model_card
-from spikevae.checkpoints import load
-from spikevae.config import DataConfig, ModelConfig, RunConfig, TrainConfig, preset_for
+from spikevae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from spikevae.hub.checkpoints import load
+from spikevae.hub.model_card import Training, model_card
+from spikevae.presets import preset_for
 from spikevae.release import Release, release
-from spikevae.training import train
+from spikevae.training.loop import train
 
 TRAINING = Training(
     train_images=95, validation_images=5, epoch=2, seconds=630.0, machine="2 CPU cores", versions={"torch": "2.14.1"}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikevae import synapses
-from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
+from spikevae.nn import synapses
+from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
 
 IN, OUT = 16, 64
 RATES = (0.0, 0.2, 1.0)

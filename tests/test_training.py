@@ -24,8 +24,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import spikevae
 from spikevae.config import DataConfig, RunConfig
-from spikevae.model import SpikingVAE
-from spikevae.training import TrainingError, describe_run, read_run, train
+from spikevae.nn.vae import SpikingVAE
+from spikevae.training.loop import TrainingError, describe_run, read_run, train
 from tests import forked
 
 
@@ -160,7 +160,7 @@ def test_a_run_folder_is_a_model(config: RunConfig, finished: Path) -> None:
 
 
 def test_the_scores_that_are_returned_are_those_of_the_released_model(config: RunConfig, tmp_path: Path) -> None:
-    from spikevae.data import load_split
+    from spikevae.data.sets import load_split
 
     scores = train(short(config), tmp_path / "run")
     images = load_split(config.data, "validation")

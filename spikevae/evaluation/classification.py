@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spikevae.data import ImageSet
-from spikevae.model import SpikingVAE
+from spikevae.data.sets import ImageSet
+from spikevae.nn.vae import SpikingVAE
 
 
 @dataclass(frozen=True)

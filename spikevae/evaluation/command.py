@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from spikevae.distributed import together
 from spikevae.evaluation.comparison import compare_sets, open_spaces
 from spikevae.evaluation.floors import load_floors
 from spikevae.evaluation.measurements import MEASUREMENTS, Details
@@ -12,7 +13,6 @@ from spikevae.evaluation.scores import LABELS, Floor, Score, Scores, write_score
 from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig
 from spikevae.evaluation.subject import Subject, open_subject
 from spikevae.evaluation.versions import library_versions
-from spikevae.processes import together
 from spikevae.runtime import is_main_process
 
 

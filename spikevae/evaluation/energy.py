@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv2d, conv_transpose2d
 from tqdm import tqdm
 
-from spikevae.attention import TemporalChannelJointAttention
-from spikevae.decoder import TimeReadOut
-from spikevae.model import SpikingVAE
-from spikevae.stages import ExponentialSynapses
+from spikevae.nn.attention import TemporalChannelJointAttention
+from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.stage import ExponentialSynapses
+from spikevae.nn.vae import SpikingVAE
 
 MAC_PICOJOULE = 4.6
 AC_PICOJOULE = 0.9

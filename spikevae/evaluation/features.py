@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from tqdm import tqdm
 
+from spikevae.distributed import from_all, rank, world_size
 from spikevae.evaluation.sources import ImageSource
-from spikevae.processes import from_all, rank, world_size
 
 BATCH_SIZE = 250
 

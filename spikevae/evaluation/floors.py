@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 import tyro
 
-from spikevae.checkpoints import write_atomically
 from spikevae.config import DataConfig, Split
-from spikevae.data import load_split
+from spikevae.data.sets import load_split
 from spikevae.evaluation.comparison import compare_sets, open_spaces
 from spikevae.evaluation.features import BATCH_SIZE
 from spikevae.evaluation.measurements import reconstruction_scores
@@ -26,6 +25,7 @@ from spikevae.evaluation.reconstruction import compare
 from spikevae.evaluation.scores import Floor, Score, value_text
 from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig, Metric, Protocol
 from spikevae.evaluation.sources import ImageSource, degraded, from_image_set
+from spikevae.hub.checkpoints import write_atomically
 
 logger = logging.getLogger(__name__)
 

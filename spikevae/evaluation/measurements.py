@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from spikevae.config import DataConfig
-from spikevae.data import ImageSet, load_split
+from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.classification import classify_split
 from spikevae.evaluation.comparison import BINOMIAL
 from spikevae.evaluation.copies import compare_distances, nearest

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from spikevae.checkpoints import write_atomically
 from spikevae.config import from_dict, to_dict
 from spikevae.evaluation.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.classifier import ClassifierConfig, DomainClassifier
+from spikevae.hub.checkpoints import write_atomically
 
 BUNDLED = Path(__file__).parent / "meters"
 KINDS: dict[str, tuple[type[Any], type[Any]]] = {

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate
 from tqdm import tqdm
 
-from spikevae.data import ImageSet
-from spikevae.model import SpikingVAE
+from spikevae.data.sets import ImageSet
+from spikevae.nn.vae import SpikingVAE
 
 PAPER_SIZE = 32
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03

@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spikevae import plots
-from spikevae.checkpoints import write_atomically
 from spikevae.config import DataConfig
-from spikevae.data import load_split
+from spikevae.data.sets import load_split
 from spikevae.evaluation.scores import (
     LABELS,
     Scores,
@@ -27,7 +26,8 @@ from spikevae.evaluation.scores import (
 )
 from spikevae.evaluation.sources import first_images, to_uint8
 from spikevae.evaluation.subject import Subject
-from spikevae.model import SpikingVAE
+from spikevae.hub.checkpoints import write_atomically
+from spikevae.nn.vae import SpikingVAE
 
 PAGE = "report.html"
 _SAMPLES = 64

@@ -12,7 +12,6 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from spikevae.checkpoints import write_atomically
 from spikevae.evaluation.scores import (
     LABELS,
     Scores,
@@ -24,6 +23,7 @@ from spikevae.evaluation.scores import (
     read_scores_json,
     value_text,
 )
+from spikevae.hub.checkpoints import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spikevae.checkpoints import write_atomically
+from spikevae.hub.checkpoints import write_atomically
 
 LABELS = {
     "fad": "FAD (autoencoder)",

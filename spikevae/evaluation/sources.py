@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from spikevae.data import ImageSet
-from spikevae.images import IMAGE_SUFFIXES, read_image
-from spikevae.model import SpikingVAE
-from spikevae.processes import shared_batches
+from spikevae.data.images import IMAGE_SUFFIXES, read_image
+from spikevae.data.sets import ImageSet
+from spikevae.distributed import shared_batches
+from spikevae.nn.vae import SpikingVAE
 
 _CPU_ACTIVATION = 2**26  # bytes of one activation: larger ones only miss the caches more often
 _FAILURES = {"noise": "pixel noise", "mean": "the mean image", "blur": "blurred images"}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spikevae.checkpoints import WEIGHTS_NAME, load, model_folder, read_dataset_name
 from spikevae.config import DataConfig
-from spikevae.data import Channels, ImageSet, load_split
+from spikevae.data.sets import Channels, ImageSet, load_split
 from spikevae.evaluation.meter import hash_file
 from spikevae.evaluation.settings import ALL, OF_MODEL, EvaluationConfig, Metric
 from spikevae.evaluation.sources import ImageSource, from_image_set, from_model, from_path, keeping_first, limited
-from spikevae.model import SpikingVAE
+from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_dataset_name
+from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import pick_device
 
 LOOKED_AT_AGAIN = 1000

@@ -19,13 +19,13 @@ import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spikevae.checkpoints import write_atomically
 from spikevae.config import DataConfig
-from spikevae.data import ImageSet, load_split
+from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.classifier import ClassifierConfig, DomainClassifier
 from spikevae.evaluation.meter import BUNDLED, save_meters, to_meter_input
 from spikevae.evaluation.versions import library_versions
+from spikevae.hub.checkpoints import write_atomically
 from spikevae.runtime import has_bfloat16, pick_device, reuse_freed_memory, sleep_while_waiting
 
 logger = logging.getLogger(__name__)

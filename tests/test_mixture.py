@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.prior import ClassMixtures
+from spikevae.nn.latents.mixture import ClassMixtures
 
 D, K = 6, 3
 

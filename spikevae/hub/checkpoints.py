@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
-from spikevae.model import SpikingVAE
+from spikevae.nn.vae import SpikingVAE
 
 FORMAT = 1  # of config.json
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
-RELEASED = Path(__file__).parent / "released"
+RELEASED = Path(__file__).parents[1] / "released"
 _LARGEST_CONFIG = 2**20  # bytes
 _FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)  # safetensors' names
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikevae import kernels
-from spikevae.planes import take_over
+from spikevae.ops.cpu import kernels
+from spikevae.ops.planes import take_over
 
 THRESHOLD = 1.0  # also in the loops of kernels.py
 _ONES_AND_ZEROS = np.ones(kernels.BLOCK, np.float32), np.zeros(kernels.BLOCK, np.float32)

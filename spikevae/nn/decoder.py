@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
-from spikevae.planes import give_away, kept_as_spikes
-from spikevae.stages import convolutional_stage, latent_stage
+from spikevae.nn.stage import convolutional_stage, latent_stage
+from spikevae.ops.planes import give_away, kept_as_spikes
 
 MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
 

@@ -11,8 +11,8 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.lif import THRESHOLD, fire_once, lif_sequence
-from spikevae.processes import sum_over_processes
+from spikevae.distributed import sum_over_processes
+from spikevae.ops.lif import THRESHOLD, fire_once, lif_sequence
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 

@@ -18,12 +18,12 @@ from torch import Tensor
 import spikevae
 from spikevae.cli import main
 from spikevae.config import RunConfig
-from spikevae.critic import PatchCritic
 from spikevae.evaluation.command import evaluate
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.model import SpikingVAE
-from spikevae.training import describe_run, train
+from spikevae.nn.vae import SpikingVAE
+from spikevae.training.discriminator import PatchCritic
+from spikevae.training.loop import describe_run, train
 from tests import forked
 
 

@@ -24,7 +24,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity, extract_archive
 
 from spikevae.config import Split
-from spikevae.images import IMAGE_SUFFIXES, read_image
+from spikevae.data.images import IMAGE_SUFFIXES, read_image
 
 
 @dataclass(frozen=True, order=True)

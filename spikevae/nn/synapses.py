@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikevae import kernels
-from spikevae.event_kernels import BITS, LANES, MOST_INPUTS, Convolution, convolve, convolve_back
+from spikevae.ops.cpu import kernels
+from spikevae.ops.cpu.event_kernels import BITS, LANES, MOST_INPUTS, Convolution, convolve, convolve_back
 
 _MOST_ROWS = 128  # of a linear layer's input, whose spikes are listed together
 

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikevae.attention import TemporalChannelJointAttention, attention_layer
 from spikevae.config import ModelConfig
-from spikevae.neurons import fires_in_loops, normalised_spikes, spiking_layer, threshold_scaled
-from spikevae.planes import kept_as_spikes
-from spikevae.synapses import SpikeConv2d, SpikeConvTranspose2d
+from spikevae.nn.attention import TemporalChannelJointAttention, attention_layer
+from spikevae.nn.neurons import fires_in_loops, normalised_spikes, spiking_layer, threshold_scaled
+from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
+from spikevae.ops.planes import kept_as_spikes
 
 Resize = Literal["down", "same", "up"]
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from spikevae import kernels
+from spikevae.ops.cpu import kernels
 
 
 def scale_planes(

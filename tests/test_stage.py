@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, Synapses
-from spikevae.decoder import TimeReadOut
-from spikevae.encoder import SpikingEncoder
-from spikevae.stages import ExponentialSynapses, SpikingStage, convolutional_stage, latent_stage
+from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.encoder import SpikingEncoder
+from spikevae.nn.stage import ExponentialSynapses, SpikingStage, convolutional_stage, latent_stage
 
 T, N = 3, 2
 TINY = ModelConfig(image_size=12, time_steps=T, encoder_widths=(4, 6), decoder_widths=(6, 4), latent_size=5)

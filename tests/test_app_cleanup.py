@@ -15,7 +15,7 @@ import gradio as gr
 import pytest
 from gradio.queueing import Queue
 
-from app import limits, tidy
+from app import cleanup, limits
 from app.server import running
 
 
@@ -67,7 +67,7 @@ def test_only_sessions_that_wait_are_remembered() -> None:
         waiting[session] = events
     del mailboxes["lost its mailbox"]
     mailboxes["went away"] = asyncio.Queue()
-    tidy.forget_finished_sessions(queue)
+    cleanup.forget_finished_sessions(queue)
     assert set(mailboxes) == set(waiting) == {"waits"}
 
 
@@ -81,10 +81,10 @@ def test_old_files_are_deleted_with_their_folders_and_no_longer_named(
         (tmp_path / name / "picture.png").write_bytes(b"")
         page.temp_file_sets[-1].add(str(tmp_path / name / "picture.png"))
     kept = frozenset((tmp_path / "first", tmp_path / "first" / "picture.png"))
-    tidy.delete_old_files(page, tmp_path, kept)
+    cleanup.delete_old_files(page, tmp_path, kept)
     assert len(list(tmp_path.rglob("*.png"))) == 2  # both are new
     monkeypatch.setattr(limits, "KEEP_SECONDS", -1)
-    tidy.delete_old_files(page, tmp_path, kept)
+    cleanup.delete_old_files(page, tmp_path, kept)
     assert set(tmp_path.rglob("*")) == kept
     assert page.temp_file_sets[-1] == {str(tmp_path / "first" / "picture.png")}
 
@@ -99,7 +99,7 @@ def test_tidying_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> No
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(tidy._every(0, tidied))
+        asyncio.run(cleanup._every(0, tidied))
     assert calls == [0, 1]
     assert "it is tried again" in caplog.text
 

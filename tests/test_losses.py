@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikevae.config import ObjectiveConfig
-from spikevae.objective import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
+from spikevae.training.losses import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
 
 N, K = 5, 3
 WEIGHTS = ObjectiveConfig(divergence_weight=0.5, classification_weight=0.25, label_smoothing=0.0)

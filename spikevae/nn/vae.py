@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikevae.classifier import RateClassifier
 from spikevae.config import ModelConfig
-from spikevae.decoder import SpikingDecoder
-from spikevae.encoder import SpikingEncoder
-from spikevae.latent import Posterior, PotentialLatent, build_latent
+from spikevae.nn.classifier import RateClassifier
+from spikevae.nn.decoder import SpikingDecoder
+from spikevae.nn.encoder import SpikingEncoder
+from spikevae.nn.latents.bernoulli import Posterior, PotentialLatent, build_latent
 
 
 class Outputs(NamedTuple):

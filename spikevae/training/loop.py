@@ -24,17 +24,17 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 import spikevae
-from spikevae.card import Training, model_card
-from spikevae.checkpoints import save_release, write_atomically
 from spikevae.config import RunConfig, from_dict, to_dict
-from spikevae.critic import PatchCritic
-from spikevae.data import ImageSet, load_split
-from spikevae.images import save_images
-from spikevae.latent import PotentialLatent
-from spikevae.model import SpikingVAE
-from spikevae.objective import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
-from spikevae.processes import is_one_of_many, share_batch_norm, whole_batch_randomness
+from spikevae.data.images import save_images
+from spikevae.data.sets import ImageSet, load_split
+from spikevae.distributed import is_one_of_many, share_batch_norm, whole_batch_randomness
+from spikevae.hub.checkpoints import save_release, write_atomically
+from spikevae.hub.model_card import Training, model_card
+from spikevae.nn.latents.bernoulli import PotentialLatent
+from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16, machine
+from spikevae.training.discriminator import PatchCritic
+from spikevae.training.losses import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
 
 log = logging.getLogger(__name__)
 

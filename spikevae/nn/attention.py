@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import Attention, ModelConfig
-from spikevae.planes import as_bytes, give_away, remember_spikes, scale_planes, sum_products, take_over
+from spikevae.ops.planes import as_bytes, give_away, remember_spikes, scale_planes, sum_products, take_over
 
 
 class TemporalChannelJointAttention(nn.Module):

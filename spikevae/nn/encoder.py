@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.stages import SpikingStage, convolutional_stage
+from spikevae.nn.stage import SpikingStage, convolutional_stage
 
 
 class SpikingEncoder(nn.Module):

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, MNIST_CLASSES, DataConfig, Split
-from spikevae.sources import (
+from spikevae.data.readers import (
     ImageFile,
     list_celeba,
     list_folder,

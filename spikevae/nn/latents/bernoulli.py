@@ -17,10 +17,10 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.discriminant import LatentDiscriminant
-from spikevae.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
-from spikevae.prior import ClassMixtures
-from spikevae.synapses import SpikeLinear
+from spikevae.nn.latents.discriminant import LatentDiscriminant
+from spikevae.nn.latents.mixture import ClassMixtures
+from spikevae.nn.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
+from spikevae.nn.synapses import SpikeLinear
 
 _MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
@@ -89,7 +89,7 @@ class PotentialLatent(nn.Module):
     """Latent spikes fire with the sigmoid of a membrane potential; new ones come from a density of those potentials.
 
     The potentials of all T steps are a linear function of the encoder's firing rates. Their density over the training
-    images is fitted after training (see :class:`spikevae.prior.ClassMixtures`).
+    images is fitted after training (see :class:`spikevae.nn.latents.mixture.ClassMixtures`).
     """
 
     def __init__(self, config: ModelConfig, features: int) -> None:

@@ -1,0 +1,1 @@
+"""What is shared: checkpoints and model cards."""

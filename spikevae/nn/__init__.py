@@ -1,0 +1,1 @@
+"""The papers, readable as written."""

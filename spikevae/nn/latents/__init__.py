@@ -1,0 +1,1 @@
+"""Latent spikes: how an image is written as binary events, and how new ones are drawn."""
