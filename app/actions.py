@@ -96,11 +96,11 @@ class Actions:
 
     def has_temperature(self, model: str) -> bool:
         """Whether the spread of a model's samples can be chosen."""
-        return self._known(model).config.latent == "potential"
+        return self._known(model).latent.has_density
 
     def has_class_choice(self, model: str) -> bool:
         """Whether samples of one class can be asked for."""
-        return self.has_temperature(model) and bool(self.class_names(model))
+        return self._known(model).latent.is_conditional
 
     def sample(
         self, model: str, count: object, seed: object, label: object, temperature: object, report: Report | None = None

@@ -10,15 +10,10 @@ import torch
 from torch import Tensor
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.bernoulli import (
-    AutoregressiveLatent,
-    Draw,
-    PotentialLatent,
-    StepNetwork,
-    build_latent,
-    post_synaptic_potential,
-    straight_through,
-)
+from spikevae.nn.latents import build_latent
+from spikevae.nn.latents.autoregressive import AutoregressiveLatent, StepNetwork, post_synaptic_potential
+from spikevae.nn.latents.base import Draw, straight_through
+from spikevae.nn.latents.bernoulli import PotentialLatent
 from spikevae.nn.neurons import SequenceNorm
 
 T, N, L, F = 4, 3, 5, 7

@@ -16,7 +16,8 @@ from spikevae.config import ModelConfig
 from spikevae.nn.classifier import RateClassifier
 from spikevae.nn.decoder import SpikingDecoder
 from spikevae.nn.encoder import SpikingEncoder
-from spikevae.nn.latents.bernoulli import Posterior, PotentialLatent, build_latent
+from spikevae.nn.latents import build_latent
+from spikevae.nn.latents.base import Latent, Posterior
 
 
 class Outputs(NamedTuple):
@@ -43,7 +44,7 @@ class SpikingVAE(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = SpikingEncoder(config)
-        self.latent = build_latent(config, self.encoder.features)
+        self.latent: Latent = build_latent(config, self.encoder.features)
         self.decoder = SpikingDecoder(config)
         self.classifier = RateClassifier(self.encoder.features, config.classes) if config.classes else None
         self.to(memory_format=torch.channels_last)
@@ -220,7 +221,7 @@ class SpikingVAE(nn.Module):
         self, indices: Sequence[int], *, seed: int, labels: Int[Tensor, " N"] | None = None, temperature: float = 1.0
     ) -> Float[Tensor, "T N L"] | None:
         """The potentials that the spikes of :meth:`draw_prior` fire from; None if this latent has none."""
-        if not isinstance(self.latent, PotentialLatent):
+        if not self.latent.has_density:
             return None
         return self.latent.draw_plausible_potential(_image_rngs(seed, indices), labels, temperature)
 

@@ -30,7 +30,6 @@ from spikevae.data.sets import ImageSet, load_split
 from spikevae.distributed import is_one_of_many, share_batch_norm, whole_batch_randomness
 from spikevae.hub.checkpoints import save_release, write_atomically
 from spikevae.hub.model_card import Training, model_card
-from spikevae.nn.latents.bernoulli import PotentialLatent
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16, machine
 from spikevae.training.discriminator import PatchCritic
@@ -401,7 +400,7 @@ class Trainer:
 
     @torch.inference_mode()
     def _fit_density(self, model: SpikingVAE, count: int | None) -> None:
-        if not isinstance(model.latent, PotentialLatent):
+        if not model.latent.has_density:
             return
         images = self.train_set if count is None else self.train_set.subset(min(count, len(self.train_set)))
         model.eval()
