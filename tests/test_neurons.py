@@ -20,7 +20,7 @@ from spikevae.nn.neurons import (
     spiking_layer,
     threshold_scaled,
 )
-from spikevae.ops.cpu import kernels
+from spikevae.ops.cpu import compile
 from spikevae.ops.lif import lif_sequence
 
 TAU, SLOPE = 1.7, 2.5
@@ -127,8 +127,8 @@ def test_a_silent_input_gives_no_spikes_and_a_constant_one_beyond_threshold_fire
 
 def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several threads and several blocks for each, the last one not full."""
-    monkeypatch.setattr(kernels, "BLOCK", 7)
-    monkeypatch.setattr(kernels, "_LEAST", 1)
+    monkeypatch.setattr(compile, "BLOCK", 7)
+    monkeypatch.setattr(compile, "_LEAST", 1)
 
 
 @pytest.mark.parametrize("kind", ["lif", "plif"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikevae.config import ModelConfig
 from spikevae.nn.decoder import TimeReadOut
 from spikevae.nn.stage import SpikingStage, convolutional_stage
-from spikevae.ops.cpu import kernels
+from spikevae.ops.cpu import compile
 from spikevae.ops.planes import as_bytes, kept_as_spikes, remember_spikes, scale_planes, sum_products
 
 T, N, C, H, W = 3, 2, 5, 7, 6
@@ -19,7 +19,7 @@ T, N, C, H, W = 3, 2, 5, 7, 6
 
 @pytest.fixture(autouse=True)
 def _several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_LEAST", 1)
+    monkeypatch.setattr(compile, "_LEAST", 1)
 
 
 def sequence(layout: str, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikevae.ops.cpu import kernels
-from spikevae.ops.cpu.event_kernels import BITS, LANES, MOST_INPUTS, Convolution, convolve, convolve_back
+from spikevae.ops.cpu import compile
+from spikevae.ops.cpu.synapses import BITS, LANES, MOST_INPUTS, Convolution, convolve, convolve_back
 
 _MOST_ROWS = 128  # of a linear layer's input, whose spikes are listed together
 
@@ -66,8 +66,8 @@ class SpikeLinear(nn.Linear):
         rows = max(1, min(-(-count // torch.get_num_threads()), _MOST_ROWS))
         sizes = Convolution(rows, 1, self.in_features, rows, 1, self.out_features, 1, 1, 0, False)
         currents = torch.empty(count, self.out_features)
-        kernels.in_parallel(
-            convolve, kernels.flat(input.contiguous()), kernels.flat(self._tiles), kernels.flat(currents), sizes,
+        compile.in_parallel(
+            convolve, compile.flat(input.contiguous()), compile.flat(self._tiles), compile.flat(currents), sizes,
             count=-(-count // rows), together=1, work=rows * self.in_features,
         )  # fmt: skip
         return currents
@@ -101,8 +101,8 @@ class _Convolve(torch.autograd.Function):
         x = x.contiguous(memory_format=torch.channels_last)
         tiles, sizes = _tiled(weight.detach(), layer.transposed).contiguous(), _sizes(x, layer)
         currents = torch.empty(len(x), sizes.out_height, sizes.out_width, sizes.out_channels)
-        kernels.in_parallel(
-            convolve, kernels.flat(x), kernels.flat(tiles), kernels.flat(currents), sizes,
+        compile.in_parallel(
+            convolve, compile.flat(x), compile.flat(tiles), compile.flat(currents), sizes,
             count=len(x), together=1, work=x.shape[1:].numel(),
         )  # fmt: skip
         return currents.permute(0, 3, 1, 2)
@@ -120,8 +120,8 @@ class _Convolve(torch.autograd.Function):
             )  # fmt: skip
         if ctx.needs_input_grad[1]:
             x, grad = (each.contiguous(memory_format=torch.channels_last) for each in (x, grad))
-            parts = kernels.in_parallel(
-                convolve_back, kernels.flat(x), kernels.flat(grad), _sizes(x, layer),
+            parts = compile.in_parallel(
+                convolve_back, compile.flat(x), compile.flat(grad), _sizes(x, layer),
                 count=len(x), together=1, work=x.shape[1:].numel(),
             )  # fmt: skip
             tiles = sum(parts, np.zeros(weight.numel(), np.float32))

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikevae.ops.cpu import kernels
+from spikevae.ops.cpu import compile, neurons
 from spikevae.ops.planes import take_over
 
-THRESHOLD = 1.0  # also in the loops of kernels.py
-_ONES_AND_ZEROS = np.ones(kernels.BLOCK, np.float32), np.zeros(kernels.BLOCK, np.float32)
+THRESHOLD = 1.0  # also in the loops of cpu/neurons.py
+_ONES_AND_ZEROS = np.ones(compile.BLOCK, np.float32), np.zeros(compile.BLOCK, np.float32)
 
 
 def lif_sequence(
@@ -39,7 +39,7 @@ def lif_sequence(
     Returns:
         [T, N, ...] spikes in {0, 1}, of the input's dtype and memory format (with ``norm``: channels last).
     """
-    if x_seq.dtype not in kernels.DTYPES:
+    if x_seq.dtype not in compile.DTYPES:
         return lif_sequence(x_seq.float(), leak, surrogate_slope, norm, sums).to(x_seq.dtype)
     if not isinstance(leak, Tensor):
         leak = torch.tensor(leak)
@@ -71,15 +71,15 @@ def fire_once(x: Tensor, leak: float, v: Tensor | float) -> tuple[Tensor, Tensor
         leak: 1 / tau.
         v: like ``x``, potentials before; a number is those of all.
     """
-    if x.dtype not in kernels.DTYPES:
+    if x.dtype not in compile.DTYPES:
         spikes, after = fire_once(x.float(), leak, v)
         return spikes.to(x.dtype), after
     x = x.contiguous()
     before = v.contiguous() if isinstance(v, Tensor) else torch.full(x.shape, v)
     spikes, after = torch.empty_like(x), torch.empty(x.shape)
-    kernels.in_parallel(
-        kernels.fire_once, kernels.flat(x), *_ONES_AND_ZEROS, np.float32(leak), kernels.flat(before),
-        kernels.flat(after), kernels.flat(spikes), count=x.numel(), together=kernels.BLOCK,
+    compile.in_parallel(
+        neurons.fire_once, compile.flat(x), *_ONES_AND_ZEROS, np.float32(leak), compile.flat(before),
+        compile.flat(after), compile.flat(spikes), count=x.numel(), together=compile.BLOCK,
     )  # fmt: skip
     return spikes, after
 
@@ -90,9 +90,9 @@ def _fire(x_seq: Tensor, leak: Tensor, into: Tensor, sums: Tensor | None, *norm:
     shares = currents.shares
     if sums is not None:
         shares = {**shares, "together": x_seq.shape[2:].numel()}
-    kernels.in_parallel(
-        kernels.fire, *currents.args, np.float32(float(leak)), kernels.flat(into), currents.count,
-        kernels.flat(torch.empty(0) if sums is None else sums), x_seq.shape[2:].numel(), **shares,
+    compile.in_parallel(
+        neurons.fire, *currents.args, np.float32(float(leak)), compile.flat(into), currents.count,
+        compile.flat(torch.empty(0) if sums is None else sums), x_seq.shape[2:].numel(), **shares,
     )  # fmt: skip
     return into
 
@@ -127,9 +127,9 @@ class _LifSequence(torch.autograd.Function):
             grad_seq = grad_x_seq.copy_(grad_seq)
         currents = _Currents(x_seq, weight, bias, mean, inverse_deviation)
         channels = 0 if weight is None else len(weight)
-        parts = kernels.in_parallel(
-            kernels.push_back, *currents.args, np.float32(float(leak)), np.float32(ctx.slope),
-            kernels.flat(grad_seq), kernels.flat(grad_x_seq),
+        parts = compile.in_parallel(
+            neurons.push_back, *currents.args, np.float32(float(leak)), np.float32(ctx.slope),
+            compile.flat(grad_seq), compile.flat(grad_x_seq),
             currents.block(mean, 0.0), channels, currents.count, ctx.needs_input_grad[1], **currents.shares,
         )  # fmt: skip
         moments = torch.from_numpy(sum(parts, np.zeros(2 * channels + 1)))
@@ -144,8 +144,8 @@ class _LifSequence(torch.autograd.Function):
             count = x_seq.numel() / channels
             of_grad = (weight * inverse_deviation).double()
             of_x = -of_grad * product * inverse_deviation.double().square() / count
-            kernels.in_parallel(
-                kernels.normalise_back, kernels.flat(x_seq), kernels.flat(grad_x_seq),
+            compile.in_parallel(
+                neurons.normalise_back, compile.flat(x_seq), compile.flat(grad_x_seq),
                 *(currents.block(values) for values in (mean, of_grad, of_x, -of_grad * total / count)),
                 count=x_seq.numel(), together=currents.shares["together"],
             )  # fmt: skip
@@ -170,13 +170,13 @@ class _Currents:
     ) -> None:
         self.count = x_seq[0].numel()
         channels = 1 if weight is None else len(weight)
-        self._repeats = max(1, kernels.BLOCK // channels)
+        self._repeats = max(1, compile.BLOCK // channels)
         scale = shift = None
         if weight is not None and bias is not None and mean is not None and inverse_deviation is not None:
             scale = weight * inverse_deviation
             shift = bias - mean * scale
         stride = x_seq.stride(0) if self.count else 0
-        x = kernels.flat(x_seq, stride * (len(x_seq) - 1) + self.count)
+        x = compile.flat(x_seq, stride * (len(x_seq) - 1) + self.count)
         self.args = (x, stride, self.block(scale, 1.0), self.block(shift, 0.0))
         self.shares = {"count": self.count, "together": self._repeats * channels, "work": len(x_seq)}
 

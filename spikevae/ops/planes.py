@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from spikevae.ops.cpu import kernels
+from spikevae.ops.cpu import compile, planes
 
 
 def scale_planes(
@@ -27,8 +27,8 @@ def scale_planes(
         torch.mul(x_seq, factor.to(into.dtype)[..., None, None], out=into)
         return into if addend is None else into.add_(addend.to(into.dtype)[..., None, None])
     addend = torch.zeros_like(factor) if addend is None else addend
-    kernels.in_parallel(
-        kernels.scale_planes, kernels.flat(x_seq), _row(factor), _row(addend), kernels.flat(into), into.shape[2],
+    compile.in_parallel(
+        planes.scale_planes, compile.flat(x_seq), _row(factor), _row(addend), compile.flat(into), into.shape[2],
         count=factor[..., 0].numel(), together=1, work=into.shape[2:].numel(),
     )  # fmt: skip
     return into
@@ -39,8 +39,8 @@ def sum_products(x_seq: Float[Tensor, "T N C H W"], y_seq: Shaped[Tensor, "T N C
     if not (_is_blocks(x_seq) and _is_blocks(y_seq)):
         return torch.stack([(x * y).sum(dim=(2, 3), dtype=torch.float32) for x, y in zip(x_seq, y_seq, strict=True)])
     sums = torch.zeros(x_seq.shape[:3])
-    kernels.in_parallel(
-        kernels.sum_products, kernels.flat(x_seq), kernels.flat(y_seq), kernels.flat(sums), sums.shape[2],
+    compile.in_parallel(
+        planes.sum_products, compile.flat(x_seq), compile.flat(y_seq), compile.flat(sums), sums.shape[2],
         count=sums[..., 0].numel(), together=1, work=x_seq.shape[2:].numel(),
     )  # fmt: skip
     return sums
@@ -102,11 +102,11 @@ def _is_blocks(x_seq: Tensor) -> bool:
     """Whether the values of an image at a time step lie together, in the order [H, W, C], and on the CPU."""
     return (
         x_seq.device.type == "cpu"
-        and x_seq.dtype in (*kernels.DTYPES, torch.uint8)
+        and x_seq.dtype in (*compile.DTYPES, torch.uint8)
         and x_seq.stride(0) == x_seq[0].numel()
         and x_seq[0].is_contiguous(memory_format=torch.channels_last)
     )
 
 
 def _row(values: Tensor) -> Any:
-    return kernels.flat(values.float().contiguous())
+    return compile.flat(values.float().contiguous())

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from spikevae.ops.cpu.kernels import compiled, machine_code, multiply_add, part
+from spikevae.ops.cpu.compile import compiled, machine_code, multiply_add, part
 
 LANES = 32  # outputs that are summed at a time; they divide the outputs
 BITS = 8  # inputs that are compared with zero at a time; they divide the inputs
