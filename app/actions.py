@@ -194,8 +194,8 @@ class Actions:
                     "temperature": end["temperature"],
                     "labels": None if chosen is None else torch.tensor([chosen]),
                 }
-                potentials.append(network.draw_potential(range(1), **arguments))
-                spikes.append(network.draw_prior(range(1), **arguments))
+                potentials.append(network.sample_potential(range(1), **arguments))
+                spikes.append(network.sample_prior(range(1), **arguments))
             return _walk(network, potentials, spikes, steps)
 
     def walk_pictures(
@@ -212,7 +212,7 @@ class Actions:
         x = [self.read(model, end, background) for end in (content, other)]
         with self._alone(model) as network, torch.inference_mode():
             posteriors = [network.encode(end[None]) for end in x]
-            return _walk(network, [p.potential for p in posteriors], [p.mode for p in posteriors], steps)
+            return _walk(network, [p.potential for p in posteriors], [p.mode() for p in posteriors], steps)
 
     def look_inside_sample(self, model: str, seed: object, label: object) -> Observation:
         """The decoder at work on the first picture of a seed.
@@ -234,7 +234,7 @@ class Actions:
 
         def run() -> Tensor:
             with torch.inference_mode():
-                return network.decode(network.encode(x).mode)
+                return network.decode(network.encode(x).mode())
 
         with self._alone(model) as network:
             return watch(network, run)

@@ -16,7 +16,7 @@ import spikevae
 from benchmarks.reference import ReferenceVAE
 from spikevae.config import ModelConfig, ObjectiveConfig, TrainConfig
 from spikevae.nn.neurons import SpikingLayer
-from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d, SpikeLinear
+from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
 from spikevae.nn.vae import SpikingVAE
 from spikevae.presets import PRESETS
 from spikevae.runtime import has_bfloat16
@@ -166,12 +166,6 @@ def our_layer() -> SpikingLayer:
     return SpikingLayer(ModelConfig().tau, ModelConfig().surrogate_slope)
 
 
-class _Linear(SpikeLinear):
-    """A matrix product at every step."""
-
-    forward = nn.Linear.forward
-
-
 class _ReLU(nn.ReLU):
     """In the place of neurons that take a step at a time or a whole sequence."""
 
@@ -181,7 +175,6 @@ class _ReLU(nn.ReLU):
 _ORDINARY: dict[type, type] = {
     SpikeConv2d: nn.Conv2d,
     SpikeConvTranspose2d: nn.ConvTranspose2d,
-    SpikeLinear: _Linear,
 }
 
 

@@ -11,8 +11,6 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tyro.conf import Suppress
 
-Attention = Literal["tcja", "tla", "cla", "none"]
-Latent = Literal["potential", "autoregressive"]
 ReadOut = Literal["weighted", "mean", "membrane"]
 Synapses = Literal["instant", "exponential"]
 Split = Literal["train", "validation", "test"]
@@ -58,20 +56,20 @@ class ModelConfig:
     """Spiking convolutions at the decoder's lowest resolution, before the first doubling."""
     upsampling: Literal["subpixel", "transposed"] = "subpixel"
     """How a decoder stage doubles the image."""
-    attention: Attention = "tcja"
-    """Attention after each stage: TCJA, one of its two branches alone, or none."""
+    attention: str = "tcja"
+    """Attention after each stage: tcja, one of its two branches alone (tla, cla), none, or one that you registered."""
     temporal_kernel: int = 3
     """Width of the attention kernel that slides along T, in time steps."""
     channel_kernel: int = 3
     """Width of the attention kernel that slides along C, in channels."""
-    neuron: Literal["lif", "plif"] = "plif"
-    """Leaky integrate-and-fire with a fixed time constant, or with one learned per layer (PLIF)."""
+    neuron: str = "plif"
+    """lif: leaky integrate-and-fire; plif: the same with a time constant learned per layer; or one you registered."""
     tau: float = 2.0
     """Membrane time constant, in time steps (its initial value for plif)."""
     surrogate_slope: float = 2.0
     """Slope of the arctan surrogate gradient at the threshold."""
-    latent: Latent = "potential"
-    """Latent spikes: from leaky membrane potentials with a fitted density, or FSVAE's autoregressive networks."""
+    latent: str = "potential"
+    """Latent spikes: potential (a density is fitted), autoregressive (FSVAE's networks), or one that you registered."""
     latent_size: int = 256
     """Latent units; each sends T spikes."""
     latent_synapses: Synapses = "exponential"

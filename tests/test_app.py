@@ -235,9 +235,9 @@ def test_a_walk_starts_and_ends_at_its_ends_and_flips_each_spike_once(
     assert torch.allclose(walk.images[0], model.sample(1, seed=1, label=0)[0], atol=1e-6)
     assert torch.allclose(walk.images[-1], model.sample(1, seed=2)[0], atol=1e-6)
     labels = torch.tensor([0])
-    ends = model.draw_prior(range(1), seed=1, labels=labels), model.draw_prior(range(1), seed=2)
+    ends = model.sample_prior(range(1), seed=1, labels=labels), model.sample_prior(range(1), seed=2)
     assert walk.flips == int((ends[0] != ends[1]).sum()) > 0
-    potential = model.draw_potential(range(1), seed=1, labels=labels)
+    potential = model.sample_potential(range(1), seed=1, labels=labels)
     assert potential is not None
     assert (potential > 0).equal(ends[0].bool())
 

@@ -31,12 +31,12 @@ def test_a_class_is_plausible_if_it_is_more_probable_than_by_chance(classes: int
     probabilities = analysis.predict_proba(spikes.numpy())[np.arange(M), labels.numpy()]
     expected = torch.from_numpy(probabilities >= 1 / classes)
     assert 0.1 * M < expected.sum() < M  # some of each
-    assert torch.equal(discriminant.is_plausible(spikes, labels), expected)
+    assert torch.equal(discriminant.accepts(spikes, labels), expected)
 
 
 def test_before_fitting_every_class_is_plausible() -> None:
     spikes, labels = spikes_of_classes()
-    assert LatentDiscriminant(D, K).is_plausible(spikes, labels).all()
+    assert LatentDiscriminant(D, K).accepts(spikes, labels).all()
 
 
 def test_images_without_a_label_do_not_count() -> None:
@@ -54,7 +54,7 @@ def test_units_that_never_fire_or_fire_alike_do_no_harm() -> None:
     discriminant = LatentDiscriminant(D + 4, K)
     discriminant.fit(spikes, labels)
     assert discriminant.weight.isfinite().all()
-    assert discriminant.is_plausible(spikes, labels).float().mean() > 0.6
+    assert discriminant.accepts(spikes, labels).float().mean() > 0.6
 
 
 def fitted_latent() -> PotentialLatent:
@@ -72,24 +72,22 @@ def rngs(count: int) -> list[np.random.Generator]:
 def test_new_spikes_look_like_their_class_and_those_that_did_stay() -> None:
     latent, labels = fitted_latent(), torch.tensor([0, 1, 1] * 40)
     assert latent.discriminant is not None
-    drawn = latent.draw_plausible_potential(rngs(120), labels, 1.0)
-    noise = torch.from_numpy(np.stack([latent.prior_noise(rng) for rng in rngs(120)]))
-    first = latent.draw_potential(noise, labels, 1.0)
-    was_plausible = latent.discriminant.is_plausible((first > 0).float().transpose(0, 1).flatten(1), labels)
-    assert 10 < was_plausible.sum() < 110
-    assert latent.discriminant.is_plausible((drawn > 0).float().transpose(0, 1).flatten(1), labels).all()
-    assert torch.equal(drawn[:, was_plausible], first[:, was_plausible])
+    drawn = latent.sample_potential(rngs(120), labels)
+    first = latent.sample_potential(rngs(120), labels, reject=False)
+    was_accepted = latent.discriminant.accepts((first > 0).float().transpose(0, 1).flatten(1), labels)
+    assert 10 < was_accepted.sum() < 110
+    assert latent.discriminant.accepts((drawn > 0).float().transpose(0, 1).flatten(1), labels).all()
+    assert torch.equal(drawn[:, was_accepted], first[:, was_accepted])
 
 
 def test_a_new_image_depends_on_its_own_random_numbers_alone() -> None:
     latent = fitted_latent()
-    together = latent.draw_plausible_potential(rngs(40), None, 1.0)
-    alone = [latent.draw_plausible_potential([rng], None, 1.0) for rng in rngs(40)]
+    together = latent.sample_potential(rngs(40))
+    alone = [latent.sample_potential([rng]) for rng in rngs(40)]
     torch.testing.assert_close(torch.cat(alone, dim=1), together)
 
 
 def test_the_typical_image_is_drawn_once() -> None:
     latent, labels = fitted_latent(), torch.zeros(40, dtype=torch.int64)
-    noise = torch.from_numpy(np.stack([latent.prior_noise(rng) for rng in rngs(40)]))
-    drawn = latent.draw_plausible_potential(rngs(40), labels, 0.0)
-    assert torch.equal(drawn, latent.draw_potential(noise, labels, 0.0))
+    drawn = latent.sample_potential(rngs(40), labels, 0.0)
+    assert torch.equal(drawn, latent.sample_potential(rngs(40), labels, 0.0, reject=False))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room (a module or a package of spikevae) imports from rows above its own, never from its own row or one below.
 ORDER = (
-    ("config",),
+    ("config", "registry"),
     ("presets", "runtime", "distributed"),
     ("ops", "data"),
     ("nn",),
@@ -89,6 +89,23 @@ def test_imports_in_spikevae_go_one_way() -> None:
             elif other is not None and other != own and RANK[other] >= RANK[own]:
                 wrong.append(f"{source.name} imports {dotted}")
     assert not wrong
+
+
+TRICKS = ("mark_dirty", "saved_tensors_hooks", "data_ptr", "numba", "llvmlite", "save_for_backward")
+
+
+def test_the_papers_know_neither_compiled_loops_nor_memory() -> None:
+    """Speed lives behind ``ops``: its compiled loops are imported there alone, and no other room names its tricks."""
+    for source in sources("spikevae"):
+        if own_room(source) == "ops":
+            continue
+        wrong = [dotted for dotted in imports(source) if dotted.startswith("spikevae.ops.cpu")]
+        assert not wrong, f"{source} imports {wrong}"
+        if own_room(source) == "nn":
+            text = source.read_text(encoding="utf-8")
+            assert not [trick for trick in TRICKS if trick in text], source
+            inner = [dotted for dotted in imports(source) if re.match(r"spikevae\.ops\.(?!\w+$)", dotted)]
+            assert not inner, f"{source} imports {inner}; take it from spikevae.ops"
 
 
 def test_the_page_stands_on_spikevae_and_nothing_stands_on_the_page_but_the_demo_command() -> None:

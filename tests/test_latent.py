@@ -12,8 +12,8 @@ from torch import Tensor
 from spikevae.config import ModelConfig
 from spikevae.nn.latents import build_latent
 from spikevae.nn.latents.autoregressive import AutoregressiveLatent, StepNetwork, post_synaptic_potential
-from spikevae.nn.latents.base import Draw, straight_through
-from spikevae.nn.latents.bernoulli import PotentialLatent
+from spikevae.nn.latents.base import LatentSpikes, straight_through
+from spikevae.nn.latents.bernoulli import PotentialLatent, PotentialPosterior
 from spikevae.nn.neurons import SequenceNorm
 
 T, N, L, F = 4, 3, 5, 7
@@ -37,6 +37,11 @@ def features() -> Tensor:
     return 2 * torch.rand(T, N, F)
 
 
+def rngs(count: int) -> list[np.random.Generator]:
+    """The random numbers of so many images, always the same."""
+    return [np.random.default_rng(seed) for seed in range(count)]
+
+
 def last_outputs(network: StepNetwork, inputs: list[Tensor]) -> Tensor:
     """What the network answers to the last of these inputs when it is shown all of them from rest."""
     network.reset()
@@ -49,10 +54,10 @@ def last_outputs(network: StepNetwork, inputs: list[Tensor]) -> Tensor:
 
 def draw(
     latent: AutoregressiveLatent, network: StepNetwork, current_seq: Tensor | None, u_seq: Tensor, **of: Tensor
-) -> Draw:
+) -> LatentSpikes:
     """Spikes that follow one of the outputs each, and the shares of them that fire."""
     output_seq = latent.outputs(network, current_seq, u_seq, **of)
-    return Draw(latent.chosen(output_seq, u_seq), output_seq.mean(dim=3))
+    return LatentSpikes(latent.chosen(output_seq, u_seq), output_seq.mean(dim=3))
 
 
 def chosen(outputs: Tensor, u: Tensor) -> Tensor:
@@ -67,7 +72,7 @@ def chosen(outputs: Tensor, u: Tensor) -> Tensor:
 def test_the_posterior_is_that_of_running_every_prefix_again(generator: torch.Generator) -> None:
     latent = autoregressive()
     posterior = latent.posterior(features())
-    drawn = posterior.draw(generator)
+    drawn = posterior.spikes(generator)
     u_seq = torch.rand(T, N, L, generator=torch.Generator().manual_seed(0))
     current_seq = posterior.current_seq
     z_steps: list[Tensor] = []
@@ -83,8 +88,8 @@ def test_the_posterior_is_that_of_running_every_prefix_again(generator: torch.Ge
 
 def test_the_prior_is_that_of_running_every_prefix_again() -> None:
     latent = autoregressive()
-    noise = torch.rand(N, T, L)
-    z_seq = latent.draw_prior(noise, None, 1.0)
+    z_seq = latent.sample_prior(rngs(N))
+    noise = torch.from_numpy(np.stack([rng.random((T, L), dtype=np.float32) for rng in rngs(N)]))
     z_steps: list[Tensor] = []
     for t in range(T):
         outputs = last_outputs(latent.prior_network, [torch.zeros(N, L), *z_steps])
@@ -109,37 +114,36 @@ def test_without_randomness_every_unit_follows_the_same_of_its_outputs() -> None
     latent = autoregressive()
     posterior = latent.posterior(features())
     typical = draw(latent, latent.posterior_network, posterior.current_seq, torch.full((T, N, L), 0.5)).z_seq
-    assert torch.equal(posterior.mode, typical)
-    assert torch.equal(posterior.mode, posterior.mode)
+    assert torch.equal(posterior.mode(), typical)
+    assert torch.equal(posterior.mode(), posterior.mode())
     z_steps: list[Tensor] = []
     for t in range(T):
         seen = [torch.zeros(N, L), *z_steps]
         inputs = [torch.cat([posterior.current_seq[s], seen[s]], dim=1) for s in range(t + 1)]
         z_steps.append(last_outputs(latent.posterior_network, inputs)[:, :, 3])  # of outputs 0 to 5
-    assert torch.equal(posterior.mode, torch.stack(z_steps))
+    assert torch.equal(posterior.mode(), torch.stack(z_steps))
     assert posterior.potential is None
 
 
 def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:
     latent = autoregressive()
     posterior = latent.posterior(features())
-    before = posterior.mode
+    before = posterior.mode()
     posterior.sample(generator)
     with pytest.raises(IndexError):  # stopped half way, potentials in the air
         draw(latent, latent.posterior_network, posterior.current_seq[:2], torch.rand(T, N, L))
-    assert torch.equal(posterior.mode, before)
+    assert torch.equal(posterior.mode(), before)
 
 
-def test_a_draw_sees_weights_that_have_changed_since_the_last(generator: torch.Generator) -> None:
+def test_a_sample_sees_weights_that_have_changed_since_the_last() -> None:
     wide = replace(AUTOREGRESSIVE, latent_size=16, latent_choices=4)  # whose spikes are added one by one
     latent, other = autoregressive(wide), autoregressive(wide)
-    noise = torch.rand(N, T, wide.latent_size, generator=generator)
     with torch.no_grad():
-        before = latent.draw_prior(noise, None, 1.0)
+        before = latent.sample_prior(rngs(N))
         latent.load_state_dict(other.state_dict())
-        after = latent.draw_prior(noise, None, 1.0)
+        after = latent.sample_prior(rngs(N))
         assert not torch.equal(before, after)
-        assert torch.equal(after, other.draw_prior(noise, None, 1.0))
+        assert torch.equal(after, other.sample_prior(rngs(N)))
 
 
 def test_training_draws_what_use_draws_and_learns_the_statistics_of_whole_sequences() -> None:
@@ -158,34 +162,6 @@ def test_training_draws_what_use_draws_and_learns_the_statistics_of_whole_sequen
     torch.testing.assert_close(norm.running_var, var.lerp(currents.var(0, correction=0), 0.1))
     draw(latent.eval(), latent.prior_network, None, u_seq)
     torch.testing.assert_close(norm.running_mean, mean.lerp(currents.mean(0), 0.1))
-
-
-def test_a_sequence_learns_at_once_what_it_would_learn_step_by_step() -> None:
-    latent = autoregressive(replace(AUTOREGRESSIVE, latent_size=16, latent_choices=4))
-    network, x_seq, weights = latent.posterior_network, torch.rand(T, N, 32).round(), torch.randn(T, N, 16, 4)
-
-    def at_once(x_seq: Tensor) -> Tensor:
-        network.reset(remember=True)
-        steps = torch.stack([network(x) for x in x_seq])
-        spikes = network.whole(x_seq)
-        assert torch.equal(steps, spikes)
-        assert not steps.requires_grad
-        return spikes
-
-    def step_by_step(x_seq: Tensor) -> Tensor:
-        network.reset()
-        return torch.stack([network.layers(x).unflatten(1, (16, 4)) for x in x_seq])
-
-    spikes, grads = [], []
-    for run in (at_once, step_by_step):
-        x_seq = x_seq.detach().requires_grad_()
-        spikes.append(run(x_seq))
-        grads.append(torch.autograd.grad((spikes[-1] * weights).sum(), [x_seq, *network.parameters()]))
-        network.reset()
-    assert torch.equal(*spikes)
-    assert 0.1 < spikes[0].mean() < 0.9
-    for whole, step in zip(*grads, strict=True):
-        torch.testing.assert_close(whole, step, rtol=1e-4, atol=1e-4)
 
 
 def test_no_gradient_passes_through_the_spikes_that_a_network_sees() -> None:
@@ -210,15 +186,16 @@ def test_weights_learn_after_they_were_cast_without_a_gradient() -> None:
 
 
 def test_rates_are_shares_of_the_choices() -> None:
-    rate = autoregressive().posterior(features()).rate
+    rate = autoregressive().posterior(features()).rate()
     torch.testing.assert_close(rate * 6, (rate * 6).round())
     assert len(rate.unique()) > 3
 
 
 def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Generator) -> None:
     latent = autoregressive()
-    drawn = latent.posterior(features()).draw(generator)
-    divergence = latent.divergence(drawn, torch.Generator().manual_seed(1))
+    posterior = latent.posterior(features())
+    drawn = posterior.spikes(generator)
+    divergence = posterior.kl(drawn, torch.Generator().manual_seed(1))
     again = torch.Generator().manual_seed(1)
     u_seq = torch.rand(T, N, L, generator=again)
     guided = (torch.rand(N, 1, generator=again) >= 0.3).float()
@@ -230,9 +207,10 @@ def test_the_divergence_is_the_distance_of_filtered_rates(generator: torch.Gener
 
 def test_equal_posterior_and_prior_do_not_diverge(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = autoregressive()
-    drawn = latent.posterior(features()).draw(random=False)
+    posterior = latent.posterior(features())
+    drawn = posterior.spikes(random=False)
     monkeypatch.setattr(latent, "outputs", lambda *_, **__: drawn.rate[..., None])
-    assert latent.divergence(drawn) == 0.0
+    assert posterior.kl(drawn) == 0.0
 
 
 def test_the_filter_worked_by_hand() -> None:
@@ -246,7 +224,7 @@ def test_drawn_spikes_are_0_or_1_exactly_and_pass_the_gradient_of_their_rates(co
     latent = build_latent(config, F)
     feature_seq = features().requires_grad_()
     posterior = latent.posterior(feature_seq)
-    for draw in (posterior.draw(torch.Generator().manual_seed(0)), posterior.draw(random=False)):
+    for draw in (posterior.spikes(torch.Generator().manual_seed(0)), posterior.spikes(random=False)):
         assert draw.z_seq.requires_grad
         assert set(draw.z_seq.unique().tolist()) <= {0.0, 1.0}
         assert draw.rate.min() >= 0
@@ -268,8 +246,8 @@ def test_spikes_fire_as_often_as_their_rates_say(generator: torch.Generator) -> 
     latent = PotentialLatent(POTENTIAL, F)
     posterior = latent.posterior(features())
     drawn = torch.stack([posterior.sample(generator).detach() for _ in range(2000)])
-    torch.testing.assert_close(drawn.mean(0), posterior.rate.detach(), rtol=0, atol=0.06)
-    assert torch.equal(posterior.mode, (posterior.potential > 0).float())
+    torch.testing.assert_close(drawn.mean(0), posterior.rate().detach(), rtol=0, atol=0.06)
+    assert torch.equal(posterior.mode(), (posterior.potential > 0).float())
 
 
 def test_a_seed_decides_what_is_drawn() -> None:
@@ -280,10 +258,8 @@ def test_a_seed_decides_what_is_drawn() -> None:
 
 
 def test_the_divergence_of_potentials_is_a_distance_to_even_odds() -> None:
-    latent = PotentialLatent(POTENTIAL, F)
-
     def divergence(rate: float) -> float:
-        return latent.divergence(Draw(torch.zeros(T, N, L), torch.full((T, N, L), rate))).item()
+        return float(PotentialPosterior(torch.full((T, N, L), rate).logit()).kl())
 
     assert divergence(0.5) == pytest.approx(0, abs=1e-6)
     assert divergence(0.9) == pytest.approx(np.log(2) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1), abs=1e-6)
@@ -297,25 +273,27 @@ def test_new_spikes_come_from_the_fitted_potentials() -> None:
     feature_seq = torch.rand(T, 40, F) + labels[:, None]
     potential = latent.posterior(feature_seq).potential.detach()
     latent.density.fit(potential.transpose(0, 1).flatten(1), labels)
-    noise = torch.from_numpy(np.stack([latent.prior_noise(np.random.default_rng(seed)) for seed in range(N)]))
     wanted = torch.tensor([1, 0, 1])
-    drawn = latent.draw_potential(noise, wanted, 1.0)
+    drawn = latent.sample_potential(rngs(N), wanted)
     assert drawn.shape == (T, N, L)
-    assert torch.equal(latent.draw_prior(noise, wanted, 1.0), (drawn > 0).float())
-    typical = latent.draw_potential(noise, wanted, 0.0)
+    assert torch.equal(latent.sample_prior(rngs(N), wanted), (drawn > 0).float())
+    typical = latent.sample_potential(rngs(N), wanted, 0.0)
     torch.testing.assert_close(typical[:, 1], potential[:, labels == 0].mean(1))
 
 
 def test_the_autoregressive_latent_has_neither_classes_nor_a_temperature() -> None:
     latent = autoregressive()
-    noise = torch.from_numpy(np.stack([latent.prior_noise(np.random.default_rng(seed)) for seed in range(N)]))
-    assert noise.shape == (N, T, L)
     with pytest.raises(ValueError, match="has no classes"):
-        latent.draw_prior(noise, torch.zeros(N, dtype=torch.int64), 1.0)
+        latent.sample_prior(rngs(N), torch.zeros(N, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"temperature=0\.5"):
-        latent.draw_prior(noise, None, 0.5)
+        latent.sample_prior(rngs(N), None, 0.5)
 
 
 def test_a_config_names_its_latent() -> None:
     assert isinstance(build_latent(POTENTIAL, F), PotentialLatent)
     assert isinstance(build_latent(replace(POTENTIAL, latent="autoregressive"), F), AutoregressiveLatent)
+
+
+def test_a_latent_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match="latent='potental' is none of potential, autoregressive; did you mean"):
+        build_latent(replace(POTENTIAL, latent="potental"), F)

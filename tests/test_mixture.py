@@ -57,13 +57,13 @@ def test_clumps_of_a_class_are_found_and_drawn_as_often_as_they_are() -> None:
     density = ClassMixtures(D, 0, 3, 2)
     density.fit(centres[clump] + torch.randn(4000, D), torch.full((4000,), -1))
     assert sorted(density.weight[0].tolist()) == pytest.approx([0.25, 0.75], abs=0.01)
-    drawn = density.draw(noise(density, 8000), None, 1.0)
+    drawn = density.sample(noise(density, 8000), None, 1.0)
     is_left = drawn[:, 0] < 0
     assert is_left.float().mean() == pytest.approx(0.25, abs=0.02)
     for side, centre in ((~is_left, centres[0]), (is_left, centres[1])):
         torch.testing.assert_close(drawn[side].mean(0), centre, rtol=0, atol=0.15)
         torch.testing.assert_close(drawn[side].T.cov().diagonal(), torch.ones(D), rtol=0, atol=0.15)
-    typical = density.draw(noise(density, 50), None, 0.0)
+    typical = density.sample(noise(density, 50), None, 0.0)
     assert len(typical.unique(dim=0)) == 2  # the centre of each
 
 
@@ -73,7 +73,7 @@ def test_a_class_of_few_images_gets_one_gaussian() -> None:
     few.fit(potentials, labels)
     one.fit(potentials, labels)
     assert few.weight[0].tolist() == [1.0] + [0.0] * 7
-    assert torch.equal(few.draw(noise(few, 20), None, 1.0), one.draw(noise(one, 20), None, 1.0))
+    assert torch.equal(few.sample(noise(few, 20), None, 1.0), one.sample(noise(one, 20), None, 1.0))
 
 
 def test_fitting_again_gives_the_same_to_the_last_bit() -> None:
@@ -87,7 +87,7 @@ def test_fitting_again_gives_the_same_to_the_last_bit() -> None:
 
 def test_draws_have_the_mean_and_covariance_that_were_fitted() -> None:
     density = fitted()
-    drawn = density.draw(noise(density, 20_000), torch.ones(20_000, dtype=torch.int64), 1.0)
+    drawn = density.sample(noise(density, 20_000), torch.ones(20_000, dtype=torch.int64), 1.0)
     torch.testing.assert_close(drawn.mean(0), density.mean[1], rtol=0.02, atol=0.1)
     torch.testing.assert_close(drawn.T.cov(), covariance_of(density, 1), rtol=0.05, atol=0.5)
 
@@ -97,7 +97,7 @@ def test_classes_come_as_often_as_in_the_data_and_unlabelled_images_count_for_no
     labels = torch.tensor([0, 1, 2, 1, -1] * 100)
     density.fit(torch.randn(500, D) + 100.0 * labels[:, None], labels)
     assert density.share.tolist() == [0.25, 0.5, 0.25]
-    drawn = density.draw(noise(density, 8_000), None, 1.0)
+    drawn = density.sample(noise(density, 8_000), None, 1.0)
     classes = (drawn.mean(1) / 100).round().long()
     shares = torch.bincount(classes, minlength=K) / 8_000
     torch.testing.assert_close(shares, density.share, rtol=0, atol=0.02)
@@ -106,34 +106,34 @@ def test_classes_come_as_often_as_in_the_data_and_unlabelled_images_count_for_no
 def test_a_label_gives_its_class_and_temperature_0_its_mean() -> None:
     density = fitted()
     labels = torch.tensor([2, 0, 1, 2])
-    typical = density.draw(noise(density, 4), labels, 0.0)
+    typical = density.sample(noise(density, 4), labels, 0.0)
     assert torch.equal(typical, density.mean[labels])
-    drawn = density.draw(noise(density, 4), labels, 1.0)
-    halved = density.draw(noise(density, 4), labels, 0.5)
+    drawn = density.sample(noise(density, 4), labels, 1.0)
+    halved = density.sample(noise(density, 4), labels, 0.5)
     torch.testing.assert_close(halved - typical, (drawn - typical) / 2)
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
     density = fitted()
     draws = noise(density, 9)
-    together = density.draw(draws, None, 1.0)
-    torch.testing.assert_close(torch.cat([density.draw(one, None, 1.0) for one in draws.split(1)]), together)
+    together = density.sample(draws, None, 1.0)
+    torch.testing.assert_close(torch.cat([density.sample(one, None, 1.0) for one in draws.split(1)]), together)
     order = torch.randperm(9)
-    torch.testing.assert_close(density.draw(draws[order], None, 1.0), together[order])
+    torch.testing.assert_close(density.sample(draws[order], None, 1.0), together[order])
 
 
 def test_every_class_is_drawn_even_by_noise_at_the_ends() -> None:
     density = fitted()
     draws = noise(density, 2)
     draws[0, 0], draws[1, 0] = 0.0, 1.0 - 2**-24
-    drawn = density.draw(draws, None, 0.0)
+    drawn = density.sample(draws, None, 0.0)
     assert torch.equal(drawn, density.mean[[0, K - 1]])
 
 
 def test_what_was_fitted_travels_with_the_weights() -> None:
     density, other = fitted(), ClassMixtures(D, K, 2, 1)
     other.load_state_dict(density.state_dict())
-    assert torch.equal(other.draw(noise(density, 5), None, 1.0), density.draw(noise(density, 5), None, 1.0))
+    assert torch.equal(other.sample(noise(density, 5), None, 1.0), density.sample(noise(density, 5), None, 1.0))
 
 
 def test_too_few_images_and_a_wrong_temperature_are_refused() -> None:
@@ -142,4 +142,4 @@ def test_too_few_images_and_a_wrong_temperature_are_refused() -> None:
         density.fit(torch.randn(5, D), torch.tensor([0, 0, 1, 2, 2]))
     for temperature in (-0.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=f"temperature={temperature}"):
-            density.draw(noise(density, 2), None, temperature)
+            density.sample(noise(density, 2), None, temperature)

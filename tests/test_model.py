@@ -50,10 +50,10 @@ def everything(model: SpikingVAE, x: Tensor) -> dict[str, Tensor]:
     """What each public call answers."""
     posterior = model.encode(x)
     return {
-        "rate": posterior.rate,
-        "spikes": posterior.mode,
+        "rate": posterior.rate(),
+        "spikes": posterior.mode(),
         "drawn": posterior.sample(torch.Generator().manual_seed(1)),
-        "decoded": model.decode(posterior.mode),
+        "decoded": model.decode(posterior.mode()),
         "reconstruction": model.reconstruct(x),
         "classes": model.classify(x),
         "samples": model.sample(4, seed=2),
@@ -171,7 +171,7 @@ def test_image_i_of_a_seed_depends_on_neither_count_nor_batch_size(config: Model
     torch.testing.assert_close(model.sample(9, seed=4, batch_size=2), many, rtol=0, atol=1e-5)
     later = torch.cat(list(model.sample_batches(4, seed=4, batch_size=3, start=5)))
     torch.testing.assert_close(later, many[5:], rtol=0, atol=1e-5)
-    assert torch.equal(model.draw_prior([7], seed=4)[:, 0], model.draw_prior(range(9), seed=4)[:, 7])
+    assert torch.equal(model.sample_prior([7], seed=4)[:, 0], model.sample_prior(range(9), seed=4)[:, 7])
 
 
 def test_an_image_and_its_mirror_image_are_of_one_class_where_that_was_asked_for() -> None:
@@ -186,7 +186,7 @@ def test_an_image_and_its_mirror_image_are_of_one_class_where_that_was_asked_for
 @both_latents
 def test_other_seeds_and_other_numbers_give_other_images(config: ModelConfig) -> None:
     model = trained(config)
-    z_seq = torch.cat([model.draw_prior(range(4), seed=0), model.draw_prior(range(4), seed=1)], dim=1)
+    z_seq = torch.cat([model.sample_prior(range(4), seed=0), model.sample_prior(range(4), seed=1)], dim=1)
     distinct = z_seq.transpose(0, 1).flatten(1).unique(dim=0)
     assert len(distinct) == 8
 
@@ -215,7 +215,7 @@ def test_latent_spikes_are_binary_and_rates_and_images_within_their_ranges(confi
 @both_latents
 def test_reconstruction_is_decoding_of_the_most_probable_spikes(config: ModelConfig) -> None:
     model, x = trained(config), images()
-    assert torch.equal(model.reconstruct(x), model.decode(model.encode(x).mode))
+    assert torch.equal(model.reconstruct(x), model.decode(model.encode(x).mode()))
 
 
 @pytest.mark.parametrize("size", [7, 9, 28, 30, 32])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -16,15 +15,18 @@ from spikevae.nn.neurons import (
     ParametricSpikingLayer,
     SequenceNorm,
     SpikingLayer,
-    normalised_spikes,
     spiking_layer,
     threshold_scaled,
 )
+from spikevae.ops import norm_fire_gate
 from spikevae.ops.cpu import compile
-from spikevae.ops.lif import lif_sequence
 
 TAU, SLOPE = 1.7, 2.5
 T, N = 5, 3
+
+
+def normalised_spikes(norm: nn.Module, layer: nn.Module, x_seq: Tensor) -> Tensor:
+    return norm_fire_gate(x_seq, norm, layer, nn.Identity())
 
 
 def ours(kind: str) -> SpikingLayer | ParametricSpikingLayer:
@@ -109,7 +111,7 @@ def test_bfloat16_gives_the_spikes_of_float32_and_gradients_close_to_its(kind: s
 def test_three_steps_worked_by_hand() -> None:
     # tau = 2: h = v + (x - v) / 2. x = 1.5: h = 0.75, silent. x = 1.5: h = 1.125, spike, v = 0. x = 2: h = 1, spike.
     x_seq = torch.tensor([[1.5], [1.5], [2.0]], requires_grad=True)
-    spike_seq = lif_sequence(x_seq, 0.5, 2.0)
+    spike_seq = SpikingLayer(2.0, 2.0)(x_seq)
     assert spike_seq.flatten().tolist() == [0.0, 1.0, 1.0]
     # ds/dh = 1 / (1 + (pi (h - 1))^2) for slope 2; dh/dx = 1/2; the reset is detached, so dv/dh = 1 - s.
     spike_seq.sum().backward()
@@ -160,12 +162,10 @@ def test_norm_and_neurons_as_one_operator_give_what_they_give_one_after_the_othe
     weights = torch.randn(x_seq.shape)
     given, twin_given = x_seq.clone().requires_grad_(), x_seq.clone().requires_grad_()
 
-    spike_seq, sums = normalised_spikes(norm, layer, given)
+    spike_seq = normalised_spikes(norm, layer, given)
     expected = twin_layer(twin_norm(twin_given.flatten(0, 1)).unflatten(0, (T, N)))
     assert 0.1 < spike_seq.mean() < 0.6
     assert torch.equal(spike_seq, expected)
-    assert sums is not None
-    assert torch.equal(sums, expected.sum(dim=(3, 4)))
     (spike_seq * weights).sum().backward()
     (expected * weights).sum().backward()
     torch.testing.assert_close(given.grad, twin_given.grad, rtol=1e-3, atol=1e-5)
@@ -182,7 +182,7 @@ def test_as_one_operator_they_also_compute_in_bfloat16(kind: str) -> None:
     weights = torch.randn(x_seq.shape)
     grads = []
     for given in (x_seq.clone().requires_grad_(), x_seq.float().requires_grad_()):
-        spike_seq, _ = normalised_spikes(norm, layer, given)
+        spike_seq = normalised_spikes(norm, layer, given)
         assert spike_seq.dtype == given.dtype
         (spike_seq.float() * weights).sum().backward()
         assert given.grad is not None
@@ -224,10 +224,8 @@ def test_norm_and_neurons_in_use_give_what_they_give_one_after_the_other(kind: s
     x_seq = 3 * torch.randn(T, N, 4, 6, 7) + 1
     with torch.no_grad():
         expected = layer(norm(x_seq.flatten(0, 1)).unflatten(0, (T, N)))
-        spike_seq, sums = normalised_spikes(norm, layer, x_seq.clone())
-    assert sums is not None
+        spike_seq = normalised_spikes(norm, layer, x_seq.clone())
     assert torch.equal(spike_seq, expected)
-    assert torch.equal(sums, expected.sum(dim=(3, 4)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
@@ -240,9 +238,7 @@ def test_spikes_have_the_dtype_of_the_currents(dtype: torch.dtype) -> None:
     assert x_seq.grad.dtype == spike_seq.dtype == dtype
     assert torch.equal(spike_seq.float(), expected)
     stepping = SpikingLayer(TAU, SLOPE, "s")
-    with torch.no_grad():
-        steps = [stepping(x) for x in x_seq]
-    assert torch.equal(torch.stack(steps), spike_seq)
+    assert torch.equal(torch.stack([stepping(x) for x in x_seq]), spike_seq)
 
 
 @pytest.mark.parametrize("kind", ["lif", "plif"])
@@ -253,7 +249,7 @@ def test_a_sequence_of_no_images_gives_no_spikes(kind: str) -> None:
     assert x_seq.grad is not None
     assert x_seq.grad.shape == spike_seq.shape == x_seq.shape
     with torch.no_grad():
-        assert normalised_spikes(norm, layer, x_seq)[0].shape == x_seq.shape
+        assert normalised_spikes(norm, layer, x_seq).shape == x_seq.shape
         assert SpikingLayer(TAU, SLOPE, "s")(x_seq[0]).shape == x_seq[0].shape
 
 
@@ -268,14 +264,27 @@ def test_nothing_is_carried_from_one_call_to_the_next(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lif", "plif"])
-def test_the_kernels_of_other_devices_start_at_rest_and_leave_nothing_behind(kind: str) -> None:
+def test_neurons_whose_settings_were_changed_are_spikingjellys_from_rest(kind: str) -> None:
     layer, x_seq = ours(kind), currents(T, N, 20)
-    expected = layer(x_seq)
-    parent: Any = neuron.LIFNode if kind == "lif" else neuron.ParametricLIFNode
+    layer.v_threshold = 0.5
+    expected = theirs(kind)
+    expected.v_threshold = 0.5
+    expected.step_mode = "m"
     for _ in range(2):
-        spike_seq = neurons.from_rest(layer, lambda given: parent.multi_step_forward(layer, given), x_seq)
-        assert torch.equal(spike_seq, expected)
+        expected.reset()
+        assert torch.equal(layer(x_seq), expected(x_seq))
         assert layer.v == 0.0
+    assert layer(x_seq).sum() > ours(kind)(x_seq).sum()
+
+
+def test_potentials_can_be_watched() -> None:
+    layer, x_seq = ours("lif"), currents(T, N, 20)
+    layer.store_v_seq = True
+    spike_seq = layer(x_seq)
+    v_seq = layer.v_seq
+    assert isinstance(v_seq, Tensor)
+    assert v_seq.shape == x_seq.shape
+    assert not v_seq[spike_seq > 0].any()
 
 
 @pytest.mark.parametrize("kind", ["lif", "plif"])
@@ -335,9 +344,9 @@ def test_a_learned_leak_that_has_rounded_to_nothing_gives_silence_and_a_finite_g
 def test_neurons_behind_a_scaled_norm_fire_from_the_start_whatever_their_time_constant(tau: float) -> None:
     config = ModelConfig(time_steps=T, neuron="lif", tau=tau)
     norm, layer = threshold_scaled(nn.BatchNorm2d(4), config), spiking_layer(config)
-    rate = normalised_spikes(norm, layer, torch.randn(T, N, 4, 20, 20))[0].mean()
+    rate = normalised_spikes(norm, layer, torch.randn(T, N, 4, 20, 20)).mean()
     assert 0.1 < rate < 0.3
-    assert normalised_spikes(nn.BatchNorm2d(4), layer, torch.randn(T, N, 4, 20, 20))[0].mean() < 0.04
+    assert normalised_spikes(nn.BatchNorm2d(4), layer, torch.randn(T, N, 4, 20, 20)).mean() < 0.04
 
 
 def test_statistics_of_sequences_can_be_a_plain_average() -> None:
@@ -345,7 +354,8 @@ def test_statistics_of_sequences_can_be_a_plain_average() -> None:
     norm.momentum = None
     sequences = torch.randn(6, T, N, 3) + torch.tensor([1.0, 2.0, 3.0])
     for sequence in sequences:
-        norm.whole(sequence.flatten(0, 1))
+        norm(sequence.flatten(0, 1))
+        norm.end_sequence()
     torch.testing.assert_close(norm.running_mean, sequences.mean((0, 1, 2)))
     torch.testing.assert_close(norm.running_var, sequences.var((1, 2), correction=0).mean(0))
 
@@ -353,11 +363,13 @@ def test_statistics_of_sequences_can_be_a_plain_average() -> None:
 def test_statistics_of_sequences_are_those_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     sequence = torch.randn(T, 2 * N, 3)
     whole, half = SequenceNorm(3), SequenceNorm(3)
-    whole.whole(sequence.flatten(0, 1))
+    whole(sequence.flatten(0, 1))
+    whole.end_sequence()
     rest = sequence[:, N:].flatten(0, 1)
     of_the_other = torch.stack([torch.full([3], len(rest)), rest.sum(0), rest.square().sum(0)])
     monkeypatch.setattr(neurons, "sum_over_processes", lambda sums: sums + of_the_other)
-    half.whole(sequence[:, :N].flatten(0, 1))
+    half(sequence[:, :N].flatten(0, 1))
+    half.end_sequence()
     torch.testing.assert_close(half.state_dict(), whole.state_dict())
 
 
@@ -369,8 +381,7 @@ def test_a_sequence_is_normalised_as_batch_norm_in_use_does_it_and_leaves_nothin
     x = torch.randn(N, 3)
     expected = plain.eval()(x)
     torch.testing.assert_close(norm(x), expected)
-    norm.end_sequence()
-    torch.testing.assert_close(norm.whole(x), expected)  # and takes in its statistics
+    norm.end_sequence()  # takes in its statistics
     copied = copy.deepcopy(norm)  # would refuse to copy what belongs to a gradient
     assert set(copied.state_dict()) == set(plain.state_dict())
     assert not torch.equal(copied(x), expected)

@@ -97,9 +97,9 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
         seed: of the samples.
     """
     with torch.inference_mode():
-        z_seq = model.encode(x).mode
+        z_seq = model.encode(x).mode()
         calls: dict[str, Callable[[], object]] = {
-            "encode": lambda: model.encode(x).mode,
+            "encode": lambda: model.encode(x).mode(),
             "decode": lambda: model.decode(z_seq),
             "sample": lambda: model.sample(len(x), seed=seed, batch_size=len(x)),
         }

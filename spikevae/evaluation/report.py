@@ -136,7 +136,7 @@ def _training_images(subject: Subject, indices: list[int]) -> Tensor:
 def _walk(model: SpikingVAE, x: Tensor) -> Figure:
     """Rows of images whose latent units switch, a few at a time, from the spikes of one image to those of another."""
     with torch.inference_mode():
-        z_seq = model.encode(_to_float(x, model)).mode  # [T, N, L]
+        z_seq = model.encode(_to_float(x, model)).mode()  # [T, N, L]
         start, end = z_seq[:, 0::2], z_seq[:, 1::2]
         start = start[:, : end.shape[1]]
         order = torch.randperm(z_seq.shape[2], generator=torch.Generator().manual_seed(0)).to(z_seq.device)

@@ -69,6 +69,8 @@ def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device =
     try:
         with torch.device("meta"):  # no memory: a config cannot make us allocate what the file does not hold
             expected = SpikingVAE(config).state_dict()
+    except ValueError as error:  # a part that is not there
+        raise ValueError(f"{folder / CONFIG_NAME}: {error}") from None
     except (RuntimeError, OverflowError) as error:  # even the number of bytes does not fit 64 bits
         raise ValueError(f"{folder / CONFIG_NAME} asks for a network larger than any memory: {error}") from None
     state = _read_weights(folder / WEIGHTS_NAME, expected)

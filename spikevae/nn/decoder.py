@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
 from spikevae.nn.stage import convolutional_stage, latent_stage
-from spikevae.ops.planes import give_away, kept_as_spikes
+from spikevae.ops import weighted_sum
 
 MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
 
@@ -74,26 +73,5 @@ class TimeReadOut(nn.Module):
 
     def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H2 W2"]:
         """Images in [-1, 1], ``scale`` times as wide and high as the maps."""
-        with kept_as_spikes(x_seq):
-            summed = _WeightedSum.apply(x_seq, self.weights.to(x_seq.dtype))
-        image: Tensor = self.shuffle(self.convolution(summed))
-        return image.float().tanh()
-
-
-class _WeightedSum(torch.autograd.Function):
-    """``sum_t weights[t] x_seq[t]``. Torch's own operators would copy the sequence several times for the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x_seq: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(x_seq if ctx.needs_input_grad[1] else None, weights)
-        summed = x_seq[0] * weights[0]
-        for x, weight in zip(x_seq[1:], weights[1:], strict=True):
-            summed.addcmul_(x, weight)
-        return summed
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
-        x_seq, weights = ctx.saved_tensors
-        (grad,) = grads
-        grad_weights = torch.stack([(grad * x).sum() for x in x_seq]) if ctx.needs_input_grad[1] else None
-        return give_away(grad * weights[:, None, None, None, None]), grad_weights
+        image: Tensor = self.shuffle(self.convolution(weighted_sum(x_seq, self.weights)))
+        return image.to(torch.promote_types(image.dtype, torch.float32)).tanh()

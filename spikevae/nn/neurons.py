@@ -12,34 +12,67 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.distributed import sum_over_processes
-from spikevae.ops.lif import THRESHOLD, fire_once, lif_sequence
+from spikevae.ops import THRESHOLD, known, lif, lif_step, reference_only
+from spikevae.registry import choose
 
 Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def spiking_layer(config: ModelConfig) -> SpikingLayer | ParametricSpikingLayer:
-    """The layer that ``config.neuron``, ``config.tau`` and ``config.surrogate_slope`` ask for."""
-    layer = ParametricSpikingLayer if config.neuron == "plif" else SpikingLayer
-    return layer(float(config.tau), config.surrogate_slope)
-
-
-class SpikingLayer(neuron.LIFNode):
-    """Leaky integrate-and-fire neurons, hard reset, arctan surrogate gradient, reset detached from the gradient.
+class _FromRest(neuron.BaseNode):
+    """What the spiking layers share: a call is a whole sequence, from rest, and leaves no state behind.
 
     ``h[t] = v[t-1] + (x[t] - v[t-1]) / tau``, ``s[t] = h[t] >= 1``, ``v[t] = h[t] (1 - s[t])``, ``v[-1] = 0``.
-    Every call is a whole sequence and starts at rest, so nothing is carried from one call to the next. On the CPU the
-    whole sequence is one autograd operator (5 to 7 times faster than step by step, the spikes being equal); elsewhere
-    spikingjelly's own multi-step kernels run.
-
+    The gradient of the step function is that of an arctan; none passes through the reset.
     In step mode "s" a call is one time step instead, and potentials carry over until ``reset()``.
+    """
+
+    v: Tensor | float
+    leak: float | Tensor
+
+    @property
+    def surrogate_slope(self) -> float:
+        """Slope of the arctan surrogate at the threshold."""
+        alpha = self.surrogate_function.alpha
+        assert isinstance(alpha, float)
+        return alpha
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether these are the equations above, and no setting of spikingjelly's was changed."""
+        settings = (self.step_mode, self.v_threshold, self.v_reset, self.detach_reset, self.decay_input)
+        is_arctan = type(self.surrogate_function) is surrogate.ATan and self.surrogate_function.spiking
+        return settings == ("m", THRESHOLD, 0.0, True, True) and is_arctan and not self.store_v_seq
+
+    def multi_step_forward(
+        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: Any
+    ) -> Float[Tensor, "T N *F"]:
+        """Spikes in {0, 1} for input currents. On CUDA spikingjelly's own kernels run."""
+        if self.is_standard and (not x_seq.is_cuda or reference_only()):
+            return lif(x_seq, self.leak, self.surrogate_function, self.surrogate_slope)
+        neuron.BaseNode.reset(self)
+        spike_seq: Tensor = super().multi_step_forward(x_seq, *args, **kwargs)
+        v_seq = self.v_seq
+        neuron.BaseNode.reset(self)
+        self.v_seq = v_seq  # what monitors read
+        return spike_seq
+
+    def single_step_forward(self, x: Float[Tensor, "N ..."], *args: Tensor, **kwargs: object) -> Float[Tensor, "N ..."]:
+        """Spikes in {0, 1} for the input currents of one step."""
+        v = self.v if isinstance(self.v, Tensor) else x.new_full((), self.v)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        spikes, self.v = lif_step(x.to(wide), v.to(wide), self.leak, self.surrogate_function)
+        return spikes.to(x.dtype)
+
+
+@known
+class SpikingLayer(_FromRest, neuron.LIFNode):
+    """Leaky integrate-and-fire neurons with a fixed time constant.
 
     Args:
         tau: membrane time constant, in time steps, larger than 1.
         surrogate_slope: slope of the arctan surrogate at the threshold.
         step_mode: "m" for whole sequences, "s" where the input of a step is not known before the one before has fired.
     """
-
-    v: Tensor | float
 
     def __init__(self, tau: float, surrogate_slope: float, step_mode: Literal["m", "s"] = "m") -> None:
         super().__init__(
@@ -49,38 +82,15 @@ class SpikingLayer(neuron.LIFNode):
             detach_reset=True,
             step_mode=step_mode,
         )
-        self.surrogate_slope = surrogate_slope
 
     @property
-    def leak(self) -> float:
+    def leak(self) -> float:  # type: ignore[override]
         """1 / tau."""
         return 1.0 / self.tau
 
-    def multi_step_forward(
-        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: Any
-    ) -> Float[Tensor, "T N *F"]:
-        """Spikes in {0, 1} for input currents; ``norm`` and ``sums``, on the CPU, as :func:`lif_sequence` has them."""
-        if x_seq.device.type == "cpu":
-            return lif_sequence(x_seq, self.leak, self.surrogate_slope, **kwargs)
-        return from_rest(self, super().multi_step_forward, x_seq)
 
-    def single_step_forward(self, x: Float[Tensor, "N ..."], *args: Tensor, **kwargs: object) -> Float[Tensor, "N ..."]:
-        """Spikes in {0, 1} for the input currents of one step.
-
-        With a gradient, and off the CPU, by plain operators: spikingjelly's own step goes through an operator that
-        takes longer than its arithmetic here, and whose first call loads torch's compiler, which takes seconds.
-        """
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
-            without_gradient, self.v = fire_once(x, self.leak, self.v)
-            return without_gradient
-        current = x.float()
-        h = torch.lerp(self.v, current, self.leak) if isinstance(self.v, Tensor) else current / self.tau
-        spikes: Tensor = self.surrogate_function(h - THRESHOLD)
-        self.v = torch.addcmul(h, h, spikes.detach(), value=-1)
-        return spikes.to(x.dtype)
-
-
-class ParametricSpikingLayer(neuron.ParametricLIFNode):
+@known
+class ParametricSpikingLayer(_FromRest, neuron.ParametricLIFNode):
     """:class:`SpikingLayer` whose time constant is learned, one per layer: 1 / tau = sigmoid(w).
 
     Source: Fang et al., PLIF, ICCV 2021, arXiv:2007.05785.
@@ -94,28 +104,27 @@ class ParametricSpikingLayer(neuron.ParametricLIFNode):
             detach_reset=True,
             step_mode="m",
         )
-        self.surrogate_slope = surrogate_slope
 
     @property
-    def leak(self) -> Tensor:
+    def leak(self) -> Tensor:  # type: ignore[override]
         """1 / tau, a scalar tensor."""
         return self.w.sigmoid()
 
-    def multi_step_forward(
-        self, x_seq: Float[Tensor, "T N *F"], *args: Tensor, **kwargs: Any
-    ) -> Float[Tensor, "T N *F"]:
-        """Spikes in {0, 1} for input currents; ``norm`` and ``sums``, on the CPU, as :func:`lif_sequence` has them."""
-        if x_seq.device.type == "cpu":
-            return lif_sequence(x_seq, self.leak, self.surrogate_slope, **kwargs)
-        return from_rest(self, super().multi_step_forward, x_seq)
+
+NEURONS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "lif": lambda config: SpikingLayer(float(config.tau), config.surrogate_slope),
+    "plif": lambda config: ParametricSpikingLayer(float(config.tau), config.surrogate_slope),
+}
+"""By the name that a config gives: neurons that turn currents [T, N, ...] into spikes."""
 
 
-def from_rest(layer: neuron.BaseNode, forward: Callable[[Tensor], Any], x_seq: Tensor) -> Tensor:
-    """Run spikingjelly's own multi-step ``forward`` with no state from before and none left behind."""
-    layer.reset()
-    spike_seq: Tensor = forward(x_seq)
-    layer.reset()
-    return spike_seq
+def spiking_layer(config: ModelConfig) -> nn.Module:
+    """The neurons that ``config.neuron`` names, with its time constant and surrogate gradient.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
+    return choose(NEURONS, "neuron", config.neuron)(config)
 
 
 def threshold_scaled(norm: Norm, config: ModelConfig) -> Norm:
@@ -139,37 +148,32 @@ class SequenceNorm(nn.BatchNorm1d):
 
     def __init__(self, features: int) -> None:
         super().__init__(features)
-        self._scale_and_shift: tuple[Tensor, Tensor] | None = None  # the same for all steps of a sequence
+        self._steps: list[Tensor] = []  # values of this sequence, in training
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
         """Normalised values of one step."""
-        if self._scale_and_shift is None:
-            self._scale_and_shift = self._of_running_statistics()
-        scale, shift = self._scale_and_shift
-        return torch.addcmul(shift, x.float(), scale)
-
-    def end_sequence(self) -> None:
-        """The weights and statistics may change before the next one."""
-        self._scale_and_shift = None
-
-    def whole(self, x: Float[Tensor, "M F"]) -> Float[Tensor, "M F"]:
-        """Normalised values of all steps and images of a sequence, whose statistics are taken in while training."""
-        scale, shift = self._of_running_statistics()
-        if self.training:
-            self._take_in(x.detach().float())
-        return torch.addcmul(shift, x.float(), scale)
-
-    def _of_running_statistics(self) -> tuple[Tensor, Tensor]:
         assert self.running_mean is not None
         assert self.running_var is not None
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        if self.training:
+            self._steps.append(values.detach())
         scale = self.weight * (self.running_var + self.eps).rsqrt()
-        return scale, torch.addcmul(self.bias, scale, -self.running_mean)
+        return torch.addcmul(torch.addcmul(self.bias, scale, -self.running_mean), values, scale)
+
+    def reset(self) -> None:
+        """Forget a sequence that has not ended."""
+        self._steps = []
 
     @torch.no_grad()
-    def _take_in(self, values: Float[Tensor, "M F"]) -> None:
+    def end_sequence(self) -> None:
+        """Take in the statistics of the sequence that has ended, over all processes."""
+        if not self._steps:
+            return
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        values = torch.cat(self._steps)
+        self.reset()
         sums = torch.stack([torch.ones_like(values[0]) * len(values), values.sum(dim=0), values.square().sum(dim=0)])
         count, total, squares = sum_over_processes(sums)
         self.num_batches_tracked.add_(1)
@@ -177,30 +181,3 @@ class SequenceNorm(nn.BatchNorm1d):
         mean = total / count
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_((squares / count - mean.square()).clamp(min=0.0), share)
-
-
-def fires_in_loops(neurons: nn.Module, x_seq: Tensor) -> bool:
-    """Whether the neurons are ours and step through a sequence in our own operator, as on the CPU."""
-    return isinstance(neurons, SpikingLayer | ParametricSpikingLayer) and x_seq.device.type == "cpu"
-
-
-def normalised_spikes(
-    norm: nn.Module, neurons: nn.Module, x_seq: Float[Tensor, "T N C H W"]
-) -> tuple[Float[Tensor, "T N C H W"], Float[Tensor, "T N C"] | None]:
-    """Spikes of neurons whose input currents are first normalised over time and batch together.
-
-    On the CPU both are one operator, so that the normalised currents are never written to memory. It may overwrite
-    ``x_seq`` where no gradient is wanted.
-
-    Returns:
-        The spikes, and their sums over H and W where they come for nothing.
-    """
-    if (
-        type(norm) is nn.BatchNorm2d  # not one that shares its statistics with other processes
-        and fires_in_loops(neurons, x_seq)
-        and norm.training == torch.is_grad_enabled()
-        and norm.momentum is not None
-    ):
-        sums = torch.zeros(x_seq.shape[:3])
-        return neurons(x_seq, norm=norm, sums=sums), sums
-    return neurons(norm(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])), None

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.attention import TemporalChannelJointAttention, attention_layer
-from spikevae.nn.neurons import fires_in_loops, normalised_spikes, spiking_layer, threshold_scaled
+from spikevae.nn.attention import attention_layer
+from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
-from spikevae.ops.planes import kept_as_spikes
+from spikevae.ops import norm_fire_gate
 
 Resize = Literal["down", "same", "up"]
 
@@ -46,25 +46,15 @@ class SpikingStage(nn.Module):
         """
         if x_seq.shape[0] != self.time_steps:
             raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
-        shape = (self.time_steps, x_seq.shape[1])
-        with kept_as_spikes(x_seq):
-            current = self.synapses(x_seq.flatten(0, 1))
-        current_seq = self.filter(current.unflatten(0, shape))  # [T, N, C, H, W]
-        return self._gated(*normalised_spikes(self.norm, self.neurons, current_seq))
+        current = self.synapses(x_seq.flatten(0, 1))  # [T*N, C, H, W]
+        current_seq = self.filter(current.unflatten(0, x_seq.shape[:2]))
+        return norm_fire_gate(current_seq, self.norm, self.neurons, self.attention)
 
     def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
         """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
         current = self.norm(self.synapses(x))  # [N, C, H, W]
-        return self._gated(self.neurons(current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1)))
-
-    def _gated(
-        self, spike_seq: Float[Tensor, "T N C H W"], sums: Float[Tensor, "T N C"] | None = None
-    ) -> Float[Tensor, "T N C H W"]:
-        if isinstance(self.attention, TemporalChannelJointAttention):
-            # Other operators, spikingjelly's, may keep their spikes for the gradient.
-            gated: Tensor = self.attention(spike_seq, sums=sums, consume=fires_in_loops(self.neurons, spike_seq))
-            return gated
-        return spike_seq
+        current_seq = current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1)
+        return norm_fire_gate(current_seq, nn.Identity(), self.neurons, self.attention)
 
 
 def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int, resize: Resize) -> SpikingStage:

@@ -71,26 +71,27 @@ class SpikingVAE(nn.Module):
             generator: of the latent spikes; None takes torch's global one.
             refine_z_seq: latent spikes of M new images. With them the pass trains the decoder alone: it also decodes
                 these, and no latent spike of ``x`` is drawn, as in use.
-            random: whether latent spikes are drawn; otherwise they are those of :attr:`Posterior.mode`.
+            random: whether latent spikes are drawn; otherwise they are those of :meth:`Posterior.mode`.
         """
         if refine_z_seq is not None:
             with torch.no_grad():
-                z_seq = self.encode(x).mode
+                z_seq = self.encode(x).mode()
             images = self.decode(torch.cat([z_seq, refine_z_seq], dim=1))
             return Outputs(images[: len(x)], None, None, images[len(x) :])
         feature_seq = self._features(x)
-        draw = self.latent.posterior(feature_seq).draw(generator, random=random)
+        posterior = self.latent.posterior(feature_seq)
+        spikes = posterior.spikes(generator, random=random)
         return Outputs(
-            reconstruction=self.decode(draw.z_seq),
+            reconstruction=self.decode(spikes.z_seq),
             logits=None if self.classifier is None else self.classifier(feature_seq),
-            divergence=self.latent.divergence(draw, generator),
+            divergence=posterior.kl(spikes, generator),
             samples=None,
         )
 
     # ------------------------------------------------------------ use
 
     def encode(self, x: Float[Tensor, "N C H W"]) -> Posterior:
-        """q(z | x): an object with ``sample(generator)``, ``mode`` and ``rate``, each [T, N, L].
+        """q(z | x): a distribution with ``sample(generator)``, ``mode()`` and ``rate()``, each [T, N, L], and ``kl()``.
 
         Raises:
             ValueError: if ``x`` is not [N, C, H, W] with this model's C, H, W.
@@ -103,18 +104,26 @@ class SpikingVAE(nn.Module):
         Raises:
             ValueError: if ``z_seq`` is not [T, N, L] with this model's T and L.
         """
-        centred = self.decoder(z_seq)
+        centred = self.decoder(z_seq.to(next(self.parameters()).dtype))
         return self._crop(centred).add(1).div(2)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reconstruct(self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64) -> Float[Tensor, "N C H W"]:
         """Images in [0, 1] decoded from the latent spikes of ``x``, without randomness."""
         _check_batch_size(batch_size)
-        return torch.cat([self.decode(self.encode(part).mode) for part in x.split(batch_size)])
+        return torch.cat([self.decode(self.encode(part).mode()) for part in x.split(batch_size)])
 
-    @torch.inference_mode()
-    def classify(self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64) -> Float[Tensor, "N K"]:
+    @torch.no_grad()
+    def classify(
+        self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64, flip_tta: bool | None = None
+    ) -> Float[Tensor, "N K"]:
         """Class probabilities; columns are ``config.class_names``.
+
+        Args:
+            x: images.
+            batch_size: images computed together.
+            flip_tta: whether to average the answers to an image and its mirror image (flip test-time augmentation),
+                which costs twice as much. None: as ``config.classify_mirrored`` says.
 
         Raises:
             ValueError: if the model has no classifier, or ``x`` has not this model's C, H, W.
@@ -122,10 +131,11 @@ class SpikingVAE(nn.Module):
         if self.classifier is None:
             raise ValueError("this model was trained without labels, so it cannot classify")
         _check_batch_size(batch_size)
+        flips = self.config.classify_mirrored if flip_tta is None else flip_tta
         answers = []
         for part in x.split(batch_size):
             answer = self.classifier(self._features(part)).softmax(dim=1)
-            if self.config.classify_mirrored:
+            if flips:
                 answer = (answer + self.classifier(self._features(part.flip(3))).softmax(dim=1)) / 2
             answers.append(answer)
         return torch.cat(answers)
@@ -182,48 +192,42 @@ class SpikingVAE(nn.Module):
         labels = self._labels(label, count)
         for first in range(0, count, batch_size):
             part = slice(first, min(first + batch_size, count))
-            z_seq = self.draw_prior(
+            z_seq = self.sample_prior(
                 range(start + part.start, start + part.stop),
                 seed=seed,
                 labels=None if labels is None else labels[part],
                 temperature=temperature,
             )
-            with torch.inference_mode():
+            with torch.no_grad():
                 images = self.decode(z_seq)
                 if size is not None and size != self.config.image_size:
                     images = functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
             yield images
 
     @torch.no_grad()
-    def draw_prior(
+    def sample_prior(
         self,
         indices: Sequence[int],
         *,
         seed: int,
         labels: Int[Tensor, " N"] | None = None,
         temperature: float = 1.0,
-        plausible: bool = True,
+        reject: bool = True,
     ) -> Float[Tensor, "T N L"]:
         """Latent spikes of the images of these numbers of a seed.
 
-        ``plausible``: whether to draw again what does not look like its class, if this latent can tell.
+        ``reject``: whether to sample again what does not look like its class, if this latent can tell.
         """
-        potential = None
-        if plausible:
-            potential = self.draw_potential(indices, seed=seed, labels=labels, temperature=temperature)
-        if potential is not None:
-            return (potential > 0).to(potential.dtype)
-        noise = np.stack([self.latent.prior_noise(rng) for rng in _image_rngs(seed, indices)])
-        return self.latent.draw_prior(torch.from_numpy(noise).to(self.device), labels, temperature)
+        return self.latent.sample_prior(_image_rngs(seed, indices), labels, temperature, reject=reject).to(self.device)
 
     @torch.no_grad()
-    def draw_potential(
+    def sample_potential(
         self, indices: Sequence[int], *, seed: int, labels: Int[Tensor, " N"] | None = None, temperature: float = 1.0
     ) -> Float[Tensor, "T N L"] | None:
-        """The potentials that the spikes of :meth:`draw_prior` fire from; None if this latent has none."""
+        """The potentials that the spikes of :meth:`sample_prior` fire from; None if this latent has none."""
         if not self.latent.has_density:
             return None
-        return self.latent.draw_plausible_potential(_image_rngs(seed, indices), labels, temperature)
+        return self.latent.sample_potential(_image_rngs(seed, indices), labels, temperature).to(self.device)
 
     # ------------------------------------------------------------ details
 

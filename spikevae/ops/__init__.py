@@ -1,1 +1,25 @@
-"""The seam between the papers and speed."""
+"""The seam between the papers and speed.
+
+Each operation stands here as a plain PyTorch reference, which defines what is right, and a function of the same
+arguments that takes a faster way where it may (:mod:`spikevae.ops.dispatch`). ``SPIKEVAE_OPS=reference`` runs
+everything on the references.
+"""
+
+from __future__ import annotations
+
+from spikevae.ops.dispatch import known, reference_only
+from spikevae.ops.lif import THRESHOLD, lif, lif_step
+from spikevae.ops.read_out import weighted_sum
+from spikevae.ops.stage import norm_fire_gate
+from spikevae.ops.synapses import spike_convolution
+
+__all__ = [
+    "THRESHOLD",
+    "known",
+    "lif",
+    "lif_step",
+    "norm_fire_gate",
+    "reference_only",
+    "spike_convolution",
+    "weighted_sum",
+]

@@ -303,11 +303,11 @@ class Trainer:
         rank, world_size, half = self.accelerator.process_index, self.accelerator.num_processes, self.batch_images // 2
         shown = x[: max(1, len(range(rank, half, world_size)))]
         share, shown_share = self._share(len(x), self.batch_images), self._share(len(shown), max(half, world_size))
-        z_seq = self.plain_model.draw_prior(
+        z_seq = self.plain_model.sample_prior(
             range(rank, self.batch_images, world_size),
             seed=int(torch.randint(2**62, ())),
             labels=given,
-            plausible=False,
+            reject=False,
         )
         with self.accelerator.autocast():
             outputs = self.model(shown, refine_z_seq=z_seq)

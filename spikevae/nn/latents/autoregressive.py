@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
 
 import numpy as np
 import torch
@@ -13,9 +12,8 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Draw, Latent, Posterior, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, uniform
 from spikevae.nn.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
-from spikevae.nn.synapses import SpikeLinear
 
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
 SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes in training, not the posterior's
@@ -24,8 +22,7 @@ SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes i
 class StepNetwork(nn.Module):
     """Linear → norm → LIF, three times. The last layer has k outputs per latent unit.
 
-    A call is one time step, for spikes that are drawn step by step: membrane potentials carry over between calls, and
-    there is no gradient. When all steps have been taken, :meth:`whole` gives the same spikes with one.
+    A call is one time step: membrane potentials carry over to the next call, until :meth:`reset`.
     """
 
     def __init__(self, config: ModelConfig, in_features: int) -> None:
@@ -35,7 +32,7 @@ class StepNetwork(nn.Module):
         self.layers = nn.Sequential(
             *(
                 nn.Sequential(
-                    SpikeLinear(before, after),
+                    nn.Linear(before, after, bias=False),
                     threshold_scaled(SequenceNorm(after), config),
                     SpikingLayer(float(config.tau), config.surrogate_slope, step_mode="s"),
                 )
@@ -43,44 +40,24 @@ class StepNetwork(nn.Module):
             )
         )
         self.choices = config.latent_choices
-        self._currents: list[list[Tensor]] | None = None  # of each layer, step after step
 
-    def reset(self, *, remember: bool = False) -> None:
-        """Back to rest, and no state kept: a sequence has ended, or another begins (``remember``: for ``whole``)."""
-        for layer in self.modules():
-            if isinstance(layer, neuron.BaseNode):
-                layer.reset()
-            elif isinstance(layer, SequenceNorm | SpikeLinear):
-                layer.end_sequence()
-        self._currents = [[] for _ in self.layers] if remember else None
-
-    @torch.no_grad()
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:
         """Spikes of one step."""
-        for number, (synapses, norm, neurons) in enumerate(self._parts()):
-            current = synapses(x)
-            if self._currents is not None:
-                self._currents[number].append(current)
-            x = neurons(norm(current))
-        spikes: Tensor = x.unflatten(1, (-1, self.choices))
+        spikes: Tensor = self.layers(x).unflatten(1, (-1, self.choices))
         return spikes
 
-    def whole(self, x_seq: Float[Tensor, "T N F"]) -> Float[Tensor, "T N L k"]:
-        """Spikes of the sequence that was seen step by step since ``reset(remember=True)``, with a gradient.
+    def reset(self) -> None:
+        """Back to rest, whatever came before."""
+        for layer in self.modules():
+            if isinstance(layer, neuron.BaseNode | SequenceNorm):
+                layer.reset()
 
-        In training the norms take in its statistics.
-        """
-        assert self._currents is not None
-        shape = x_seq.shape[:2]
-        for steps, (synapses, norm, neurons) in zip(self._currents, self._parts(), strict=True):
-            current = norm.whole(synapses.whole(x_seq.flatten(0, 1), torch.cat(steps)))
-            x_seq = neurons.multi_step_forward(current.unflatten(0, shape))
-        spike_seq: Tensor = x_seq.unflatten(2, (-1, self.choices))
-        return spike_seq
-
-    def _parts(self) -> Iterator[tuple[SpikeLinear, SequenceNorm, SpikingLayer]]:
-        for layer in self.layers:
-            yield cast(tuple[SpikeLinear, SequenceNorm, SpikingLayer], layer.children())
+    def end_sequence(self) -> None:
+        """In training the norms take in the statistics of the sequence that has ended; then back to rest."""
+        for layer in self.modules():
+            if isinstance(layer, SequenceNorm):
+                layer.end_sequence()
+        self.reset()
 
 
 class AutoregressivePosterior(Posterior):
@@ -90,19 +67,23 @@ class AutoregressivePosterior(Posterior):
     answer: where a unit fires with less than one half at every step, that is silence.)
     """
 
-    potential = None
-
     def __init__(self, latent: AutoregressiveLatent, current_seq: Float[Tensor, "T N L"]) -> None:
         self.latent = latent
         self.current_seq = current_seq  # [T, N, L]
 
-    def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
+    def spikes(self, generator: torch.Generator | None = None, *, random: bool = True) -> LatentSpikes:
         if random:
             u_seq = uniform(tuple(self.current_seq.shape), generator, self.current_seq.device)
         else:
             u_seq = torch.full_like(self.current_seq, 0.5)
         output_seq = self.latent.outputs(self.latent.posterior_network, self.current_seq, u_seq)
-        return Draw(self.latent.chosen(output_seq, u_seq), output_seq.mean(dim=3))
+        return LatentSpikes(self.latent.chosen(output_seq, u_seq), output_seq.mean(dim=3))
+
+    def kl(self, spikes: LatentSpikes | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """FSVAE's stand-in for it: the squared MMD, a mean squared distance of PSP-filtered rates."""
+        z_seq, rate = spikes or self.spikes(random=False)
+        prior_rate = self.latent.prior_rate(z_seq, generator)
+        return (post_synaptic_potential(rate) - post_synaptic_potential(prior_rate)).square().mean()
 
 
 class AutoregressiveLatent(Latent):
@@ -114,9 +95,6 @@ class AutoregressiveLatent(Latent):
 
     Source: Kamata et al., Fully Spiking Variational Autoencoder, AAAI 2022, arXiv:2110.00375.
     """
-
-    has_density = False
-    is_conditional = False
 
     def __init__(self, config: ModelConfig, features: int) -> None:
         super().__init__()
@@ -144,63 +122,54 @@ class AutoregressiveLatent(Latent):
     ) -> Float[Tensor, "T N L k"]:
         """Outputs of a network that sees at each step what was drawn from those of the step before.
 
-        No gradient passes through the spikes that the next step sees (it explodes along T), as in the authors' code. So
-        the steps are taken without one, and then the whole sequence learns at once.
+        No gradient passes through the spikes that the next step sees (it explodes along T), as in the authors' code.
 
         Args:
             network: the posterior's or the prior's.
             current_seq: [T, N, L] what the posterior sees at each step; None for the prior.
             u_seq: [T, N, L] from [0, 1), which of its k outputs each unit follows.
             guide: [T, N, L] spikes that take the place of the network's own as the input of the next step...
-            guided: [N, 1] ... for the images where this is 1.
+            guided: [N, 1] ... for the images where this is 1 (teacher forcing).
         """
-        is_learning = network.training or torch.is_grad_enabled()
-        network.reset(remember=is_learning)
-        z = torch.zeros_like(u_seq[0])
-        seen, outputs = [], []
-        with torch.no_grad():
-            for t in range(self.shape[0]):
-                seen.append(z)
-                outputs.append(network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1)))
-                z = self.chosen(outputs[t], u_seq[t])
-                if guide is not None and guided is not None:
-                    z = guided * guide[t] + (1 - guided) * z
-        if is_learning:
-            x_seq = torch.stack(seen)
-            output_seq = network.whole(x_seq if current_seq is None else torch.cat([current_seq, x_seq], dim=2))
-        else:
-            output_seq = torch.stack(outputs)
         network.reset()
-        return output_seq
+        z = torch.zeros_like(u_seq[0])
+        steps = []
+        for t in range(self.shape[0]):
+            steps.append(network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1)))
+            z = self.chosen(steps[t], u_seq[t]).detach()
+            if guide is not None and guided is not None:
+                z = guided * guide[t].detach() + (1 - guided) * z
+        network.end_sequence()
+        return torch.stack(steps)
 
     def chosen(self, outputs: Float[Tensor, "*T N L k"], u: Float[Tensor, "*T N L"]) -> Float[Tensor, "*T N L"]:
         """Of the k outputs of each unit the one that it follows."""
         choice = (u * self.choices).long().clamp(max=self.choices - 1)
         return outputs.gather(-1, choice.unsqueeze(-1)).squeeze(-1)
 
-    def divergence(self, draw: Draw, generator: torch.Generator | None = None) -> Tensor:
-        """Squared MMD between posterior and prior: mean squared distance of their PSP-filtered rates."""
-        shape, device = tuple(draw.z_seq.shape), draw.z_seq.device
-        u_seq = uniform(shape, generator, device)
-        guided = (uniform((shape[1], 1), generator, device) >= SCHEDULED_SAMPLING).to(draw.z_seq.dtype)
-        prior_rate = self.outputs(self.prior_network, None, u_seq, guide=draw.z_seq, guided=guided).mean(dim=3)
-        return (post_synaptic_potential(draw.rate) - post_synaptic_potential(prior_rate)).square().mean()
+    def prior_rate(
+        self, z_seq: Float[Tensor, "T N L"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "T N L"]:
+        """Firing rates of the prior along the posterior's spikes (teacher forcing), for some images along its own."""
+        u_seq = uniform(tuple(z_seq.shape), generator, z_seq.device)
+        guided = (uniform((z_seq.shape[1], 1), generator, z_seq.device) >= SCHEDULED_SAMPLING).to(z_seq.dtype)
+        return self.outputs(self.prior_network, None, u_seq, guide=z_seq, guided=guided).mean(dim=3)
 
-    def prior_noise(self, rng: np.random.Generator) -> np.ndarray:
-        """The random numbers behind one image."""
-        return rng.random(self.shape, dtype=np.float32)
-
-    def draw_prior(self, noise: Tensor, labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
-        """Latent spikes [T, N, L] of new images; ``noise`` is [N, T, L].
-
-        Raises:
-            ValueError: if a class or a temperature is asked for, which this latent does not have.
-        """
+    def sample_prior(
+        self,
+        rngs: Sequence[np.random.Generator],
+        labels: Int[Tensor, " N"] | None = None,
+        temperature: float = 1.0,
+        *,
+        reject: bool = True,
+    ) -> Float[Tensor, "T N L"]:
         if labels is not None:
             raise ValueError("a model with latent='autoregressive' has no classes to sample; leave the label out")
         if temperature != 1:
             raise ValueError(f"temperature={temperature}: a model with latent='autoregressive' samples only at 1")
-        u_seq = noise.transpose(0, 1)
+        noise = np.stack([rng.random(self.shape, dtype=np.float32) for rng in rngs], axis=1)  # [T, N, L]
+        weight = self.synapses.weight
+        u_seq = torch.from_numpy(noise).to(weight.device, torch.promote_types(weight.dtype, torch.float32))
         return self.chosen(self.outputs(self.prior_network, None, u_seq), u_seq)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 
 import numpy as np
 import torch
@@ -10,11 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Draw, Latent, Posterior, straight_through, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
 from spikevae.nn.latents.discriminant import LatentDiscriminant
 from spikevae.nn.latents.mixture import ClassMixtures
 
-_MOST_DRAWS = 8  # of one image, until its latent spikes look like its class
+_MOST_TRIES = 8  # of rejection sampling, for one image
 
 
 class PotentialPosterior(Posterior):
@@ -25,10 +26,15 @@ class PotentialPosterior(Posterior):
     def __init__(self, potential: Float[Tensor, "T N L"]) -> None:
         self.potential = potential
 
-    def draw(self, generator: torch.Generator | None = None, *, random: bool = True) -> Draw:
+    def spikes(self, generator: torch.Generator | None = None, *, random: bool = True) -> LatentSpikes:
         rate = self.potential.sigmoid()
         threshold = uniform(tuple(rate.shape), generator, rate.device) if random else 0.5
-        return Draw(straight_through((rate > threshold).to(rate.dtype), rate), rate)
+        return LatentSpikes(straight_through((rate > threshold).to(rate.dtype), rate), rate)
+
+    def kl(self, spikes: LatentSpikes | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """KL(q || Bernoulli(1/2)), in nats per latent spike: it keeps potentials near the threshold."""
+        rate = self.potential.sigmoid().clamp(1e-6, 1 - 1e-6)
+        return (rate * rate.log() + (1 - rate) * (1 - rate).log()).mean() + log(2)
 
 
 class PotentialLatent(Latent):
@@ -44,73 +50,56 @@ class PotentialLatent(Latent):
         super().__init__()
         self.is_conditional = config.classes > 0
         self.shape = (config.time_steps, config.latent_size)
-        self.synapses = nn.Linear(features, config.time_steps * config.latent_size)
-        self.density = ClassMixtures(
-            config.time_steps * config.latent_size, config.classes, config.prior_rank, config.prior_components
-        )
-        self.discriminant = (
-            LatentDiscriminant(config.time_steps * config.latent_size, config.classes) if config.classes > 1 else None
-        )
+        size = config.time_steps * config.latent_size
+        self.synapses = nn.Linear(features, size)
+        self.density = ClassMixtures(size, config.classes, config.prior_rank, config.prior_components)
+        self.discriminant = LatentDiscriminant(size, config.classes) if config.classes > 1 else None
 
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PotentialPosterior:
         """q(z | x) from the encoder's gated spikes."""
-        potential = self.synapses(feature_seq.mean(dim=0)).float()  # [N, T*L]
+        potential = self.synapses(feature_seq.mean(dim=0))  # [N, T*L]
+        potential = potential.to(torch.promote_types(potential.dtype, torch.float32))
         return PotentialPosterior(potential.unflatten(1, self.shape).transpose(0, 1))
 
-    def divergence(self, draw: Draw, generator: torch.Generator | None = None) -> Tensor:
-        """KL(q || Bernoulli(1/2)), in nats per latent spike: it keeps potentials near the threshold."""
-        rate = draw.rate.clamp(1e-6, 1 - 1e-6)
-        return (rate * rate.log() + (1 - rate) * (1 - rate).log()).mean() + float(np.log(2))
-
-    def prior_noise(self, rng: np.random.Generator) -> np.ndarray:
-        """The random numbers behind one image."""
-        return self.density.noise(rng)
-
-    def draw_prior(self, noise: Tensor, labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
-        """Latent spikes [T, N, L] of new images.
-
-        Args:
-            noise: [N, ...] stacked :meth:`prior_noise`.
-            labels: class of each image; None draws them as often as they are in the training data.
-            temperature: factor on the spread of the potentials around their mean.
-        """
-        potential = self.draw_potential(noise, labels, temperature)
+    def sample_prior(
+        self,
+        rngs: Sequence[np.random.Generator],
+        labels: Int[Tensor, " N"] | None = None,
+        temperature: float = 1.0,
+        *,
+        reject: bool = True,
+    ) -> Float[Tensor, "T N L"]:
+        potential = self.sample_potential(rngs, labels, temperature, reject=reject)
         return (potential > 0).to(potential.dtype)
 
-    def draw_potential(self, noise: Tensor, labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
-        """Potentials [T, N, L] of new images, arguments as of :meth:`draw_prior`; a unit fires where it is positive."""
-        potential: Tensor = self.density.draw(noise, labels, temperature).unflatten(1, self.shape).transpose(0, 1)
-        return potential
-
-    def draw_plausible_potential(
-        self, rngs: Sequence[np.random.Generator], labels: Int[Tensor, " N"] | None, temperature: float
-    ) -> Tensor:
-        """Potentials [T, N, L] of new images whose latent spikes look like their class.
-
-        An image is drawn again from its own random numbers until they do, but not for ever.
-        """
-        noise = torch.from_numpy(np.stack([self.prior_noise(rng) for rng in rngs]))
+    def sample_potential(
+        self,
+        rngs: Sequence[np.random.Generator],
+        labels: Int[Tensor, " N"] | None = None,
+        temperature: float = 1.0,
+        *,
+        reject: bool = True,
+    ) -> Float[Tensor, "T N L"]:
+        """Potentials by rejection sampling: an image is sampled again until its spikes look like its class."""
+        noise = self._noise(rngs)
         if labels is None:
             labels = self.density.labels_of(noise)
-        potential = self.draw_potential(noise, labels, temperature)
-        if self.discriminant is None or temperature == 0:
-            return potential
-        for _ in range(_MOST_DRAWS - 1):
-            spikes = (potential > 0).to(potential.dtype).transpose(0, 1).flatten(1)
-            again = (~self.discriminant.is_plausible(spikes, labels)).nonzero()[:, 0]
-            if len(again) == 0:
-                break
-            noise = torch.from_numpy(np.stack([self.prior_noise(rngs[index]) for index in again.tolist()]))
-            potential[:, again] = self.draw_potential(noise, labels[again], temperature)
+        flat = self.density.sample(noise, labels, temperature)  # [N, T*L]
+        if reject and self.discriminant is not None and temperature != 0:
+            for _ in range(_MOST_TRIES - 1):
+                rejected = (~self.discriminant.accepts((flat > 0).to(flat.dtype), labels)).nonzero()[:, 0]
+                if len(rejected) == 0:
+                    break
+                noise = self._noise([rngs[index] for index in rejected.tolist()])
+                flat[rejected] = self.density.sample(noise, labels[rejected], temperature)
+        potential: Tensor = flat.unflatten(1, self.shape).transpose(0, 1)
         return potential
+
+    def _noise(self, rngs: Sequence[np.random.Generator]) -> Tensor:
+        return torch.from_numpy(np.stack([self.density.noise(rng) for rng in rngs]))
 
     @torch.no_grad()
     def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:
-        """Fit what new images are drawn from, to the potentials of M images with their classes (-1: unknown).
-
-        Raises:
-            ValueError: if a class has fewer than two images.
-        """
         self.density.fit(potentials, labels)
         if self.discriminant is not None:
             self.discriminant.fit((potentials > 0).float(), labels)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 class LatentDiscriminant(nn.Module):
     """Linear discriminant analysis of latent spikes: ``log p(class | z) = log_softmax(weight z + bias)``.
 
-    Where a class's density reaches over into its neighbours, what is drawn from it there looks like them. So a draw
-    whose own class is less probable than by chance, 1 / K, is not taken. The fitted values are buffers, so they travel
-    with the weights; before fitting, every class is as probable as any other.
+    Where a class's density reaches over into its neighbours, what is drawn from it there looks like them. So rejection
+    sampling accepts an image only if its own class is at least as probable as by chance, 1 / K. The fitted values are
+    buffers, so they travel with the weights; before fitting, every class is as probable as any other.
 
     Args:
         size: D, number of latent spikes (T x L).
@@ -45,7 +45,7 @@ class LatentDiscriminant(nn.Module):
         self.weight.copy_(weight)
         self.bias.copy_(bias)
 
-    def is_plausible(self, spikes: Float[Tensor, "N D"], labels: Int[Tensor, " N"]) -> Tensor:
+    def accepts(self, spikes: Float[Tensor, "N D"], labels: Int[Tensor, " N"]) -> Tensor:
         """Whether spikes are of the class given with a probability of at least 1 / K, [N]."""
         # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
         scores = spikes.cpu().double() @ self.weight.cpu().double().T + self.bias.cpu().double()

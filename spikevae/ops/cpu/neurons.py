@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from spikevae.ops.cpu.compile import add_by_channel, compiled, copy, fused_multiply_add, narrow, part, whole_rows, wide
+from spikevae.ops.cpu.compile import add_by_channel, compiled, fused_multiply_add, narrow, part, whole_rows, wide
 
 
 @part
@@ -76,18 +76,54 @@ def fire(
                 add_by_channel(totals[t], sums[plane : plane + channels])
 
 
+@part
+def _add_where_fired(grad: Any, h: Any, totals: Any) -> None:
+    for first in range(0, len(grad), len(totals)):
+        for i in range(min(len(totals), len(grad) - first)):
+            totals[i] += wide(grad[first + i]) if h[first + i] >= np.float32(1) else np.float32(0)
+
+
 @compiled
-def fire_once(
-    x: Any, scale: Any, shift: Any, leak: Any, before: Any, after: Any, spikes: Any, start: int, stop: int
+def sum_where_fired(
+    x: Any,
+    stride: int,
+    scale: Any,
+    shift: Any,
+    leak: Any,
+    grad: Any,
+    count: int,
+    sums: Any,
+    image: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """One step of :func:`fire`, from the potentials [M] ``before``; those ``after`` and ``spikes`` [M] are written."""
-    block = len(scale)
-    h = np.empty(block, np.float32)
-    for first in range(start, stop, block):
-        last = min(stop, first + block)
-        copy(before[first:last], after[first:last])
-        _charge(x[first:last], scale, shift, leak, after[first:last], h)
-        _emit(h, spikes[first:last])
+    """To ``sums`` [T, N, C] add what ``grad`` [T * count] is where neurons fire; the rest as in :func:`fire`."""
+    block, time_steps = len(scale), len(grad) // count
+    channels = len(sums) * image // len(grad)
+    v, h = np.empty(block, np.float32), np.empty(block, np.float32)
+    totals = np.empty((time_steps, whole_rows(channels)), np.float32)
+    for begin in range(start, stop, image):
+        totals[:] = 0
+        for first in range(begin, begin + image, block):
+            size = min(block, begin + image - first)
+            v[:] = 0
+            for t in range(time_steps):
+                here = t * stride + first
+                _charge(x[here : here + size], scale, shift, leak, v, h)
+                here = t * count + first
+                _add_where_fired(grad[here : here + size], h, totals[t])
+        for t in range(time_steps):
+            plane = (t * count + begin) // image * channels
+            add_by_channel(totals[t], sums[plane : plane + channels])
+
+
+@part
+def _through_gate(grad: Any, factor: Any, addend: Any, spike_grad: Any) -> None:
+    """Gradient of spikes [.., C] from that of gated spikes; factor and addend [C] are those of their plane."""
+    channels = len(factor)
+    for first in range(0, len(grad), channels):
+        for c in range(channels):
+            spike_grad[first + c] = fused_multiply_add(wide(grad[first + c]), factor[c], addend[c])
 
 
 @part
@@ -137,19 +173,24 @@ def push_back(
     channels: int,
     count: int,
     wants_leak: bool,
+    factor: Any,
+    addend: Any,
+    image: int,
     start: int,
     stop: int,
 ) -> Any:
-    """Gradient of the scaled and shifted currents from that of the spikes; potentials are computed again.
+    """Gradient of the scaled and shifted currents from that of the (gated) spikes; potentials are computed again.
 
     Args:
         x, stride, scale, shift, leak, count: those of :func:`fire`.
         slope: of the arctan surrogate, float32.
-        grad: [T * count], of the spikes.
-        grad_x: [T * count], written; may be ``grad``.
+        grad: [T * count], of what the layer sends.
+        grad_x: [T * count], written.
         mean: of the currents, a block of them, that repeats.
         channels: C, the period in which scale and shift repeat; 0: no sums are wanted.
         wants_leak: whether the last sum is.
+        factor, addend: [T, N, C]: the gradient of the spikes is ``factor grad + addend``. Empty: it is ``grad``.
+        image: neurons of an image, if there are factors; then they divide ``start`` and ``stop``.
 
     Returns:
         [2 C + 1], float64: by channel ``sum dx`` and ``sum dx (x - mean)``; ``leak^2`` times the gradient of ``leak``.
@@ -159,26 +200,37 @@ def push_back(
     h = np.zeros((time_steps + 1, block), np.float32)  # the first row: at rest
     v, later = np.empty(block, np.float32), np.empty(block, np.float32)
     total, product = np.empty(block, np.float32), np.empty(block, np.float32)
-    for first in range(start, stop, block):
-        size = min(block, stop - first)
-        v[:] = 0
-        later[:] = 0
-        total[:] = 0
-        product[:] = 0
-        for t in range(time_steps):
-            here = t * stride + first
-            _charge(x[here : here + size], scale, shift, leak, v, h[t + 1])
-        for t in range(time_steps - 1, -1, -1):
-            here = t * count + first
-            _push_back(grad[here : here + size], h[t + 1], leak, slope, later, grad_x[here : here + size])
-            if channels:
+    gated, spike_grad = len(factor) > 0, np.empty(block, np.float32)
+    gates = len(factor) * image // len(grad)
+    length = image if gated else stop - start
+    for begin in range(start, stop, length):
+        for first in range(begin, begin + length, block):
+            size = min(block, begin + length - first)
+            v[:] = 0
+            later[:] = 0
+            total[:] = 0
+            product[:] = 0
+            for t in range(time_steps):
                 here = t * stride + first
-                _add_moments(later, x[here : here + size], mean, total, product)
-            if wants_leak:
-                sums[-1] += _moved(later, h[t + 1], h[t], size)
-        if channels:
-            add_by_channel(total[:size], sums[:channels])
-            add_by_channel(product[:size], sums[channels:-1])
+                _charge(x[here : here + size], scale, shift, leak, v, h[t + 1])
+            for t in range(time_steps - 1, -1, -1):
+                here = t * count + first
+                if gated:
+                    row = (t * count + begin) // image * gates
+                    _through_gate(
+                        grad[here : here + size], factor[row : row + gates], addend[row : row + gates], spike_grad
+                    )
+                    _push_back(spike_grad[:size], h[t + 1], leak, slope, later, grad_x[here : here + size])
+                else:
+                    _push_back(grad[here : here + size], h[t + 1], leak, slope, later, grad_x[here : here + size])
+                if channels:
+                    here = t * stride + first
+                    _add_moments(later, x[here : here + size], mean, total, product)
+                if wants_leak:
+                    sums[-1] += _moved(later, h[t + 1], h[t], size)
+            if channels:
+                add_by_channel(total[:size], sums[:channels])
+                add_by_channel(product[:size], sums[channels:-1])
     return sums
 
 

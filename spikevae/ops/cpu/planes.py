@@ -6,58 +6,88 @@ from typing import Any
 
 import numpy as np
 
-from spikevae.ops.cpu.compile import add_by_channel, compiled, copy, fused_multiply_add, narrow, part, whole_rows, wide
-
-
-@part
-def _repeat(row: Any, block: Any) -> None:
-    for first in range(0, len(block), len(row)):
-        copy(row, block[first : first + len(row)])
+from spikevae.ops.cpu.compile import compiled, copy, narrow, part, whole_rows, wide
 
 
 @compiled
-def scale_planes(x: Any, factor: Any, addend: Any, scaled: Any, channels: int, start: int, stop: int) -> None:
-    """``scaled <- factor x + addend``, plane by plane.
+def scale_planes(x: Any, factor: Any, scaled: Any, channels: int, start: int, stop: int) -> None:
+    """``scaled <- factor x``, plane by plane.
 
     Args:
         x, scaled: [P, places, C], P steps and images; ``scaled`` is written, and may be ``x``.
-        factor, addend: [P, C] float32.
+        factor: [P, C] float32.
         channels: C.
         start, stop: of P.
     """
     length, size = whole_rows(channels), len(x) * channels // len(factor)
-    factors, addends = np.empty(length, np.float32), np.empty(length, np.float32)
-    block = np.empty(length, np.float32)
+    factors, block = np.empty(length, np.float32), np.empty(length, np.float32)
     for plane in range(start, stop):
-        _repeat(factor[plane * channels : (plane + 1) * channels], factors)
-        _repeat(addend[plane * channels : (plane + 1) * channels], addends)
-        for first in range(plane * size, (plane + 1) * size, len(factors)):
-            last = min(first + len(factors), (plane + 1) * size)
-            _scale(x[first:last], factors, addends, block, scaled[first:last])
+        for first in range(0, length, channels):
+            copy(factor[plane * channels : (plane + 1) * channels], factors[first : first + channels])
+        for first in range(plane * size, (plane + 1) * size, length):
+            last = min(first + length, (plane + 1) * size)
+            _scale(x[first:last], factors, block, scaled[first:last])
 
 
 @part
-def _scale(x: Any, factor: Any, addend: Any, block: Any, scaled: Any) -> None:
+def _scale(x: Any, factor: Any, block: Any, scaled: Any) -> None:
     for i in range(len(x)):
-        block[i] = fused_multiply_add(wide(x[i]), factor[i], addend[i])
-    for i in range(len(scaled)):  # apart, as in _push_back
+        block[i] = wide(x[i]) * factor[i]
+    for i in range(len(scaled)):  # apart: a loop that may read what it has written is not vectorised
         scaled[i] = narrow(block[i], scaled)
 
 
 @compiled
-def sum_products(x: Any, y: Any, sums: Any, channels: int, start: int, stop: int) -> None:
-    """To ``sums`` [P, C] add those over places of ``x y``, [P, places, C] each, as in :func:`scale_planes`."""
-    size = len(x) * channels // len(sums)
-    total = np.empty(whole_rows(channels), np.float32)
+def split_gated(x: Any, spikes: Any, gates: Any, channels: int, start: int, stop: int) -> bool:
+    """Write which elements are not 0, and the value that all of these have in a plane.
+
+    Args:
+        x: [P, places, C].
+        spikes: [P, places, C] bytes, written.
+        gates: [P, C] float32, written; 0 where nothing fires.
+        channels: C.
+        start, stop: of P.
+
+    Returns:
+        Whether every plane holds at most one value beside 0.
+    """
+    length, size = whole_rows(channels), len(x) * channels // len(gates)
+    found, others = np.empty(length, np.float32), np.zeros(length, np.float32)
     for plane in range(start, stop):
-        total[:] = 0
-        for first in range(plane * size, (plane + 1) * size, len(total)):
-            last = min(first + len(total), (plane + 1) * size)
-            _add_products(x[first:last], y[first:last], total)
-        add_by_channel(total, sums[plane * channels : (plane + 1) * channels])
+        found[:] = 0
+        for first in range(plane * size, (plane + 1) * size, length):
+            last = min(first + length, (plane + 1) * size)
+            _find(x[first:last], found, others)
+            _mark(x[first:last], spikes[first:last])
+        _merge(found, others, gates[plane * channels : (plane + 1) * channels])
+        if others.any():
+            return False
+    return True
 
 
 @part
-def _add_products(x: Any, y: Any, total: Any) -> None:
+def _find(x: Any, found: Any, others: Any) -> None:
     for i in range(len(x)):
-        total[i] = fused_multiply_add(wide(x[i]), wide(y[i]), total[i])
+        value = wide(x[i])
+        fires = value != np.float32(0)
+        others[i] += np.float32(1) if fires and found[i] != np.float32(0) and found[i] != value else np.float32(0)
+        found[i] = value if fires else found[i]
+
+
+@part
+def _mark(x: Any, spikes: Any) -> None:
+    for i in range(len(spikes)):
+        spikes[i] = narrow(np.float32(1) if wide(x[i]) != np.float32(0) else np.float32(0), spikes)
+
+
+@part
+def _merge(found: Any, others: Any, gates: Any) -> None:
+    """Of the rows [.., C] of a block one."""
+    channels = len(gates)
+    for c in range(channels):
+        gates[c] = 0
+        for i in range(c, len(found), channels):
+            if found[i] != 0:
+                if gates[c] != 0 and gates[c] != found[i]:
+                    others[c] += 1
+                gates[c] = found[i]

@@ -1,0 +1,38 @@
+"""Parts that a config names: plain dictionaries, to which anybody may add."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+Part = TypeVar("Part")
+
+
+def register(parts: dict[str, Part], name: str) -> Callable[[Part], Part]:
+    """Decorator that adds a part under a name.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+
+    def add(part: Part) -> Part:
+        if name in parts:
+            raise ValueError(f"{name!r} is registered already; choose another name")
+        parts[name] = part
+        return part
+
+    return add
+
+
+def choose(parts: Mapping[str, Part], setting: str, name: str) -> Part:
+    """The part of this name.
+
+    Raises:
+        ValueError: if there is none; the message lists those that there are.
+    """
+    if name in parts:
+        return parts[name]
+    near = difflib.get_close_matches(name, parts, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{setting}={name!r} is none of {', '.join(parts)}{hint}")

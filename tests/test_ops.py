@@ -1,0 +1,329 @@
+"""Operations behind the seam: what is fused equals its plain reference, and nothing is fused that somebody watches."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from spikingjelly.activation_based import monitor, neuron
+from torch import Tensor, nn
+
+from spikevae.config import ModelConfig
+from spikevae.nn.attention import TemporalChannelJointAttention
+from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.neurons import ParametricSpikingLayer
+from spikevae.nn.stage import convolutional_stage
+from spikevae.nn.vae import SpikingVAE
+from spikevae.ops import norm_fire_gate, spike_convolution, weighted_sum
+from spikevae.ops.cpu import compile
+from spikevae.ops.planes import join_gated, split_gated
+
+T, N, C, H, W = 3, 2, 8, 7, 6
+CONFIG = ModelConfig(
+    image_size=12, time_steps=T, encoder_widths=(8, 32), decoder_widths=(32, 8), latent_size=5, class_names=("a", "b")
+)
+
+
+@pytest.fixture(autouse=True)
+def _several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile, "_LEAST", 1)
+
+
+def sequence(layout: str = "channels last", dtype: torch.dtype = torch.float32) -> Tensor:
+    x_seq = (2 * torch.randn(T, N, C, H, W)).to(dtype)
+    if layout == "channels last":
+        x_seq = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (T, N))
+    if layout == "one step":
+        x_seq = x_seq[:1].expand(T, -1, -1, -1, -1)
+    return x_seq
+
+
+def as_reference(run: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    with monkeypatch.context() as patch:
+        patch.setenv("SPIKEVAE_OPS", "reference")
+        return run()
+
+
+def gated_spikes(dtype: torch.dtype = torch.float32) -> Tensor:
+    spikes = (torch.rand(T * N, C, H, W) < 0.3).float() * torch.rand(T * N, C, 1, 1)
+    return spikes.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+# ------------------------------------------------------------ equal to the reference
+
+
+PARTS: dict[str, Callable[[], tuple[nn.Module, nn.Module]]] = {
+    "norm and gate": lambda: (nn.BatchNorm2d(C), TemporalChannelJointAttention(C, T)),
+    "norm": lambda: (nn.BatchNorm2d(C), nn.Identity()),
+    "gate": lambda: (nn.Identity(), TemporalChannelJointAttention(C, T, branches="cla")),
+    "neurons": lambda: (nn.Identity(), nn.Identity()),
+}
+
+
+@pytest.mark.parametrize("layout", ["plain", "channels last", "one step"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("parts", PARTS)
+def test_a_fused_stage_has_the_spikes_and_the_gradients_of_its_reference(
+    parts: str, dtype: torch.dtype, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile, "BLOCK", 40)
+    norm, attention = PARTS[parts]()
+    neurons = ParametricSpikingLayer(2.0, 2.0)
+    if isinstance(norm, nn.BatchNorm2d):
+        nn.init.constant_(norm.weight, 2.0)
+    x_seq = sequence(layout, dtype)
+    weights = torch.randn(T, N, C, H, W)
+    parameters = [p for module in (norm, neurons, attention) for p in module.parameters()]
+
+    def run() -> tuple[Tensor, tuple[Tensor, ...]]:
+        given = x_seq.detach().requires_grad_()
+        gated_seq = norm_fire_gate(given, norm, neurons, attention)
+        return gated_seq, torch.autograd.grad((gated_seq.float() * weights).sum(), [given, *parameters])
+
+    gated_seq, grads = run()
+    expected, expected_grads = as_reference(run, monkeypatch)
+    assert gated_seq.dtype == expected.dtype
+    is_half = dtype == torch.bfloat16
+    assert ((gated_seq != 0) == (expected != 0)).float().mean() > (0.99 if is_half else 0.9999)
+    assert 0.05 < (gated_seq != 0).float().mean() < 0.6
+    if not is_half:
+        torch.testing.assert_close(gated_seq, expected)
+    for found, wanted in zip(grads, expected_grads, strict=True):  # a spike that differs changes a few elements by far
+        assert (found - wanted).norm() < (0.25 if is_half else 1e-3) * wanted.norm() + 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("outputs", "stride", "transposed"), [(32, 1, False), (32, 2, True), (5, 2, False)])
+def test_convolved_spikes_have_the_gradients_of_the_reference(
+    outputs: int, stride: int, transposed: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = gated_spikes(dtype).requires_grad_()
+    shape = (C, outputs, 3, 3) if transposed else (outputs, C, 3, 3)
+    weight = torch.randn(shape, dtype=dtype, requires_grad=True)
+
+    def run() -> tuple[Tensor, ...]:
+        currents = spike_convolution(x, weight, stride, transposed=transposed)
+        return currents, *torch.autograd.grad(currents.square().sum(), [x, weight])
+
+    for found, wanted in zip(run(), as_reference(run, monkeypatch), strict=True):
+        assert (found - wanted).norm() < (1e-5 if dtype == torch.float32 else 1e-2) * wanted.norm()
+
+
+def test_a_sum_over_time_has_the_gradients_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    x_seq = gated_spikes().unflatten(0, (T, N)).requires_grad_()
+    weights = torch.randn(T, requires_grad=True)
+
+    def run() -> tuple[Tensor, ...]:
+        summed = weighted_sum(x_seq, weights)
+        return summed, *torch.autograd.grad(summed.square().sum(), [x_seq, weights])
+
+    torch.testing.assert_close(run(), as_reference(run, monkeypatch), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gated_spikes_come_back_from_bytes_as_they_were(dtype: torch.dtype) -> None:
+    x = gated_spikes(dtype)
+    x[0, 0] = 0  # silent
+    split = split_gated(x)
+    assert split is not None
+    assert split[0].dtype == torch.uint8
+    assert torch.equal(join_gated(*split, dtype), x)
+    x[1, 2, 3, 4], x[1, 2, 3, 5] = 0.25, 0.75
+    assert split_gated(x) is None
+    assert split_gated(torch.rand(2, C, 3, 3).contiguous(memory_format=torch.channels_last)) is None
+
+
+def test_what_is_kept_for_a_gradient_are_currents_and_bytes() -> None:
+    stages = nn.Sequential(convolutional_stage(CONFIG, C, 32, "down"), convolutional_stage(CONFIG, 32, 32, "same"))
+    kept: list[Tensor] = []
+
+    def keep(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        stages(sequence())
+    large = [x for x in kept if x.untyped_storage().nbytes() >= T * N * 32 * 4 * 3]
+    spikes = [x for x in large if x.dtype == torch.uint8]
+    assert len(spikes) == 1  # of the first stage, for the second one's synapses
+    sequences = [x for x in large if not isinstance(x, nn.Parameter) and x.shape[-3] == 32 and x.shape[0] != 32]
+    assert sum(x.untyped_storage().nbytes() for x in sequences) <= (2 * 4 + 1) * spikes[0].numel()
+
+
+def test_a_model_on_references_alone_samples_and_classifies_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    import spikevae
+
+    model = spikevae.load("fashion-mnist")
+
+    def run() -> tuple[Tensor, Tensor]:
+        images = model.sample(8, seed=3)
+        return images, model.classify(images)
+
+    images, classes = run()
+    expected, expected_classes = as_reference(run, monkeypatch)
+    assert (images - expected).abs().mean() < 1e-3  # a neuron at its threshold may fire in one of them
+    assert (classes - expected_classes).abs().max() < 0.02
+
+
+def test_another_way_than_the_known_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEVAE_OPS", "quick")
+    with pytest.raises(ValueError, match="expected fused or reference"):
+        convolutional_stage(CONFIG, C, 32, "down")(sequence())
+
+
+# ------------------------------------------------------------ seen as plain PyTorch
+
+
+class Halved(nn.Module):
+    """An attention that the seam does not know."""
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return x_seq / 2
+
+
+def test_another_attention_put_into_a_stage_is_used() -> None:
+    stage, x_seq = convolutional_stage(replace(CONFIG, attention="none"), C, 32, "same").eval(), sequence()
+    plain = stage(x_seq)
+    stage.attention = Halved()
+    torch.testing.assert_close(stage(x_seq), plain / 2)
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_hooks_see_normalised_currents_spikes_and_gated_spikes(is_training: bool) -> None:
+    stage = convolutional_stage(CONFIG, C, 32, "same").train(is_training)
+    seen: dict[str, Tensor] = {}
+    for name in ("norm", "neurons", "attention"):
+        stage.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
+    gated_seq = stage(sequence())
+    assert set(seen["neurons"].unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(seen["attention"], gated_seq)
+    assert abs(float(seen["norm"].detach().mean())) < 3
+    assert len(gated_seq.unique()) > 10
+
+
+def test_a_backward_hook_sees_the_gradient_of_the_gated_spikes() -> None:
+    stage = convolutional_stage(CONFIG, C, 32, "same")
+    seen: list[Any] = []
+    stage.attention.register_full_backward_hook(lambda _, __, grads: seen.extend(grads))
+    stage(sequence()).sum().backward()
+    assert torch.equal(seen[0], torch.ones_like(seen[0]))
+
+
+def test_monitors_of_spikingjelly_record_spikes() -> None:
+    model = SpikingVAE(CONFIG).eval()
+    watcher = monitor.OutputMonitor(model, neuron.BaseNode)
+    model.sample(2, seed=0)
+    model.classify(torch.rand(2, 1, 12, 12))
+    assert watcher.records
+    for record in watcher.records:
+        assert set(record.unique().tolist()) <= {0.0, 1.0}
+    watcher.remove_hooks()
+
+
+# ------------------------------------------------------------ dtypes, copies, compilers
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_a_model_of_another_dtype_samples_classifies_and_trains(dtype: torch.dtype) -> None:
+    model = SpikingVAE(CONFIG).to(dtype)
+    outputs = model(torch.rand(4, 1, 12, 12))
+    assert outputs.logits is not None
+    assert outputs.divergence is not None
+    (outputs.reconstruction.sum() + outputs.logits.sum() + outputs.divergence).backward()
+    assert all(p.grad is not None and p.grad.dtype == dtype for p in model.decoder.parameters())
+    model.eval()
+    assert bool(model.sample(2, seed=0).isfinite().all())
+    assert bool(model.classify(torch.rand(2, 1, 12, 12)).isfinite().all())
+
+
+def test_gradients_of_smooth_neurons_are_right_in_double() -> None:
+    stage = convolutional_stage(replace(CONFIG, attention="tcja"), 2, 3, "down").double()
+    neurons: Any = stage.neurons
+    neurons.surrogate_function.set_spiking_mode(False)
+    neurons.detach_reset = False
+    x_seq = torch.randn(T, 1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    parameters = tuple(stage.parameters())
+    assert torch.autograd.gradcheck(lambda x, *_: stage(x), (x_seq, *parameters))
+
+
+def test_gradients_of_the_attention_are_right_in_double() -> None:
+    attention = TemporalChannelJointAttention(C, T).double()
+    x_seq = torch.randn(T, N, C, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, *_: attention(x), (x_seq, *attention.parameters()))
+
+
+def test_gradients_of_gradients_are_those_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = nn.Sequential(
+        convolutional_stage(CONFIG, C, 32, "down"),
+        convolutional_stage(CONFIG, 32, 32, "same"),
+        TimeReadOut("weighted", T, 32, 1),
+    )
+    x_seq = sequence()
+
+    def run() -> tuple[Tensor, ...]:
+        given = x_seq.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(stages(given).sum(), given, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), list(stages.parameters()), allow_unused=True)
+
+    found, expected = run(), as_reference(run, monkeypatch)
+    for ours, theirs in zip(found, expected, strict=True):
+        if theirs is not None:
+            torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3 * float(theirs.abs().max()) + 1e-6)
+
+
+def test_a_model_can_be_copied_pickled_and_saved_after_it_has_learned() -> None:
+    model = SpikingVAE(CONFIG)
+    outputs = model(torch.rand(4, 1, 12, 12))
+    outputs.reconstruction.sum().backward()
+    model.eval()
+    expected = model.sample(2, seed=0)
+    copied = copy.deepcopy(model)
+    assert torch.equal(copied.sample(2, seed=0), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(model)).sample(2, seed=0), expected)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    assert torch.equal(torch.load(file, weights_only=False).sample(2, seed=0), expected)
+
+
+_COMPILED = """
+import sys, torch
+from torch import nn
+from spikevae.config import ModelConfig
+from spikevae.nn.vae import SpikingVAE
+
+torch.manual_seed(0)
+model = SpikingVAE(ModelConfig(image_size=12, time_steps=3, encoder_widths=(8, 32), decoder_widths=(32, 8),
+                               latent_size=5, class_names=("a", "b"))).eval()
+
+class Part(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = model
+    def forward(self, x):
+        return getattr(self.model, sys.argv[1])(x)
+
+part = Part()
+given = (torch.rand(3, 2, 5) < 0.5).float() if sys.argv[1] == "decode" else torch.rand(2, 1, 12, 12)
+with torch.no_grad():
+    expected = part(given)
+    exported = torch.export.export(part, (given,), strict=False).module()(given)
+    compiled = torch.compile(part, backend="aot_eager")(given)
+for other in (exported, compiled):
+    torch.testing.assert_close(other, expected, rtol=1e-4, atol=1e-3)
+"""
+
+
+@pytest.mark.parametrize("part", ["decode", "classify"])
+def test_decoding_and_classifying_can_be_exported_and_compiled(part: str) -> None:
+    """In a process of its own: in this one every function is wrapped in a check of its types."""
+    result = subprocess.run([sys.executable, "-c", _COMPILED, part], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
