@@ -12,7 +12,7 @@ from spikevae.config import ModelConfig
 from spikevae.nn.attention import attention_layer
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
-from spikevae.ops import norm_fire_gate
+from spikevae.ops import known, norm_fire_gate, spiking_stage
 
 Resize = Literal["down", "same", "up"]
 
@@ -46,9 +46,7 @@ class SpikingStage(nn.Module):
         """
         if x_seq.shape[0] != self.time_steps:
             raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
-        current = self.synapses(x_seq.flatten(0, 1))  # [T*N, C, H, W]
-        current_seq = self.filter(current.unflatten(0, x_seq.shape[:2]))
-        return norm_fire_gate(current_seq, self.norm, self.neurons, self.attention)
+        return spiking_stage(x_seq, self.synapses, self.filter, self.norm, self.neurons, self.attention)
 
     def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
         """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
@@ -68,6 +66,7 @@ def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int
     return SpikingStage(config, synapses, out_channels)
 
 
+@known
 class ExponentialSynapses(nn.Module):
     """Currents that decay instead of ending with the time step that caused them.
 

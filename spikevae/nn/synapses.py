@@ -5,9 +5,10 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from spikevae.ops import spike_convolution
+from spikevae.ops import known_synapses, spike_convolution
 
 
+@known_synapses
 class SpikeConv2d(nn.Conv2d):
     """A 3x3 convolution, without bias, that keeps the size of an image or, with a stride of 2, halves it (rounding up).
 
@@ -22,6 +23,7 @@ class SpikeConv2d(nn.Conv2d):
         return spike_convolution(input, self.weight, self.stride[0])
 
 
+@known_synapses
 class SpikeConvTranspose2d(nn.ConvTranspose2d):
     """A 3x3 transposed convolution, without bias, that doubles the size of an image; otherwise :class:`SpikeConv2d`."""
 

@@ -7,19 +7,21 @@ everything on the references.
 
 from __future__ import annotations
 
-from spikevae.ops.dispatch import known, reference_only
+from spikevae.ops.dispatch import known, known_synapses, reference_only
 from spikevae.ops.lif import THRESHOLD, lif, lif_step
 from spikevae.ops.read_out import weighted_sum
-from spikevae.ops.stage import norm_fire_gate
+from spikevae.ops.stage import norm_fire_gate, spiking_stage
 from spikevae.ops.synapses import spike_convolution
 
 __all__ = [
     "THRESHOLD",
     "known",
+    "known_synapses",
     "lif",
     "lif_step",
     "norm_fire_gate",
     "reference_only",
     "spike_convolution",
+    "spiking_stage",
     "weighted_sum",
 ]

@@ -17,8 +17,11 @@ from torch.nn.modules import module as every_module
 
 Module = TypeVar("Module", bound=type[nn.Module])
 
-_KNOWN: set[type[nn.Module]] = {nn.BatchNorm2d, nn.Identity}
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_KNOWN: set[type[nn.Module]] = {nn.BatchNorm2d, nn.Identity, nn.Linear, nn.PixelShuffle, nn.Sequential, nn.Unflatten}
+_COMPUTING: set[type[nn.Module]] = {nn.Linear}  # of these, layers whose output is nobody else's
+_HOOKS_OF_ALL = (
+    "_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks", "_global_backward_pre_hooks",
+)  # fmt: skip
 
 
 def known(module: Module) -> Module:
@@ -27,13 +30,28 @@ def known(module: Module) -> Module:
     return module
 
 
+def known_synapses(module: Module) -> Module:
+    """:func:`known` for synapses, whose currents are computed anew at every call."""
+    _COMPUTING.add(module)
+    return known(module)
+
+
+def makes_new(module: nn.Module) -> bool:
+    """Whether what a module gives was computed for this call, and nobody has seen it."""
+    if isinstance(module, nn.Sequential):
+        first, *others = module
+        return is_known(module) and makes_new(first) and all(map(is_known, others))
+    return type(module) in _COMPUTING and is_known(module)
+
+
 def is_known(module: nn.Module) -> bool:
     """Whether the fast way computes just what calling this module would, and nobody watches the call."""
     if type(module) not in _KNOWN or "forward" in vars(module):
         return False
-    return not any(
-        getattr(module, hooks) or getattr(every_module, f"_global{hooks}") for hooks in _HOOKS
-    )  # every module may be hooked at once, too
+    has_hooks = (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+    return not has_hooks and not any(getattr(every_module, hooks) for hooks in _HOOKS_OF_ALL)
 
 
 def reference_only() -> bool:
@@ -52,8 +70,9 @@ def may_fuse(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,
     """Whether these are plain tensors on the CPU, of these dtypes, in a plain call."""
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return False
-    if not all(type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype in dtypes for x in tensors):
-        return False
+    for x in tensors:
+        if type(x) not in (Tensor, nn.Parameter) or x.device.type != "cpu" or x.dtype not in dtypes:
+            return False
     is_transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
     has_mode = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
     return not (is_transformed or has_mode or reference_only())

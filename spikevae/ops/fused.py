@@ -26,7 +26,13 @@ class Gate(NamedTuple):
 
 
 def fire(
-    x_seq: Tensor, leak: float | Tensor, slope: float, norm: nn.BatchNorm2d | None = None, gate: Gate | None = None
+    x_seq: Tensor,
+    leak: float | Tensor,
+    slope: float,
+    norm: nn.BatchNorm2d | None = None,
+    gate: Gate | None = None,
+    *,
+    in_place: bool = False,
 ) -> Tensor:
     """Spikes of leaky integrate-and-fire neurons that start at rest, times their gates.
 
@@ -36,6 +42,7 @@ def fire(
         slope: of the arctan surrogate at the threshold.
         norm: normalises the currents over time and batch together. In training it takes the batch's statistics.
         gate: None passes spikes on.
+        in_place: whether the result may take the place of the currents in memory, if there is no gradient.
 
     Returns:
         Of the input's shape and dtype; with a norm or a gate the channels come last in memory.
@@ -45,13 +52,31 @@ def fire(
         x_seq = _channels_last(x_seq, may_be_constant=norm is None)
     elif not _is_dense(x_seq[0]):
         x_seq = x_seq.contiguous()
-    weights = () if gate is None else gate.weights
-    if norm is None:
-        gated: Tensor = _Fire.apply(x_seq, leak, slope, None, gate, None, None, None, None, *weights)
-        return gated
-    mean, inverse_deviation = _statistics(norm, x_seq)
-    gated = _Fire.apply(x_seq, leak, slope, norm.eps, gate, norm.weight, norm.bias, mean, inverse_deviation, *weights)
+    mean = inverse_deviation = weight = bias = None
+    if norm is not None:
+        mean, inverse_deviation = _statistics(norm, x_seq)
+        weight, bias = norm.weight, norm.bias
+    if not torch.is_grad_enabled():
+        currents = _Currents(x_seq, gate is not None, weight, bias, mean, inverse_deviation)
+        fired, means = _fire(x_seq, leak, currents, gate is not None, x_seq if in_place else None)
+        return fired if gate is None else scale_planes(fired, gate.of_means(means), into=fired)
+    weights, eps = () if gate is None else gate.weights, None if norm is None else norm.eps
+    gated: Tensor = _Fire.apply(x_seq, leak, slope, eps, gate, weight, bias, mean, inverse_deviation, *weights)
     return gated
+
+
+def _fire(
+    x_seq: Tensor, leak: Tensor, currents: _Currents, wants_means: bool, into: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Spikes, laid out like the currents, and the means of their planes [T, N, C], if they are wanted."""
+    if into is None:
+        into = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
+    sums = torch.zeros(x_seq.shape[:3]) if wants_means else torch.empty(0)
+    compile.in_parallel(
+        neurons.fire, *currents.args, np.float32(float(leak)), compile.flat(into), currents.count,
+        compile.flat(sums), currents.image, **currents.shares(by_image=wants_means),
+    )  # fmt: skip
+    return into, sums / x_seq.shape[3:].numel() if wants_means else sums
 
 
 @torch.no_grad()
@@ -88,16 +113,9 @@ class _Fire(torch.autograd.Function):
         currents = _Currents(x_seq, gate is not None, weight, bias, mean, inverse_deviation)
         ctx.slope, ctx.eps, ctx.gate = slope, eps, gate
         ctx.save_for_backward(x_seq, leak, weight, bias, mean, inverse_deviation, *gate_weights)
-        sums = torch.zeros(x_seq.shape[:3]) if gate is not None else torch.empty(0)
-        fired = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
-        places = x_seq.shape[3:].numel() if gate is not None else 1
-        compile.in_parallel(
-            neurons.fire, *currents.args, np.float32(float(leak)), compile.flat(fired), currents.count,
-            compile.flat(sums), currents.image, **currents.shares(by_image=gate is not None),
-        )  # fmt: skip
+        fired, means = _fire(x_seq, leak, currents, gate is not None)
         if gate is None:
             return fired
-        means = sums / places
         wants_gradient = any(ctx.needs_input_grad)
         with torch.set_grad_enabled(wants_gradient):
             ctx.means = means.requires_grad_(wants_gradient)

@@ -53,10 +53,11 @@ def join_gated(spikes: Tensor, gates: Tensor, dtype: torch.dtype) -> Tensor:
 class _Stand(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)
         return x.new_zeros(()).expand(x.shape)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
         return grads[0]
 
 

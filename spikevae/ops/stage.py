@@ -1,4 +1,4 @@
-"""A spiking stage behind its synapses: batch norm, neurons and attention."""
+"""A spiking stage: synapses, a filter over time, batch norm, neurons, attention."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from spikevae.ops.dispatch import is_known, may_fuse
+from spikevae.ops.dispatch import is_known, makes_new, may_fuse
 from spikevae.ops.fused import Gate, fire
 
 
@@ -29,30 +29,44 @@ class Attention(Protocol):
         """Refuse a sequence of other T or C."""
 
 
-def norm_fire_gate(current_seq: Tensor, norm: nn.Module, neurons: nn.Module, attention: nn.Module) -> Tensor:
-    """Gated spikes [T, N, C, H, W] of input currents that are normalised over time and batch together.
+def spiking_stage(
+    x_seq: Tensor, synapses: nn.Module, filter: nn.Module, norm: nn.Module, neurons: nn.Module, attention: nn.Module
+) -> Tensor:
+    """Gated spikes [T, N, C, H, W] of the input [T, N, ...] of a stage.
 
     On the CPU norm, neurons and gate are one operator, if they are of classes that it knows and nobody watches them.
     """
-    if not (is_known(neurons) and is_known(attention) and may_fuse(current_seq) and _are_float32(neurons, attention)):
+    if not _fuses(neurons, attention):
+        return spiking_stage_reference(x_seq, synapses, filter, norm, neurons, attention)
+    current_seq = _currents(x_seq, synapses, filter)
+    is_own = makes_new(synapses) and is_known(filter)
+    return _norm_fire_gate(current_seq, norm, neurons, attention, is_own=is_own)
+
+
+def spiking_stage_reference(
+    x_seq: Tensor, synapses: nn.Module, filter: nn.Module, norm: nn.Module, neurons: nn.Module, attention: nn.Module
+) -> Tensor:
+    """The same, one after the other."""
+    current_seq = _currents(x_seq, synapses, filter)
+    return norm_fire_gate_reference(current_seq, norm, neurons, attention)
+
+
+def norm_fire_gate(current_seq: Tensor, norm: nn.Module, neurons: nn.Module, attention: nn.Module) -> Tensor:
+    """The part of a stage behind its synapses: gated spikes of currents [T, N, C, H, W]."""
+    if not _fuses(neurons, attention):
         return norm_fire_gate_reference(current_seq, norm, neurons, attention)
-    known_neurons, known_attention = cast(Neurons, neurons), cast(Attention, attention)
-    if not known_neurons.is_standard:
-        return norm_fire_gate_reference(current_seq, norm, neurons, attention)
-    gate = None
-    if not isinstance(attention, nn.Identity):
-        known_attention.require_shape(current_seq)
-        gate = Gate(known_attention.gate_of_means, tuple(attention.parameters()))
-    fused_norm = cast(nn.BatchNorm2d, norm) if _fuses_norm(norm) else None
-    if fused_norm is None:
-        current_seq = _over_time_and_batch(norm, current_seq)
-    return fire(current_seq, known_neurons.leak, known_neurons.surrogate_slope, fused_norm, gate)
+    return _norm_fire_gate(current_seq, norm, neurons, attention, is_own=False)
 
 
 def norm_fire_gate_reference(current_seq: Tensor, norm: nn.Module, neurons: nn.Module, attention: nn.Module) -> Tensor:
-    """The same, one after the other."""
+    """The same, one after the other; the norm is over time and batch together."""
     gated_seq: Tensor = attention(neurons(_over_time_and_batch(norm, current_seq)))
     return gated_seq
+
+
+def _currents(x_seq: Tensor, synapses: nn.Module, filter: nn.Module) -> Tensor:
+    current_seq: Tensor = filter(synapses(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2]))
+    return current_seq
 
 
 def _over_time_and_batch(norm: nn.Module, x_seq: Tensor) -> Tensor:
@@ -62,8 +76,28 @@ def _over_time_and_batch(norm: nn.Module, x_seq: Tensor) -> Tensor:
     return normalised
 
 
-def _are_float32(*modules: nn.Module) -> bool:
-    return all(parameter.dtype == torch.float32 for module in modules for parameter in module.parameters())
+def _norm_fire_gate(
+    current_seq: Tensor, norm: nn.Module, neurons: nn.Module, attention: nn.Module, *, is_own: bool
+) -> Tensor:
+    """``is_own``: nobody else has the currents, so that spikes may take their place in memory."""
+    leak, slope = cast(Neurons, neurons).leak, cast(Neurons, neurons).surrogate_slope
+    weights = tuple(attention.parameters())
+    parameters = (*weights, leak) if isinstance(leak, Tensor) else weights
+    if not (may_fuse(current_seq) and all(x.dtype == torch.float32 for x in parameters)):
+        return norm_fire_gate_reference(current_seq, norm, neurons, attention)
+    gate = None
+    if not isinstance(attention, nn.Identity):
+        known_attention = cast(Attention, attention)
+        known_attention.require_shape(current_seq)
+        gate = Gate(known_attention.gate_of_means, weights)
+    fused_norm = cast(nn.BatchNorm2d, norm) if _fuses_norm(norm) else None
+    if fused_norm is None:
+        current_seq = _over_time_and_batch(norm, current_seq)
+    return fire(current_seq, leak, slope, fused_norm, gate, in_place=is_own and not torch.is_grad_enabled())
+
+
+def _fuses(neurons: nn.Module, attention: nn.Module) -> bool:
+    return is_known(neurons) and is_known(attention) and cast(Neurons, neurons).is_standard
 
 
 def _fuses_norm(norm: nn.Module) -> bool:

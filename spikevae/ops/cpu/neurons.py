@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from spikevae.ops.cpu.compile import add_by_channel, compiled, fused_multiply_add, narrow, part, whole_rows, wide
+from spikevae.ops.cpu.compile import add_by_channel, compiled, copy, fused_multiply_add, narrow, part, whole_rows, wide
 
 
 @part
@@ -77,10 +77,9 @@ def fire(
 
 
 @part
-def _add_where_fired(grad: Any, h: Any, totals: Any) -> None:
-    for first in range(0, len(grad), len(totals)):
-        for i in range(min(len(totals), len(grad) - first)):
-            totals[i] += wide(grad[first + i]) if h[first + i] >= np.float32(1) else np.float32(0)
+def _where_fired(grad: Any, h: Any, kept: Any) -> None:
+    for i in range(len(grad)):
+        kept[i] = wide(grad[i]) if h[i] >= np.float32(1) else np.float32(0)
 
 
 @compiled
@@ -100,7 +99,7 @@ def sum_where_fired(
     """To ``sums`` [T, N, C] add what ``grad`` [T * count] is where neurons fire; the rest as in :func:`fire`."""
     block, time_steps = len(scale), len(grad) // count
     channels = len(sums) * image // len(grad)
-    v, h = np.empty(block, np.float32), np.empty(block, np.float32)
+    v, h, kept = np.empty(block, np.float32), np.empty(block, np.float32), np.empty(block, np.float32)
     totals = np.empty((time_steps, whole_rows(channels)), np.float32)
     for begin in range(start, stop, image):
         totals[:] = 0
@@ -111,19 +110,34 @@ def sum_where_fired(
                 here = t * stride + first
                 _charge(x[here : here + size], scale, shift, leak, v, h)
                 here = t * count + first
-                _add_where_fired(grad[here : here + size], h, totals[t])
+                _where_fired(grad[here : here + size], h, kept)
+                add_by_channel(kept[:size], totals[t])
         for t in range(time_steps):
             plane = (t * count + begin) // image * channels
             add_by_channel(totals[t], sums[plane : plane + channels])
 
 
 @part
-def _through_gate(grad: Any, factor: Any, addend: Any, spike_grad: Any) -> None:
-    """Gradient of spikes [.., C] from that of gated spikes; factor and addend [C] are those of their plane."""
-    channels = len(factor)
-    for first in range(0, len(grad), channels):
-        for c in range(channels):
-            spike_grad[first + c] = fused_multiply_add(wide(grad[first + c]), factor[c], addend[c])
+def _repeat(rows: Any, step: int, first: int, channels: int, repeated: Any) -> None:
+    """Of each time step the row [C] that begins ``first`` elements after the step does, until ``repeated`` is full."""
+    for t in range(len(repeated)):
+        row = rows[t * step + first : t * step + first + channels]
+        for i in range(0, repeated.shape[1], channels):
+            copy(row, repeated[t, i : i + channels])
+
+
+@part
+def _through_gate(grad: Any, factors: Any, addends: Any, spike_grad: Any) -> None:
+    """Gradient of spikes from that of gated spikes; factors and addends are rows of their plane."""
+    for first in range(0, len(grad), len(factors)):
+        last = min(first + len(factors), len(grad))
+        _scale_and_add(grad[first:last], factors, addends, spike_grad[first:last])
+
+
+@part
+def _scale_and_add(x: Any, factors: Any, addends: Any, into: Any) -> None:
+    for i in range(len(x)):
+        into[i] = fused_multiply_add(wide(x[i]), factors[i], addends[i])
 
 
 @part
@@ -202,8 +216,14 @@ def push_back(
     total, product = np.empty(block, np.float32), np.empty(block, np.float32)
     gated, spike_grad = len(factor) > 0, np.empty(block, np.float32)
     gates = len(factor) * image // len(grad)
+    factors = np.empty((time_steps, whole_rows(gates)), np.float32)
+    addends = np.empty((time_steps, whole_rows(gates)), np.float32)
     length = image if gated else stop - start
     for begin in range(start, stop, length):
+        if gated:
+            plane = begin // image * gates
+            _repeat(factor, len(factor) // time_steps, plane, gates, factors)
+            _repeat(addend, len(factor) // time_steps, plane, gates, addends)
         for first in range(begin, begin + length, block):
             size = min(block, begin + length - first)
             v[:] = 0
@@ -216,10 +236,7 @@ def push_back(
             for t in range(time_steps - 1, -1, -1):
                 here = t * count + first
                 if gated:
-                    row = (t * count + begin) // image * gates
-                    _through_gate(
-                        grad[here : here + size], factor[row : row + gates], addend[row : row + gates], spike_grad
-                    )
+                    _through_gate(grad[here : here + size], factors[t], addends[t], spike_grad)
                     _push_back(spike_grad[:size], h[t + 1], leak, slope, later, grad_x[here : here + size])
                 else:
                     _push_back(grad[here : here + size], h[t + 1], leak, slope, later, grad_x[here : here + size])
