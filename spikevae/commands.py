@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from spikevae.config import DataConfig, RunConfig, Split
+from spikevae.config import RunConfig, Split
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.presets import PRESETS, preset_for
 from spikevae.runtime import is_main_process
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from spikevae.data.sets import ImageSet
-    from spikevae.nn.vae import SpikingVAE
 
 Model = Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
 Device = Annotated[str | None, arg(metavar="DEVICE", help="cpu, cuda or mps; otherwise the best that is there.")]
@@ -34,7 +31,6 @@ Data = Annotated[
     str | None,
     arg(metavar="NAME", help="fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images."),
 ]
-_BATCH = 64  # images computed together
 
 
 def sample(
@@ -64,9 +60,10 @@ def sample(
     """
     from spikevae.data.images import check_save_path, save_images
     from spikevae.distributed import shared_batches, together, world_size
+    from spikevae.inputs import BATCH, collected, load_model
 
     check_save_path(out)
-    network = _load(model, device)
+    network = load_model(model, device)
     if count < 1:
         raise ValueError(f"--count {count}: expected at least 1 image")
 
@@ -76,8 +73,8 @@ def sample(
         ).cpu()
 
     with together():
-        batches = shared_batches(draw, count, min(_BATCH, math.ceil(count / world_size())))
-        images = _collected(batches, count, "sample")
+        batches = shared_batches(draw, count, min(BATCH, math.ceil(count / world_size())))
+        images = collected(batches, count, "sample")
     if is_main_process():
         save_images(images, out)
     _say(f"{count} images written to {out}")
@@ -111,14 +108,15 @@ def reconstruct(
 
     from spikevae.data.images import check_save_path, save_images
     from spikevae.evaluation.reconstruction import compare
+    from spikevae.inputs import load_model, read_inputs, with_bar
 
     if out is not None:
         check_save_path(out)
-    network = _load(model, device)
-    total, batches = _inputs(model, network, images, data, split, count, data_root)
+    network = load_model(model, device)
+    total, batches = read_inputs(model, network, images, data, split, count, data_root)
     originals, results = [], []
     sums: dict[str, float] = {}
-    for x, _ in _bar(batches, total, "reconstruct"):
+    for x, _ in with_bar(batches, total, "reconstruct"):
         y = network.reconstruct(x.to(network.device)).cpu()
         for name, values in compare(x, y).items():
             sums[name] = sums.get(name, 0.0) + float(values.sum())
@@ -160,11 +158,13 @@ def classify(
     """
     import torch
 
-    network = _load(model, device)
+    from spikevae.inputs import load_model, read_inputs, with_bar
+
+    network = load_model(model, device)
     names = network.config.class_names
-    total, batches = _inputs(model, network, images, data, split, count, data_root, is_compared=True)
+    total, batches = read_inputs(model, network, images, data, split, count, data_root, is_compared=True)
     probabilities, labels = [], []
-    for x, y in _bar(batches, total, "classify"):
+    for x, y in with_bar(batches, total, "classify"):
         probabilities.append(network.classify(x.to(network.device)).cpu())
         labels.append(y)
     scores = torch.cat(probabilities)
@@ -329,99 +329,6 @@ def _say(text: str) -> None:
     """Print it, once however many processes share the command."""
     if is_main_process():
         print(text)
-
-
-def _load(model: str, device: str | None) -> SpikingVAE:
-    import torch
-
-    from spikevae.hub.checkpoints import load
-    from spikevae.runtime import pick_device, reuse_freed_memory
-
-    reuse_freed_memory()
-    try:
-        chosen = pick_device() if device is None else torch.device(device)
-        return load(model, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
-        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
-
-
-def _inputs(
-    model: str,
-    network: SpikingVAE,
-    files: Sequence[Path],
-    data: str | None,
-    split: Split,
-    count: int | None,
-    root: str | None,
-    *,
-    is_compared: bool = False,
-) -> tuple[int, Iterator[tuple[Tensor, Tensor]]]:
-    """How many images a command was given, and the images in batches with their labels (-1: none).
-
-    ``is_compared``: a data set's labels must be those of the model.
-    """
-    import torch
-
-    from spikevae.data.images import read_image
-    from spikevae.data.sets import load_split
-
-    config = network.config
-    channels: Any = config.image_channels  # 1 or 3, as the config has checked
-    if (data is None) == (not files):
-        raise ValueError("give either image files or --data NAME")
-    if count is not None and count < 1:
-        raise ValueError(f"--count {count}: expected at least 1 image")
-    if data is None:
-        x = torch.stack([read_image(path, channels=channels, size=config.image_size) for path in files]).float() / 255
-        return len(x), iter(zip(x.split(_BATCH), torch.full((len(x),), -1).split(_BATCH), strict=True))
-    share = DataConfig.validation_share if split == "test" else _validation_share(model, data)
-    settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size, validation_share=share)
-    images: ImageSet = load_split(settings, split, image_channels=channels)
-    if is_compared and config.classes and not images.class_names:
-        raise ValueError(f"{data} has no labels to compare with; give image files instead")
-    if is_compared and config.classes and images.class_names != config.class_names:
-        raise ValueError(
-            f"{data} has the classes {', '.join(images.class_names)}, "
-            f"but this model knows {', '.join(config.class_names)}; give image files instead"
-        )
-    if count is not None:
-        images = images.subset(min(count, len(images)))
-    return len(images), images.batches(_BATCH)
-
-
-def _validation_share(model: str, data: str) -> float:
-    """The share of a data set's training images that a model was not trained on; the usual one unless a run says it."""
-    from spikevae.hub.checkpoints import model_folder
-    from spikevae.training.loop import RUN_NAME, read_run
-
-    folder = model_folder(model)
-    if (folder / RUN_NAME).is_file():
-        trained_on = read_run(folder).data
-        if trained_on.dataset == data:
-            return trained_on.validation_share
-    return DataConfig.validation_share
-
-
-def _bar(batches: Iterator[tuple[Tensor, Tensor]], total: int, what: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """A progress bar on what takes longer than two seconds."""
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=what, unit="image", delay=2.0, leave=False) as bar:
-        for x, labels in batches:
-            yield x, labels
-            bar.update(len(x))
-
-
-def _collected(batches: Iterator[Tensor], total: int, what: str) -> Tensor:
-    import torch
-    from tqdm import tqdm
-
-    parts = []
-    with tqdm(total=total, desc=what, unit="image", delay=2.0, leave=False) as bar:
-        for part in batches:
-            parts.append(part.cpu())
-            bar.update(len(part))
-    return torch.cat(parts)
 
 
 def _accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, Any]:

@@ -24,7 +24,8 @@ ORDER = (
     ("hub", "plots"),
     ("evaluation",),
     ("training",),
-    ("release", "commands"),
+    ("release", "inputs"),
+    ("commands",),
     ("cli",),
 )
 RANK = {room: rank for rank, row in enumerate(ORDER) for room in row}
