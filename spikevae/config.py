@@ -7,9 +7,9 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from tyro.conf import Suppress
+from tyro.conf import Suppress, arg
 
 ReadOut = Literal["weighted", "mean", "membrane"]
 Synapses = Literal["instant", "exponential"]
@@ -24,8 +24,8 @@ CLASS_NAMES = {
     "fashion-mnist": FASHION_MNIST_CLASSES,
     "mnist": MNIST_CLASSES,
     "cifar10": CIFAR10_CLASSES,
-    "cifar10-jpeg": CIFAR10_CLASSES,
 }
+"""Of each labelled data set; `spikevae.data.register` adds to them. Those of a folder are its subfolders."""
 
 _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
 _DEEPEST = 6  # stages
@@ -142,13 +142,15 @@ class DataConfig:
     """Which images to learn from."""
 
     dataset: Suppress[str] = "fashion-mnist"  # the command line's own argument
-    """fashion-mnist, mnist, cifar10, cifar10-jpeg, celeba, or folder:PATH for any folder of images."""
+    """fashion-mnist, mnist, cifar10, celeba, another one that was registered, or folder:PATH for one's own pictures."""
     data_root: Suppress[str | None] = None  # likewise
     """Where the data sets lie or are downloaded to; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."""
     image_size: int | None = None
     """Height and width that images are cropped and resized to; otherwise the data set's own (folders: 64)."""
     validation_share: float = 0.05
     """Share of the training split that is held out of training, for choosing between models."""
+    unlabelled: Annotated[bool, arg(aliases=("--unlabelled",))] = field(default=False, metadata={"before": True})
+    """Ignore that the subfolders of a folder:PATH are classes."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share < 1:
@@ -292,6 +294,8 @@ def from_dict(config_class: type[Config], values: object) -> Config:
         raise ValueError(
             f"{config_class.__name__} has no setting {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
+    older = {field.name: field.metadata["before"] for field in dataclasses.fields(config_class) if field.metadata}
+    values = {**older, **values}  # a setting that an older version did not know had the effect of this value
     missing = [name for name in hints if name not in values]
     if missing:
         raise ValueError(f"{config_class.__name__}: the setting {missing[0]!r} is missing")

@@ -149,7 +149,7 @@ def test_settings_cannot_be_changed_behind_anybodys_back() -> None:
 
 @pytest.mark.parametrize(
     ("dataset", "channels", "classes"),
-    [("fashion-mnist", 1, 10), ("mnist", 1, 10), ("cifar10-jpeg", 3, 10), ("celeba", 3, 0), ("folder:x/y", 3, 0)],
+    [("fashion-mnist", 1, 10), ("mnist", 1, 10), ("cifar10", 3, 10), ("celeba", 3, 0), ("folder:x/y", 3, 0)],
 )
 @pytest.mark.parametrize("preset", [None, "paper", "mnist"])
 def test_every_preset_adapts_to_every_data_set(dataset: str, channels: int, classes: int, preset: str | None) -> None:

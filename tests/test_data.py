@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
+import os
 import pickle
 import shutil
 import struct
 import tarfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from urllib.error import URLError
 
-import numpy as np
 import platformdirs
 import pytest
 import torch
@@ -24,10 +24,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 
-from spikevae.config import DataConfig, Split
+from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, DataConfig, Split
 from spikevae.data import sets as data
-from spikevae.data.readers import ImageFile
-from spikevae.data.sets import ImageSet, StreamedPixels, data_root, divide, load_split
+from spikevae.data.division import divide
+from spikevae.data.folders import ImageFile
+from spikevae.data.pixels import StreamedPixels, converted
+from spikevae.data.sets import ImageSet, data_root, load_split
+from tests.made_data import write_class_folders
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -230,7 +233,7 @@ def test_tensors_turn_grey_as_image_files_do(tmp_path: Path, generator: torch.Ge
     for number, image in enumerate(pixels):
         Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(tmp_path / f"{number}.png")
     files = [ImageFile(tmp_path / f"{number}.png") for number in range(5)]
-    assert data._converted(pixels, None, 1).equal(StreamedPixels(files, 1, 16)[:])
+    assert converted(pixels, None, 1).equal(StreamedPixels(files, 1, 16)[:])
 
 
 @pytest.mark.usefixtures("offline")
@@ -240,7 +243,6 @@ def test_tensors_turn_grey_as_image_files_do(tmp_path: Path, generator: torch.Ge
         ("fashion-mnist", "FashionMNIST/raw/train-images-idx3-ubyte.gz"),
         ("mnist", "MNIST/raw/train-images-idx3-ubyte.gz"),
         ("cifar10", "cifar-10-batches-py/data_batch_1"),
-        ("cifar10-jpeg", "cifar10_jpeg/train_0.npz"),
         ("celeba", "celeba/img_align_celeba.zip"),
     ],
 )
@@ -273,7 +275,35 @@ def replace_by_fewer(path: Path) -> None:
     path.write_bytes(gzip.compress(bytes((0, 0, 8, 3)) + struct.pack(">3I", 7, 28, 28) + bytes(7 * 28 * 28)))
 
 
-@pytest.mark.parametrize("damage", [truncate, shorten, replace_by_text, replace_by_packed_text, replace_by_fewer])
+def replace_by_bomb(path: Path) -> None:
+    """Some kilobytes that unpack to a gigabyte, as their header promises."""
+    packer = zlib.compressobj(9, wbits=31)
+    header = packer.compress(bytes((0, 0, 8, 3)) + struct.pack(">3I", 2**30 // 784, 28, 28))
+    path.write_bytes(header + packer.compress(bytes(2**24)) + packer.flush())
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**24)))
+
+
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        shorten,
+        lengthen,
+        replace_by_text,
+        replace_by_packed_text,
+        replace_by_fewer,
+        replace_by_bomb,
+        replace_by_pipe,
+    ],
+)
 def test_a_wrong_idx_file_is_named_in_one_line(made_root: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     shutil.copytree(made_root, tmp_path / "root")
     damage(tmp_path / "root" / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz")
@@ -282,9 +312,37 @@ def test_a_wrong_idx_file_is_named_in_one_line(made_root: Path, tmp_path: Path, 
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_data_set_is_met_with_the_nearest_name() -> None:
-    with pytest.raises(ValueError, match="did you mean 'fashion-mnist'"):
-        load_split(DataConfig(dataset="fashion_mnist"), "train")
+def test_an_unknown_data_set_is_met_with_the_nearest_name_the_known_ones_or_the_path(tmp_path: Path) -> None:
+    for name, message in (
+        ("fashion_mnist", "did you mean 'fashion-mnist'"),
+        ("photographs", "use fashion-mnist, mnist, cifar10, celeba"),
+        (str(tmp_path), f"for the pictures there, say folder:{tmp_path}"),
+        ("folder", "folder:PATH"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_split(DataConfig(dataset=name), "train")
+
+
+def test_a_registered_data_set_is_one_among_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "DATASETS", dict(data.DATASETS))
+    monkeypatch.delitem(CLASS_NAMES, "levels", raising=False)
+
+    @data.register("levels", class_names=("even", "odd"))
+    def read_levels(root: Path, is_test: bool) -> tuple[Tensor, Tensor]:
+        levels = torch.arange(5 if is_test else 40)
+        return levels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 6, 6), levels % 2
+
+    config = DataConfig(dataset="levels", validation_share=0.1)
+    train, validation, test = (load_split(config, split) for split in SPLITS)
+    assert sorted(first_levels(train) + first_levels(validation)) == list(range(40))
+    assert first_levels(test) == list(range(5))
+    assert data.class_names_of(config) == train.class_names == ("even", "odd")
+    assert test.labels is not None
+    assert test.labels.tolist() == [0, 1, 0, 1, 0]
+    with pytest.raises(ValueError, match="there is a data set 'levels' already"):
+        data.register("levels", class_names=())
+    with pytest.raises(ValueError, match="levels"):
+        load_split(DataConfig(dataset="nosuch"), "train")
 
 
 @pytest.fixture
@@ -326,34 +384,6 @@ def test_a_foreign_pickle_among_the_cifar10_batches_is_named_and_not_opened(cifa
         load_split(DataConfig(dataset="cifar10", data_root=str(cifar_root)), "test")
 
 
-def write_jpeg_set(path: Path, levels: list[int]) -> None:
-    content, offsets = b"", [0]
-    for level in levels:
-        buffer = io.BytesIO()
-        Image.new("RGB", (32, 32), (level, level, level)).save(buffer, "JPEG")
-        content += buffer.getvalue()
-        offsets.append(len(content))
-    path.parent.mkdir(exist_ok=True)
-    np.savez(
-        path, jpeg=np.frombuffer(content, np.uint8), offsets=np.array(offsets), labels=np.array(levels, np.uint8) % 10
-    )
-
-
-def test_the_lossy_cifar10_copy_is_read_and_a_damaged_one_named(tmp_path: Path) -> None:
-    write_jpeg_set(tmp_path / "cifar10_jpeg" / "test.npz", [10, 27, 255])
-    config = DataConfig(dataset="cifar10-jpeg", data_root=str(tmp_path))
-    images = load_split(config, "test")
-    assert first_levels(images) == [10, 27, 255]
-    assert images.labels is not None
-    assert images.labels.tolist() == [0, 7, 5]
-    (tmp_path / "cifar10_jpeg" / "test.npz").write_bytes(b"PK\x03\x04 but no more")
-    with pytest.raises(ValueError, match=r"test\.npz is truncated"):
-        load_split(config, "test")
-    np.savez(tmp_path / "cifar10_jpeg" / "test.npz", arr_0=np.zeros(3))
-    with pytest.raises(ValueError, match=r"test\.npz is truncated or not of this format"):
-        load_split(config, "test")
-
-
 @pytest.fixture
 def celeba_root(tmp_path: Path) -> Path:
     """CelebA with 6 images, of which only the central 148 pixels are not black."""
@@ -378,25 +408,78 @@ def test_celeba_keeps_its_own_parts_and_the_central_148_pixels(celeba_root: Path
     assert all(bool((part.images()[:, 1:] == 200).all()) for part in parts)
 
 
-@pytest.mark.usefixtures("offline")
-def test_celeba_is_unpacked_where_only_its_archive_is_there(celeba_root: Path) -> None:
-    folder = celeba_root / "celeba"
-    with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
+def zip_images(folder: Path, name: str) -> None:
+    """Pack the images and leave none outside."""
+    with zipfile.ZipFile(folder / name, "w") as archive:
         for path in sorted((folder / "img_align_celeba").iterdir()):
             archive.write(path, f"img_align_celeba/{path.name}")
     shutil.rmtree(folder / "img_align_celeba")
-    config = DataConfig(dataset="celeba", data_root=str(celeba_root))
-    assert len(load_split(config, "train")) == 3
 
+
+def as_kaggle_has_it(folder: Path) -> None:
+    """One folder in another of the same name, and the parts in a table with a title row."""
+    (folder / "img_align_celeba").rename(folder / "images")
+    (folder / "img_align_celeba").mkdir()
+    (folder / "images").rename(folder / "img_align_celeba" / "img_align_celeba")
+    text = (folder / "list_eval_partition.txt").read_text()
+    (folder / "list_eval_partition.csv").write_text("image_id,partition\n" + text.replace(" ", ","))
+    (folder / "list_eval_partition.txt").unlink()
+
+
+def as_kaggles_archive(folder: Path) -> None:
+    as_kaggle_has_it(folder)
+    folder.rename(folder.with_name("archive"))
+
+
+def as_kaggle_without_a_folder(folder: Path) -> None:
+    as_kaggle_has_it(folder)
+    for path in list(folder.iterdir()):
+        path.rename(folder.parent / path.name)
+
+
+def as_its_authors_have_it(folder: Path) -> None:
+    """Images and lists in folders of their own."""
+    for name, part in (("Img", "img_align_celeba"), ("Eval", "list_eval_partition.txt")):
+        (folder / name).mkdir()
+        (folder / part).rename(folder / name / part)
+    folder.rename(folder.with_name("CelebA"))
+
+
+def as_it_is_downloaded(folder: Path) -> None:
+    zip_images(folder, "img_align_celeba.zip")
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        as_kaggle_has_it,
+        as_kaggles_archive,
+        as_kaggle_without_a_folder,
+        as_its_authors_have_it,
+        as_it_is_downloaded,
+    ],
+)
+def test_celeba_is_read_however_it_was_got(celeba_root: Path, arrange: Callable[[Path], None]) -> None:
+    arrange(celeba_root / "celeba")
+    before = sorted(celeba_root.rglob("*"))
+    config = DataConfig(dataset="celeba", data_root=str(celeba_root))
+    assert [first_levels(load_split(config, split)) for split in SPLITS] == [[10, 20, 50], [30], [40, 60]]
+    assert sorted(celeba_root.rglob("*")) == before  # a data root is only read
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_celeba_that_is_not_whole_says_what_is_wrong(celeba_root: Path) -> None:
+    folder = celeba_root / "celeba"
+    config = DataConfig(dataset="celeba", data_root=str(celeba_root))
     (folder / "img_align_celeba" / "000004.jpg").unlink()
     with pytest.raises(ValueError, match=r"000004\.jpg is missing"):
         load_split(config, "train")
-    shutil.rmtree(folder / "img_align_celeba")
+    zip_images(folder, "img_align_celeba.zip")
     truncate(folder / "img_align_celeba.zip")
-    with pytest.raises(ValueError, match=r"img_align_celeba\.zip is truncated"):
+    with pytest.raises(ValueError, match=r"img_align_celeba\.zip"):
         load_split(config, "train")
     (folder / "list_eval_partition.txt").write_text("<html>quota exceeded</html>")
-    (folder / "img_align_celeba").mkdir()
     with pytest.raises(ValueError, match=r"list_eval_partition\.txt is damaged"):
         load_split(config, "train")
 
@@ -463,7 +546,7 @@ def test_a_folder_that_cannot_serve_says_why(tmp_path: Path) -> None:
         "one": "1 training images .* leave none for the validation part",
         "none": "holds no images",
         "absent": "there is no such folder",
-        "file.tar": "neither a folder nor a whole, uncompressed tar file",
+        "file.tar": "neither a folder, nor a whole, uncompressed tar file, nor a zip file",
     }.items():
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             load_split(DataConfig(dataset=f"folder:{tmp_path / name}"), "validation")
@@ -538,3 +621,14 @@ def test_the_real_faces_come_out_of_their_tar_files(real_data: Path) -> None:
     faces = load_split(DataConfig(dataset=f"folder:{real_data / 'faces64'}"), "test")
     assert faces.images().shape == (1000, 3, 64, 64)
     assert faces.images().float().mean((0, 2, 3)).div(255).tolist() == pytest.approx([0.519, 0.417, 0.363], abs=0.02)
+
+
+def test_the_lossy_copy_of_cifar10_is_a_folder_of_classes(real_data: Path, tmp_path: Path) -> None:
+    if not (real_data / "cifar10_jpeg").is_dir():
+        pytest.skip("no cifar10_jpeg in the real data")
+    write_class_folders(tmp_path, real_data / "cifar10_jpeg", limit=100)
+    config = DataConfig(dataset=f"folder:{tmp_path}", image_size=32)
+    train, validation, test = (load_split(config, split) for split in SPLITS)
+    assert (len(train) + len(validation), len(test)) == (200, 100)
+    assert train.class_names == test.class_names == CIFAR10_CLASSES
+    assert test.images().float().mean((0, 2, 3)).div(255).tolist() == pytest.approx([0.49, 0.48, 0.45], abs=0.05)

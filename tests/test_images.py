@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from torchvision.utils import make_grid
 
 from spikevae.data.images import check_save_path, read_image, save_images, tiled, to_uint8
@@ -149,9 +150,47 @@ def test_a_missing_file_keeps_its_own_error(tmp_path: Path) -> None:
 
 
 def test_levels_without_a_known_range_are_refused(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 1e6, np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(ValueError, match=r"float\.tiff .*not 8 or 16 bit"):
-        read_image(tmp_path / "float.tiff", channels=1, size=4)
+    for level, message in (
+        (np.float32(1e6), "floats from 1e.06 to 1e.06, not 0 to 1"),
+        (np.float32(200), "floats from 200 to 200, not 0 to 1; divide them by 255"),
+        (np.float32("nan"), "not finite"),
+        (np.int32(10**6), "not 8 or 16 bit"),
+        (np.int32(-1), "not 8 or 16 bit"),
+    ):
+        Image.fromarray(np.full((4, 4), level)).save(tmp_path / "levels.tiff")
+        with pytest.raises(ValueError, match=rf"levels\.tiff .*{message}"):
+            read_image(tmp_path / "levels.tiff", channels=1, size=4)
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (np.int32(200), 200),
+        (np.int32(65535), 255),
+        (np.uint16(200), 200),
+        (np.uint16(257 * 200), 200),
+        (np.float32(0.5), 128),
+        (np.float32(1), 255),
+        (np.int32(0), 0),
+    ],
+)
+def test_pictures_of_more_bits_are_as_bright_as_they_are(tmp_path: Path, level: np.generic, expected: int) -> None:
+    Image.fromarray(np.full((4, 4), level)).save(tmp_path / "a.tiff")
+    assert read_image(tmp_path / "a.tiff", channels=1, size=4).unique().tolist() == [expected]
+
+
+def test_the_largest_level_that_a_file_names_is_white(tmp_path: Path) -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[281] = 4095  # MaxSampleValue: 12 bits
+    Image.fromarray(np.full((4, 4), 2048, np.uint16)).save(tmp_path / "a.tiff", tiffinfo=info)
+    assert read_image(tmp_path / "a.tiff", channels=1, size=4).unique().tolist() == [127]
+
+
+def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    for path, message in ((tmp_path / "a.png", "is a pipe"), (tmp_path, "is a folder")):
+        with pytest.raises(ValueError, match=message):
+            read_image(path, channels=1, size=4)
 
 
 def test_pixels_are_rounded_and_cut_off_and_never_nan() -> None:
@@ -246,11 +285,15 @@ def test_a_path_that_cannot_take_the_images_is_refused_before_they_are_made(tmp_
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "photo.png").write_bytes(b"precious")
     (tmp_path / "empty.d").mkdir()
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     for name, message in {
         "folder.png": "is a folder",
         "file": "exists and is not a folder",
         "full": "is not empty",
         "a.jpg": r"not written as \.jpg; use \.png, \.npz",
+        "file/a.png": "file is no folder",
+        "file/deep/er/a": "file is no folder",
+        "dangling/a.png": "dangling is no folder",
     }.items():
         with pytest.raises(ValueError, match=message):
             check_save_path(tmp_path / name)

@@ -3,49 +3,26 @@
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import os
 import struct
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torchvision import datasets
-from torchvision.datasets.utils import check_integrity, extract_archive
+from torchvision.datasets.utils import check_integrity
 
 from spikevae.config import Split
-from spikevae.data.images import IMAGE_SUFFIXES, read_image
+from spikevae.data.folders import ImageFile, list_pictures
+from spikevae.files import open_regular
 
-
-@dataclass(frozen=True, order=True)
-class ImageFile:
-    """An image file on its own, or one that is a stretch of a tar file."""
-
-    path: Path
-    member: str = ""
-    offset: int = 0
-    length: int = 0
-
-    def read(
-        self, channels: Literal[1, 3], size: int, crop: int | None = None
-    ) -> UInt8[Tensor, "{channels} {size} {size}"]:
-        """Decode it, as `read_image` does."""
-        if not self.member:
-            return read_image(self.path, channels=channels, size=size, crop=crop)
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            content = io.BytesIO(file.read(self.length))
-        return read_image(content, channels=channels, size=size, crop=crop, name=f"{self.path}: {self.member}")
+_LARGEST_IDX = 2**28  # bytes; the official files have 47 million
+_CELEBA_FOLDERS = ("celeba", "CelebA", "celeba-dataset", "archive", "")
 
 
 def read_mnist_family(
@@ -93,127 +70,67 @@ def read_cifar10(root: Path, is_test: bool) -> tuple[UInt8[Tensor, "N 3 32 32"],
     return torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(images.targets)
 
 
-def read_cifar10_jpeg(root: Path, is_test: bool) -> tuple[UInt8[Tensor, "N 3 32 32"], Int64[Tensor, " N"]]:
-    """Images and labels from ``root/cifar10_jpeg``: a lossy copy, whose scores are not those of CIFAR10.
-
-    Each npz file holds ``jpeg`` (all files one after another), ``offsets`` [N + 1] and ``labels`` [N].
-    """
-    images, labels = [], []
-    for name in ["test.npz"] if is_test else ["train_0.npz", "train_1.npz"]:
-        path = root / "cifar10_jpeg" / name
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing; this copy is not downloaded, put it there")
-        try:
-            with path.open("rb") as file:
-                arrays = np.load(file, allow_pickle=False)
-                content, offsets = arrays["jpeg"].tobytes(), arrays["offsets"].tolist()
-                labels.append(torch.from_numpy(arrays["labels"].astype(np.int64)))
-        except (ValueError, LookupError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path} is truncated or not of this format ({error})") from error
-        for number, (start, stop) in enumerate(pairwise(offsets)):
-            stretch = io.BytesIO(content[start:stop])
-            images.append(read_image(stretch, channels=3, size=32, name=f"{path}: image {number}"))
-    return torch.stack(images), torch.cat(labels)
-
-
 def list_celeba(root: Path, split: Split) -> list[ImageFile]:
-    """The aligned and cropped images of one of CelebA's own three splits, in ``root/celeba``."""
-    folder = root / datasets.CelebA.base_folder
-    images, archive, partition = (
-        folder / name for name in ("img_align_celeba", "img_align_celeba.zip", "list_eval_partition.txt")
-    )
-    if not partition.exists() or not (images.exists() or archive.exists()):
+    """The aligned and cropped images of one of CelebA's own three splits.
+
+    Read are the layouts of the authors' download, of torchvision and of Kaggle's copies: the list of parts as text or
+    as CSV; the images in a folder, in a folder of the same name inside it, or still in their zip file.
+    """
+    places = [root / name / part for name in _CELEBA_FOLDERS for part in ("", "Img", "Eval")]
+    partition = _first(places, ("list_eval_partition.txt", "list_eval_partition.csv"))
+    images = _first(places, ("img_align_celeba/img_align_celeba", "img_align_celeba", "img_align_celeba.zip"))
+    if partition is None or images is None:
+        folder = root / datasets.CelebA.base_folder
         advice = (
             f"get img_align_celeba.zip and list_eval_partition.txt from "
             f"http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put both into {folder}"
         )
-        missing = partition if images.exists() or archive.exists() else archive
+        missing = folder / ("img_align_celeba.zip" if images is None else "list_eval_partition.txt")
         _download(lambda: datasets.CelebA(os.fspath(root), download=True), missing, advice)
-    if not images.exists():
-        try:
-            extract_archive(archive, folder)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ValueError(f"{archive} is truncated or no zip file; delete it and get it again") from error
-    wanted = str(("train", "validation", "test").index(split))
-    lines = [line.split() for line in partition.read_text(errors="replace").splitlines() if line.strip()]
-    if not all(len(line) == 2 and line[1] in "012" for line in lines):
+        return list_celeba(root, split)
+    with open_regular(partition) as file:
+        text = file.read(2**26).decode(errors="replace")
+    lines = [line.replace(",", " ").split() for line in text.splitlines() if line.strip()]
+    lines = lines[1:] if lines[:1] == [["image_id", "partition"]] else lines
+    if not lines or not all(len(line) == 2 and line[1] in ("0", "1", "2") for line in lines):
         raise ValueError(f"{partition} is damaged: expected lines such as '000001.jpg 0'; get it again")
-    present = {entry.name for entry in os.scandir(images)}
+    present = {file.path.name if not file.member else Path(file.member).name: file for file in list_pictures(images)}
     absent = next((name for name, _ in lines if name not in present), None)
     if absent:
-        raise ValueError(f"{images / absent} is missing; delete {images} and unpack {archive.name} again")
-    return [ImageFile(images / name) for name, number in lines if number == wanted]
+        raise ValueError(f"{absent} is missing in {images}, but {partition.name} names it; get the images again")
+    wanted = str(("train", "validation", "test").index(split))
+    return [present[name] for name, number in lines if number == wanted]
 
 
-def list_folder(path: Path) -> tuple[list[ImageFile], list[ImageFile] | None]:
-    """Images for training and for testing in a folder, at any depth, or in an uncompressed tar file.
-
-    Where the folder holds ``train`` and ``test`` (folders or tar files), or is itself a ``train`` beside a ``test``,
-    these are the two parts; otherwise the second is None. Hidden files, and those without an image's suffix, are
-    passed over; the order is that of the names.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"folder:{path}: there is no such folder")
-    train, test = _child(path, "train"), _child(path, "test")
-    if train and test:
-        return _list_images(train), _list_images(test)
-    if path.name in ("train", "train.tar") and (test := _child(path.parent, "test")):
-        return _list_images(path), _list_images(test)
-    return _list_images(path), None
-
-
-def _child(folder: Path, name: str) -> Path | None:
-    candidates = (folder / name, folder / f"{name}.tar")
-    return next((candidate for candidate in candidates if candidate.exists()), None)
-
-
-def _list_images(path: Path) -> list[ImageFile]:
-    if path.is_dir():
-        files = [
-            ImageFile(Path(folder) / name)
-            for folder, _, names in os.walk(path)
-            for name in names
-            if _is_image(os.path.relpath(os.path.join(folder, name), path))
-        ]
-    else:
-        try:
-            with tarfile.open(path, "r:") as archive:
-                files = [
-                    ImageFile(path, member.name, member.offset_data, member.size)
-                    for member in archive
-                    if member.isfile() and _is_image(member.name)
-                ]
-        except tarfile.TarError as error:
-            raise ValueError(f"{path} is neither a folder nor a whole, uncompressed tar file ({error})") from error
-    if not files:
-        raise ValueError(f"{path} holds no images (files such as .png, .jpg, .webp)")
-    return sorted(files)
-
-
-def _is_image(name: str) -> bool:
-    parts = Path(name).parts
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not any(part[0] == "." and part != "." for part in parts)
+def _first(folders: list[Path], names: tuple[str, ...]) -> Path | None:
+    """The first of some names that is in one of some folders, earlier folders first."""
+    return next((folder / name for folder in folders for name in names if (folder / name).exists()), None)
 
 
 def _read_idx(folder: Path, name: str, dimensions: int) -> UInt8[Tensor, "*shape"]:
     """A tensor from an IDX file: 0, 0, type 8 (bytes), the dimensions as big-endian uint32, then the bytes."""
     path = folder / name if (folder / name).exists() else folder / f"{name}.gz"
+    header = 4 + 4 * dimensions
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as stream:
+            content = stream.read(header)
+            if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
+                raise ValueError(
+                    f"{path} is not an IDX file of {dimensions}-dimensional bytes; delete it and get it again"
+                )
+            shape = struct.unpack(f">{dimensions}I", content[4:])
+            promised = math.prod(shape)
+            if promised > _LARGEST_IDX:
+                raise ValueError(f"{path} has the shape {list(shape)}, more than any file of this format; get it again")
+            values = bytearray(stream.read(promised + 1))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is truncated or no gzip file ({error}); delete it and get it again") from error
-    header = 4 + 4 * dimensions
-    if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
-        raise ValueError(f"{path} is not an IDX file of {dimensions}-dimensional bytes; delete it and get it again")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) != header + math.prod(shape) or 0 in shape:
+    if len(values) != promised or not promised:
+        found = "more" if len(values) > promised else f"{len(values):,}"
         raise ValueError(
-            f"{path} holds {len(content) - header:,} bytes, but its header promises {math.prod(shape):,}; "
-            "delete it and get it again"
+            f"{path} holds {found} bytes, but its header promises {promised:,}; delete it and get it again"
         )
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)
+    return torch.frombuffer(values, dtype=torch.uint8).reshape(shape)
 
 
 def _download(fetch: Callable[[], object], missing: Path, advice: str) -> None:

@@ -11,7 +11,6 @@ _SOURCES = {
     "fashion-mnist": "Fashion-MNIST, Zalando's article images (Xiao, Rasul and Vollgraf, 2017), MIT licence",
     "mnist": "MNIST, handwritten digits (LeCun, Cortes and Burges), CC BY-SA 3.0",
     "cifar10": "CIFAR-10 (Krizhevsky, 2009), no licence stated by its authors",
-    "cifar10-jpeg": "CIFAR-10 (Krizhevsky, 2009) in a lossy copy, no licence stated by its authors",
     "celeba": "CelebA (Liu, Luo, Wang and Tang, 2015), non-commercial research only; its images may not be passed on",
 }
 

@@ -1,0 +1,50 @@
+"""Images divided into those that are kept and those that are held out, in the same way for ever."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from spikevae.config import DataConfig, Split
+
+
+def divide(
+    count: int, share: float, labels: Int64[Tensor, " count"] | None = None
+) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held_out"]]:
+    """Indices of the images that are kept, and of the ``share`` that is held out (at least one if there are two).
+
+    The same for ever: numpy has frozen the stream of this generator, and no training seed enters.
+
+    Args:
+        count: images.
+        share: part of them, 0 to 1.
+        labels: if given, each class is divided on its own, so that a small one is in both parts.
+    """
+    if labels is not None:
+        places = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+        halves = [(place, divide(len(place), share)) for place in places]
+        kept, held_out = (torch.cat([place[half[part]] for place, half in halves]) for part in (0, 1))
+        return kept.sort().values, held_out.sort().values
+    number = min(max(1, round(count * share)), count - 1) if share > 0 else 0
+    order = torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)
+    return order[number:].sort().values, order[:number].sort().values
+
+
+def choose(
+    count: int, config: DataConfig, split: Split, labels: Int64[Tensor, " count"] | None = None
+) -> Int64[Tensor, " n"]:
+    """Indices of the training or the validation part, of the ``count`` images of a training split.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    kept, held_out = divide(count, config.validation_share, labels)
+    chosen = kept if split == "train" else held_out
+    if len(chosen) == 0:
+        raise ValueError(
+            f"{config.dataset}: {count} training images with validation_share={config.validation_share} "
+            f"leave none for the {split} part; raise validation_share or add images"
+        )
+    return chosen

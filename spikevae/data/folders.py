@@ -1,0 +1,279 @@
+"""The pictures of a folder, a tar file or a zip file: which files count, which part and which class each belongs to."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tarfile
+import zipfile
+import zlib
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from spikevae.config import Split
+from spikevae.data.images import FILE_FORMATS, IMAGE_SUFFIXES, read_image
+from spikevae.files import open_regular
+
+log = logging.getLogger(__name__)
+
+_PART_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+_ARCHIVES = (".tar", ".zip")
+_UNREAD = frozenset({".heic", ".heif", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".eps"})
+"""Suffixes of pictures that are not read: they are counted and named, so that nobody misses them."""
+_LARGEST_MEMBER = 2**28  # bytes of a picture in an archive
+_BY_THE_WAY = frozenset({"__macosx", "@eadir", "lost+found"})  # folders that systems and programs leave behind
+
+
+@dataclass(frozen=True, order=True)
+class ImageFile:
+    """An image file on its own, or one that is a stretch of a tar file."""
+
+    path: Path
+    member: str = ""
+    offset: int = 0
+    length: int = 0
+
+    def read(
+        self, channels: Literal[1, 3], size: int, crop: int | None = None
+    ) -> UInt8[Tensor, "{channels} {size} {size}"]:
+        """Decode it, as `read_image` does."""
+        source = io.BytesIO(self.content()) if self.member else self.path
+        name = f"{self.path}: {self.member}" if self.member else None
+        return read_image(source, channels=channels, size=size, crop=crop, name=name, formats=FILE_FORMATS)
+
+    def content(self) -> bytes:
+        """The bytes of the stretch."""
+        with open_regular(self.path) as file:
+            file.seek(self.offset)
+            return file.read(min(self.length, _LARGEST_MEMBER))
+
+
+@dataclass(frozen=True, order=True)
+class ZippedImage(ImageFile):
+    """An image file that is packed in a zip file, which stays open."""
+
+    archive: zipfile.ZipFile | None = field(default=None, compare=False)
+
+    def content(self) -> bytes:
+        """The bytes of the file, unpacked.
+
+        Raises:
+            ValueError: if it is damaged, encrypted or too large.
+        """
+        assert self.archive is not None
+        try:
+            with self.archive.open(self.member) as file:
+                content = file.read(_LARGEST_MEMBER + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"{self.path}: {self.member} cannot be unpacked ({error}); get the file again") from error
+        if len(content) > _LARGEST_MEMBER:
+            raise ValueError(f"{self.path}: {self.member} unpacks to more than {_LARGEST_MEMBER:,} bytes; remove it")
+        return content
+
+
+@dataclass(frozen=True, order=True)
+class Picture:
+    """A picture of a folder: where it lies in it, and how it is read."""
+
+    place: PurePosixPath
+    file: ImageFile = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder's pictures by part. Where it has no part for validation or testing of its own, that is None."""
+
+    train: list[Picture]
+    validation: list[Picture] | None = None
+    test: list[Picture] | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the subfolders, if every picture for training lies in one of two or more, one level deep."""
+        depths = {len(picture.place.parts) for picture in self.train}
+        names = sorted({picture.place.parts[0] for picture in self.train})
+        return tuple(names) if depths == {2} and len(names) > 1 else ()
+
+
+def list_pictures(path: Path) -> list[ImageFile]:
+    """All pictures in a folder, at any depth, or in a tar or zip file, in the order of their names.
+
+    What is left out and could be missed is logged in one line. Never counted, and not worth a word, are hidden files
+    and folders, what programs leave half written, and files that are no pictures.
+
+    Raises:
+        ValueError: if there is none, or the file is damaged.
+        OSError: if a folder in it cannot be read.
+    """
+    return [picture.file for picture in _list(path)]
+
+
+def list_parts(path: Path) -> Parts:
+    """The pictures of a folder, a tar or a zip file by part.
+
+    Where it holds ``train`` beside ``val`` or ``test`` (folders, or tar or zip files), or is itself such a ``train``,
+    these are the parts; a validation part serves for testing where there is no other. Otherwise all are for training.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError, OSError: as `list_pictures`.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"folder:{path}: there is no such folder")
+    whole = path.parent if _part_of(path.name) == "train" and _find_parts(path.parent) else path
+    found = _find_parts(whole)
+    if found:
+        return _as_parts({split: _list(place) for split, place in found.items()})
+    pictures = _without_common_folder(_list(path)) if path.is_file() else _list(path)
+    by_part: dict[Split, list[Picture]] = {}
+    for picture in pictures:
+        split = _part_of(picture.place.parts[0]) if len(picture.place.parts) > 1 else None
+        if split is not None:
+            by_part.setdefault(split, []).append(Picture(PurePosixPath(*picture.place.parts[1:]), picture.file))
+    if "train" not in by_part or len(by_part) < 2:
+        return Parts(pictures)
+    return _as_parts(by_part)
+
+
+def _as_parts(pictures: dict[Split, list[Picture]]) -> Parts:
+    validation = pictures.get("validation")
+    return Parts(pictures["train"], validation, pictures.get("test", validation))
+
+
+def _part_of(name: str) -> Split | None:
+    stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in _ARCHIVES else name
+    return next((split for split, names in _PART_NAMES.items() if stem.lower() in names), None)
+
+
+def _find_parts(folder: Path) -> dict[Split, Path]:
+    """The folders or archives of a folder that are parts; nothing unless one is for training and another is not."""
+    found: dict[Split, Path] = {}
+    if folder.is_dir():
+        for name in sorted(os.listdir(folder)):
+            split = _part_of(name)
+            if split and ((folder / name).is_dir() or name.lower().endswith(_ARCHIVES)):
+                found.setdefault(split, folder / name)
+    return found if "train" in found and len(found) > 1 else {}
+
+
+def _without_common_folder(pictures: list[Picture]) -> list[Picture]:
+    """The pictures of an archive without the one folder that all of them lie in, which has the archive's name."""
+    while len({picture.place.parts[0] for picture in pictures}) == 1 and len(pictures[0].place.parts) > 1:
+        pictures = [Picture(PurePosixPath(*picture.place.parts[1:]), picture.file) for picture in pictures]
+    return pictures
+
+
+# ---------------------------------------------------------------- which files count
+
+
+def _list(path: Path) -> list[Picture]:
+    left_out: Counter[str] = Counter()
+    if path.is_dir():
+        pictures = list(_in_folder(path, left_out))
+    else:
+        with open_regular(path) as file:
+            read = _in_zip if zipfile.is_zipfile(file) else _in_tar
+        pictures = list(read(path, left_out))
+    places = {str(picture.place) for picture in pictures}
+    kept = [picture for picture in pictures if not _is_original(picture.place, places)]
+    left_out["originals beside their reconstructions"] += len(pictures) - len(kept)
+    words = ", ".join(f"{count:,} {what}" for what, count in left_out.items() if count)
+    if not kept:
+        beside = f"; left out: {words}" if words else ""
+        raise ValueError(f"{path} holds no images (files such as .png, .jpg, .webp){beside}")
+    if words:
+        log.warning("%s: %d pictures are read; left out: %s", path, len(kept), words)
+    return sorted(kept)
+
+
+def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
+    seen: set[tuple[int, int]] = set()
+    waiting = deque([(root, PurePosixPath())])
+    while waiting:
+        folder, place = waiting.popleft()
+        about = folder.stat()
+        if (about.st_dev, about.st_ino) in seen:
+            left_out["linked folders that were read already"] += 1
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            advice = "make it readable, or move it away"
+            raise type(error)(f"{folder} cannot be read ({error.strerror}); {advice}") from None
+        names = {entry.name for entry in entries}
+        if folder != root and _is_run(names):
+            left_out["folders of runs and models"] += 1
+            continue
+        for entry in entries:
+            if _is_passed_over(entry.name) or ("run.json" in names and entry.name == "previews"):
+                continue
+            if entry.is_dir():
+                waiting.append((Path(entry.path), place / entry.name))
+            elif _is_counted(entry.name, left_out):
+                if entry.is_file():
+                    yield Picture(place / entry.name, ImageFile(Path(entry.path)))
+                else:
+                    left_out["broken links, pipes or devices"] += 1
+
+
+def _in_tar(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
+    try:
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                place = PurePosixPath(member.name)
+                if member.isfile() and _is_counted_in_archive(place, left_out):
+                    yield Picture(place, ImageFile(path, member.name, member.offset_data, member.size))
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"{path} is neither a folder, nor a whole, uncompressed tar file, nor a zip file ({error})"
+        ) from error
+
+
+def _in_zip(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
+    try:
+        archive = zipfile.ZipFile(path)
+        for member in archive.infolist():
+            place = PurePosixPath(member.filename)
+            if not member.is_dir() and _is_counted_in_archive(place, left_out):
+                yield Picture(place, ZippedImage(path, member.filename, archive=archive))
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path} is truncated or no zip file ({error}); get it again") from error
+
+
+def _is_counted_in_archive(place: PurePosixPath, left_out: Counter[str]) -> bool:
+    return not any(_is_passed_over(part) for part in place.parts) and _is_counted(place.name, left_out)
+
+
+def _is_passed_over(name: str) -> bool:
+    """Whether a file or folder is hidden, half written, or left behind by a system."""
+    return (name[:1] == "." and name != ".") or name.lower() in _BY_THE_WAY or name.endswith((".partial", ".tmp"))
+
+
+def _is_counted(name: str, left_out: Counter[str]) -> bool:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in _UNREAD:
+        left_out[f"{suffix} files, which are not read (save them as .png or .jpg)"] += 1
+    return suffix in IMAGE_SUFFIXES
+
+
+def _is_run(names: Sequence[str] | set[str]) -> bool:
+    """Whether the files of a folder are those of a training run or a model."""
+    return "run.json" in names or {"config.json", "model.safetensors"} <= set(names)
+
+
+def _is_original(place: PurePosixPath, places: set[str]) -> bool:
+    """Whether this is what `spikevae reconstruct` writes beside a reconstruction: ``0001_original.png``."""
+    stem = place.stem.removesuffix("_original")
+    return stem != place.stem and str(place.with_name(stem + place.suffix)) in places

@@ -1,0 +1,109 @@
+"""One's own pictures as a data set: a folder, an archive or an array, in parts, with subfolders as classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from spikevae.config import DataConfig, Split
+from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
+from spikevae.data.division import choose, divide
+from spikevae.data.folders import Parts, Picture, list_parts
+from spikevae.data.pixels import Channels, StreamedPixels, converted
+
+FILE_SIZE = 64  # pixels; images of folders and of CelebA, as in the papers
+_TEST_SHARE = 0.1  # of pictures that have no test split of their own
+
+
+def folder_of(config: DataConfig) -> Path | None:
+    """The path in ``folder:PATH``; None for a data set with a name."""
+    kind, colon, path = config.dataset.partition(":")
+    return Path(path).expanduser() if kind == "folder" and colon else None
+
+
+def read_own(
+    path: Path, config: DataConfig, split: Split, channels: Channels | None
+) -> tuple[UInt8[Tensor, "N C H H"] | StreamedPixels, Int64[Tensor, " N"] | None, tuple[str, ...]]:
+    """Pixels, labels and class names of one part; without classes no labels, and no names.
+
+    Raises:
+        ValueError: if there are too few pictures, or too few of a class, or a file is wrong.
+        OSError: if the folder is missing or cannot be read.
+    """
+    size = config.image_size or FILE_SIZE
+    if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file():
+        images = read_array(path)
+        indices = _indices(len(images), config, split, None, has_validation=False, has_test=False)
+        return converted(_square(images[indices]), size, channels or 3), None, ()
+    parts = list_parts(path)
+    names = class_names(parts, config)
+    pictures = {"train": parts.train, "validation": parts.validation, "test": parts.test}[split]
+    if pictures is None or split == "train":
+        labels = _labels(parts.train, names, config)
+        has = {"has_validation": parts.validation is not None, "has_test": parts.test is not None}
+        indices = _indices(len(parts.train), config, split, labels, **has)
+        pictures = [parts.train[index] for index in indices.tolist()]
+    pixels = StreamedPixels([picture.file for picture in pictures], channels or 3, size)
+    return pixels, _labels(pictures, names, config), names
+
+
+def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:
+    """Names of the subfolders that are classes; none where there are none or the settings ignore them.
+
+    Raises:
+        ValueError: if a class has fewer than two pictures to learn from.
+    """
+    names = () if config.unlabelled else parts.class_names
+    counts = Counter(picture.place.parts[0] for picture in parts.train)
+    small = next((name for name in names if counts[name] < 2), None)
+    if small is not None:
+        raise ValueError(
+            f"{config.dataset}: the subfolder {small!r} holds one picture, and every class needs two or more; "
+            "add pictures, or train without classes: --unlabelled"
+        )
+    return names
+
+
+def _labels(pictures: list[Picture], names: tuple[str, ...], config: DataConfig) -> Int64[Tensor, " n"] | None:
+    if not names:
+        return None
+    numbers = {name: number for number, name in enumerate(names)}
+    foreign = next((picture for picture in pictures if picture.place.parts[0] not in numbers), None)
+    if foreign is not None:
+        raise ValueError(
+            f"{config.dataset}: {foreign.file.path} is of no class that there is to learn from "
+            f"({', '.join(names)}); move it, or train without classes: --unlabelled"
+        )
+    return torch.tensor([numbers[picture.place.parts[0]] for picture in pictures], dtype=torch.int64)
+
+
+def _indices(
+    count: int,
+    config: DataConfig,
+    split: Split,
+    labels: Int64[Tensor, " count"] | None,
+    *,
+    has_validation: bool,
+    has_test: bool,
+) -> Int64[Tensor, " n"]:
+    """Which of the pictures for training are in a part: a share of them is held out for each part that is not there."""
+    kept, test = divide(count, 0.0 if has_test else _TEST_SHARE, labels)
+    if split == "test":
+        if len(test) == 0:
+            raise ValueError(f"{config.dataset}: one image cannot be divided into parts; add images")
+        return test
+    if has_validation:
+        return kept
+    return kept[choose(len(kept), config, split, None if labels is None else labels[kept])]
+
+
+def _square(images: UInt8[Tensor, "N C H W"]) -> UInt8[Tensor, "N C S S"]:
+    """The largest central square of each image."""
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[..., top : top + side, left : left + side]

@@ -1,0 +1,309 @@
+"""One's own pictures: which files of a folder count, what is said of the others, parts and classes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spikevae.config import DataConfig, Split
+from spikevae.data.folders import list_pictures
+from spikevae.data.images import save_images
+from spikevae.data.sets import class_names_of, load_split
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+def write_pictures(folder: Path, *levels: int) -> None:
+    """Grey pictures, each of one level, named by it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for level in levels:
+        Image.new("L", (20, 16), level).save(folder / f"{level:03}.png")
+
+
+def levels_of(path: Path, split: Split = "train", **settings: object) -> list[int]:
+    """The grey levels of a folder's pictures in a part, in order."""
+    config = DataConfig(dataset=f"folder:{path}", image_size=8, **settings)  # type: ignore[arg-type]
+    return load_split(config, split).images()[:, 0, 0, 0].tolist()
+
+
+def all_levels(path: Path) -> list[int]:
+    return sorted(level for split in SPLITS for level in levels_of(path, split))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".ipynb_checkpoints/001-checkpoint.png",
+        "__MACOSX/001.png",
+        "__MACOSX/deep/._001.png",
+        ".Trash/deep/001.png",
+        "deep/._001.png",
+        ".out.png.3f2a.tmp/0001.png",
+        "rec.partial/0001.png",
+        "001.png.partial",
+        "001.png.tmp",
+        "Thumbs.db",
+    ],
+)
+def test_hidden_and_half_written_files_never_count(
+    tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path, *range(12))
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (20, 16), 200).save(tmp_path / place, "PNG")
+    assert all_levels(tmp_path) == list(range(12))
+    assert not caplog.text
+    with zipfile.ZipFile(tmp_path.with_suffix(".zip"), "w") as archive:
+        for path in sorted(tmp_path.rglob("*")):
+            archive.write(path, path.relative_to(tmp_path))
+    assert all_levels(tmp_path.with_suffix(".zip")) == list(range(12))
+
+
+@pytest.mark.parametrize("files", [("run.json",), ("config.json", "model.safetensors")])
+def test_runs_and_models_below_a_folder_never_count_and_are_named(
+    tmp_path: Path, files: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path, *range(12))
+    write_pictures(tmp_path / "runs" / "mine" / "previews", 200)
+    for name in files:
+        (tmp_path / "runs" / "mine" / name).write_text("{}")
+    assert all_levels(tmp_path) == list(range(12))
+    assert "12 pictures are read; left out: 1 folders of runs and models" in caplog.text
+
+
+def test_a_run_in_the_folder_itself_costs_it_its_previews_alone(tmp_path: Path) -> None:
+    write_pictures(tmp_path, *range(12))
+    write_pictures(tmp_path / "previews", 200)
+    assert 200 in all_levels(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    assert all_levels(tmp_path) == list(range(12))
+
+
+def test_originals_written_beside_reconstructions_do_not_count_and_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    levels = (torch.arange(12) / 255).view(12, 1, 1, 1).expand(12, 1, 4, 4)
+    save_images(levels, tmp_path / "rec", originals=levels + 100 / 255)
+    assert all_levels(tmp_path / "rec") == list(range(12))
+    assert "12 originals beside their reconstructions" in caplog.text
+    (tmp_path / "rec" / "0000.png").unlink()
+    assert 100 in all_levels(tmp_path / "rec")  # that one is beside nothing
+
+
+def test_what_is_left_out_and_could_be_missed_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_pictures(tmp_path, *range(12))
+    for name in ("a.heic", "b.HEIC", "c.jxl", "notes.txt"):
+        (tmp_path / name).write_bytes(b"something")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "device.png").symlink_to("/dev/ptmx")
+    with caplog.at_level(logging.WARNING):
+        assert len(list_pictures(tmp_path)) == 12
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "12 pictures are read; left out: " in line
+    for words in ("2 .heic files", "1 .jxl files", "3 broken links, pipes or devices"):
+        assert words in line
+    assert ".txt" not in line
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".JPG", ".mpo", ".jp2", ".tga", ".qoi", ".dib", ".pcx", ".sgi", ".apng"])
+def test_every_kind_of_picture_that_pillow_reads_counts(tmp_path: Path, suffix: str) -> None:
+    write_pictures(tmp_path, *range(11))
+    Image.new("RGB", (16, 16), (200, 200, 200)).save(tmp_path / f"other{suffix}")
+    assert max(all_levels(tmp_path)) in range(198, 203)
+
+
+def test_linked_folders_and_files_count_once_and_loops_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_pictures(tmp_path / "elsewhere", 6, 7, 8, 9, 10, 11)
+    write_pictures(tmp_path / "mine", 0, 1, 2, 3, 4)
+    Image.new("L", (20, 16), 5).save(tmp_path / "one.png")
+    (tmp_path / "mine" / "one.png").symlink_to(tmp_path / "one.png")
+    (tmp_path / "mine" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "mine" / "more-again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "mine")
+    assert all_levels(tmp_path / "mine") == list(range(12))
+    assert "2 linked folders that were read already" in caplog.text
+
+
+def test_a_subfolder_that_cannot_be_read_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "a", *range(6))
+    write_pictures(tmp_path / "b", *range(6, 12))
+    read = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "b":  # as for a user who may not: the tests may run as one who may do all
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match=r"b cannot be read \(Permission denied\)"):
+        levels_of(tmp_path)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def as_it_is(folder: Path) -> Path:
+    return folder
+
+
+def as_zip(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder), "zip", folder.parent, folder.name))
+
+
+def as_flat_zip(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder), "zip", folder))
+
+
+def as_tar(folder: Path) -> Path:
+    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
+        archive.add(folder, folder.name)
+    return folder.with_suffix(".tar")
+
+
+PACKED = [as_it_is, as_zip, as_flat_zip, as_tar]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("names", [("train", "val"), ("train", "valid"), ("Train", "Validation"), ("training", "val")])
+def test_a_folder_beside_train_is_what_validation_and_testing_use(
+    tmp_path: Path, packed: Callable[[Path], Path], names: tuple[str, str]
+) -> None:
+    write_pictures(tmp_path / "mine" / names[0], *range(10))
+    write_pictures(tmp_path / "mine" / names[1], 100, 101, 102)
+    path = packed(tmp_path / "mine")
+    assert [levels_of(path, split) for split in SPLITS] == [list(range(10)), [100, 101, 102], [100, 101, 102]]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_three_parts_stay_three(tmp_path: Path, packed: Callable[[Path], Path]) -> None:
+    for number, name in enumerate(("train", "val", "test")):
+        write_pictures(tmp_path / "mine" / name, *range(10 * number, 10 * number + 5))
+    path = packed(tmp_path / "mine")
+    assert [levels_of(path, split)[0] for split in SPLITS] == [0, 10, 20]
+    if packed is as_it_is:
+        assert levels_of(path / "train", "validation") == [10, 11, 12, 13, 14]
+
+
+def test_parts_may_be_archives(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train", *range(10))
+    write_pictures(tmp_path / "val", 100, 101)
+    as_tar(tmp_path / "train")
+    as_flat_zip(tmp_path / "val")
+    shutil.rmtree(tmp_path / "train")
+    shutil.rmtree(tmp_path / "val")
+    assert [levels_of(tmp_path, split) for split in SPLITS] == [list(range(10)), [100, 101], [100, 101]]
+
+
+# ---------------------------------------------------------------- classes
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_subfolders_are_classes_and_every_part_has_all_of_them(tmp_path: Path, packed: Callable[[Path], Path]) -> None:
+    write_pictures(tmp_path / "mine" / "cat", *range(100, 140))
+    write_pictures(tmp_path / "mine" / "ant", *range(7))
+    config = DataConfig(dataset=f"folder:{packed(tmp_path / 'mine')}", image_size=8, validation_share=0.2)
+    assert class_names_of(config) == ("ant", "cat")
+    seen = []
+    for split in SPLITS:
+        images = load_split(config, split)
+        assert images.class_names == ("ant", "cat")
+        assert images.labels is not None
+        levels = images.images()[:, 0, 0, 0]
+        assert images.labels.tolist() == (levels >= 100).int().tolist()
+        assert images.labels.unique().tolist() == [0, 1]
+        seen += levels.tolist()
+    assert sorted(seen) == [*range(7), *range(100, 140)]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_classes_of_a_folder_in_parts_are_those_that_are_learned_from(
+    tmp_path: Path, packed: Callable[[Path], Path]
+) -> None:
+    for part in ("train", "val"):
+        write_pictures(tmp_path / "mine" / part / "dog", 10, 11)
+        write_pictures(tmp_path / "mine" / part / "cat", 100, 101)
+    shutil.rmtree(tmp_path / "mine" / "val" / "cat")
+    config = DataConfig(dataset=f"folder:{packed(tmp_path / 'mine')}", image_size=8)
+    train, validation = (load_split(config, split) for split in ("train", "validation"))
+    assert train.class_names == validation.class_names == ("cat", "dog")
+    assert train.labels is not None
+    assert validation.labels is not None
+    assert (train.labels.tolist(), validation.labels.tolist()) == ([0, 0, 1, 1], [1, 1])
+
+
+def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train" / "cat", 1, 2)
+    write_pictures(tmp_path / "train" / "dog", 3, 4)
+    write_pictures(tmp_path / "val" / "cow", 5)
+    with pytest.raises(ValueError, match=r"005\.png is of no class that there is to learn from \(cat, dog\)"):
+        levels_of(tmp_path, "validation")
+
+
+def test_no_classes_where_pictures_lie_otherwise_or_where_they_are_to_be_ignored(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "mine" / "cat", *range(5))
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ()  # only one subfolder
+    write_pictures(tmp_path / "mine" / "dog", *range(5, 12))
+    ignored = DataConfig(dataset=f"folder:{tmp_path / 'mine'}", image_size=8, unlabelled=True)
+    assert class_names_of(ignored) == ()
+    assert load_split(ignored, "train").labels is None
+    write_pictures(tmp_path / "mine", 50)
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ()  # one lies beside them
+    (tmp_path / "mine" / "050.png").rename(tmp_path / "mine" / "dog" / "050.png")
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ("cat", "dog")
+
+
+def test_a_class_of_one_picture_is_one_line_with_a_way_out(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "cat", *range(5))
+    write_pictures(tmp_path / "dog", 6)
+    with pytest.raises(ValueError, match=r"'dog' holds one picture.*--unlabelled") as caught:
+        levels_of(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(levels_of(tmp_path, unlabelled=True)) == 4
+
+
+# ---------------------------------------------------------------- archives and arrays
+
+
+def test_a_zip_file_that_is_damaged_or_packs_a_bomb_is_one_line(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "mine", *range(12))
+    path = as_zip(tmp_path / "mine")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"mine\.zip"):
+        levels_of(path)
+    start = whole.index(b"mine/005.png") + len("mine/005.png") + 10
+    path.write_bytes(whole[:start] + b"\xff\xff\xff" + whole[start + 3 :])
+    with pytest.raises(ValueError, match=r"mine\.zip: mine/005\.png cannot be unpacked"):
+        all_levels(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("mine/a.png", "w") as bomb:
+        for _ in range(257):
+            bomb.write(bytes(2**20))
+    with pytest.raises(ValueError, match=r"a\.png unpacks to more than 268,435,456 bytes"):
+        list_pictures(path)[0].read(1, 8)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_an_array_is_a_folder_of_pictures(tmp_path: Path, name: str) -> None:
+    array = np.arange(12, dtype=np.uint8)[:, None, None].repeat(20, 1).repeat(16, 2)
+    np.save(tmp_path / name, array) if name == "a.npy" else np.savez(tmp_path / name, array)
+    assert all_levels(tmp_path / name) == list(range(12))
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / name}")) == ()
+
+
+def test_a_pipe_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(ValueError, match=r"pipe\.tar is a pipe"):
+        levels_of(tmp_path / "pipe.tar")
