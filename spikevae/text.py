@@ -1,0 +1,19 @@
+"""Text from outside, before it reaches a terminal, a log or a message."""
+
+from __future__ import annotations
+
+
+def printable(text: object, limit: int = 200) -> str:
+    r"""Return a text with every control character escaped (``\x1b``, ``\n``), cut to ``limit`` characters.
+
+    Names of classes, weights and files come from strangers. An escape sequence in one can clear a terminal or forge
+    its lines; so can the marks that reverse the direction of writing.
+
+    >>> printable("shoe\x1b[2J")
+    'shoe\\x1b[2J'
+    """
+    given = str(text)
+    shown = "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in given[: limit + 1]
+    )
+    return shown if len(given) <= limit and len(shown) <= limit else shown[: limit - 1] + "…"
