@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numba
@@ -20,8 +22,11 @@ import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, register_jitable
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 DTYPES = (torch.float32, torch.bfloat16)  # of sequences that the loops write
 BLOCK = 2048  # elements, about: those of a few arrays fit the first cache
@@ -34,11 +39,32 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def compiled(function: Function) -> Function:
     """The function as machine code, made at its first call and kept on disk where that can be written."""
     source = inspect.unwrap(function)  # the tests wrap every function in a check of its types
-    try:
-        loop: Function = numba.njit(source, nogil=True, error_model="numpy", cache=True)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
-        loop = numba.njit(source, nogil=True, error_model="numpy")
-    return loop
+    loop: Any = numba.njit(source, nogil=True, error_model="numpy")
+    with suppress(RuntimeError):  # neither the package's folder nor the user's can be written
+        loop._cache = _ForgivingCache(source)  # type: ignore[no-untyped-call]
+    compiled_function: Function = loop
+    return compiled_function
+
+
+class _ForgivingCache(FunctionCache):
+    """Machine code on disk. A damaged file or a full disk costs the time to compile once more, and nothing else."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was kept for these types, or None."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever a damaged file makes pickle and LLVM raise
+            log.debug("%s is made anew: %s", self.cache_path, error)
+            with suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]  # else saving would read the damaged file too
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep it if that is possible."""
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            log.debug("compiled code is not kept: %s", error)
 
 
 def part(function: Function) -> Function:
