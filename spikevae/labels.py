@@ -1,0 +1,39 @@
+"""Classes by name or by number, wherever one is asked for."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+from spikevae.text import printable
+
+_SHOWN = 20  # classes that an error lists
+
+
+def class_index(label: object, class_names: Sequence[str]) -> int:
+    """The number of a class, from its name (in any case), or from its number.
+
+    A name is looked for first: where classes are called "3" and "5", the text "3" is the first class, and the number 3
+    is none. Whole numbers of Python, numpy and torch will do.
+
+    Raises:
+        ValueError: if there is no such class; the message lists those that there are.
+    """
+    wanted: object = label
+    if isinstance(label, str):
+        folded = [name.casefold() for name in class_names]
+        for names, text in ((list(class_names), label), (folded, label.strip().casefold())):
+            if text in names:
+                return names.index(text)
+        wanted = int(label) if label.strip().isdecimal() else -1
+    try:
+        number = operator.index(wanted)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # of a float, a list, a tensor of several numbers
+        number = -1
+    if 0 <= number < len(class_names):
+        return number
+    if not class_names:
+        raise ValueError(f"label={printable(label)}: this model was trained without labels, so it has no classes")
+    known = ", ".join(f"{index} {printable(name, 40)}" for index, name in enumerate(class_names[:_SHOWN]))
+    rest = f" and {len(class_names) - _SHOWN:,} more" if len(class_names) > _SHOWN else ""
+    raise ValueError(f"label={printable(label)}: this model's classes are {known}{rest}; give a name or a number")

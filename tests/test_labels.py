@@ -1,0 +1,46 @@
+"""A class is found by its name or its number, of whatever type that is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spikevae.config import FASHION_MNIST_CLASSES
+from spikevae.labels import class_index
+
+
+@pytest.mark.parametrize(
+    "label",
+    [9, "9", " 9 ", "ankle boot", "Ankle Boot", "ANKLE BOOT ", np.int64(9), np.uint8(9), np.array(9), torch.tensor(9)],
+)
+def test_a_name_and_a_number_of_any_type_find_the_class(label: object) -> None:
+    assert class_index(label, FASHION_MNIST_CLASSES) == 9
+
+
+def test_a_text_is_a_name_before_it_is_a_number() -> None:
+    assert [class_index(label, ("3", "5", "0")) for label in ("0", "3", "1", 0, 1)] == [2, 0, 1, 0, 1]
+    assert class_index("a", ("A", "a")) == 1
+
+
+@pytest.mark.parametrize(
+    "label", [10, -1, "10", "-1", "boot", "", 1.0, None, np.float64(1), torch.tensor(1.0), torch.tensor([1, 2]), [1]]
+)
+def test_what_is_no_class_is_met_with_those_that_there_are(label: object) -> None:
+    with pytest.raises(ValueError, match=r"label=.*classes are 0 t-shirt, 1 trouser, .* 9 ankle boot") as caught:
+        class_index(label, FASHION_MNIST_CLASSES)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_classes_and_one_with_many_say_so() -> None:
+    with pytest.raises(ValueError, match="trained without labels"):
+        class_index(0, ())
+    with pytest.raises(ValueError, match="19 c19 and 980 more"):
+        class_index("x", [f"c{number}" for number in range(1000)])
+
+
+def test_names_from_strangers_cannot_write_to_a_terminal() -> None:
+    with pytest.raises(ValueError, match="0 ") as caught:
+        class_index("\x1b[2J", ("\x1b]0;taken\x07", "b" * 1000))
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 400
