@@ -6,12 +6,12 @@ Nothing is imported before it is needed, so that ``spikevae --help`` answers at 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from spikevae.console import complain, finish_output, log_to_stderr, mute, prepare_streams, say
 from spikevae.runtime import is_main_process, rarely_look_for_cycles, sleep_while_waiting
 
 COMMANDS = {
@@ -31,29 +31,66 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Set SPIKEVAE_TRACEBACK=1 to see where a failure comes from.
     """
+    prepare_streams()
     sleep_while_waiting()
     rarely_look_for_cycles()
     if not is_main_process():
         os.environ["TQDM_DISABLE"] = "1"
     name, *given = list(sys.argv[1:] if arguments is None else arguments) or [""]
-    if name not in COMMANDS:
-        _explain(name)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        import tyro
-
-        from spikevae.commands import command
-
-        tyro.cli(command(name, given), prog=f"spikevae {name}", args=given)
+        try:
+            if name in COMMANDS:
+                _run(name, given)
+            elif name == "--version":
+                _say_versions()
+            else:
+                _explain(name)
+        finally:
+            finish_output()
     except KeyboardInterrupt:
-        print("spikevae: stopped", file=sys.stderr)
+        complain("stopped")
         sys.exit(130)
-    except (ValueError, OSError, RuntimeError) as error:
+    except BrokenPipeError:  # nobody reads on, as after `| head`
+        mute(sys.stdout.fileno())
+    except Exception as error:
         if os.environ.get("SPIKEVAE_TRACEBACK"):
             raise
-        reason = " ".join(str(error).split())
-        print(f"spikevae: {reason}", file=sys.stderr)
+        complain(_reason(error))
         sys.exit(1)
+
+
+def _run(name: str, arguments: Sequence[str]) -> None:
+    log_to_stderr()
+
+    import tyro
+
+    from spikevae.commands import command
+    from spikevae.options import REGISTRY
+
+    tyro.cli(command(name, arguments), prog=f"spikevae {name}", args=arguments, registry=REGISTRY)
+
+
+def _reason(error: Exception) -> str:
+    """What an error means, in a line."""
+    if isinstance(error, ValueError | OSError | RuntimeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; ask for fewer or smaller images"
+    return f"{type(error).__name__}: {error} (a fault of spikevae; SPIKEVAE_TRACEBACK=1 shows where)"
+
+
+def _say_versions() -> None:
+    """Print what a report of a fault needs."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from spikevae import __version__
+    from spikevae.runtime import machine, pick_device
+
+    versions = f"torch {torch.__version__}, spikingjelly {version('spikingjelly')}, Python {platform.python_version()}"
+    say(f"spikevae {__version__} ({versions}; {pick_device()}: {machine()})")
 
 
 def _explain(word: str) -> NoReturn:
@@ -63,6 +100,7 @@ def _explain(word: str) -> NoReturn:
         description="Generate, reconstruct and classify images with a spiking variational autoencoder.",
         epilog="`spikevae COMMAND --help` explains every option.",
     )
+    parser.add_argument("--version", action="store_true", help="versions of spikevae and its libraries, and the device")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, summary in COMMANDS.items():
         commands.add_parser(name, help=summary, add_help=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from spikevae.config import RunConfig, Split
+from spikevae.console import say as _say
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.presets import PRESETS, preset_for
 from spikevae.runtime import is_main_process
+from spikevae.text import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ Data = Annotated[
     str | None,
     arg(metavar="NAME", help="fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images."),
 ]
+Images = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]
 
 
 def sample(
@@ -39,7 +41,7 @@ def sample(
     out: Path,
     count: int = 64,
     seed: int = 0,
-    label: int | None = None,
+    label: Annotated[str | None, arg(metavar="CLASS")] = None,
     temperature: float = 1.0,
     size: int | None = None,
     device: Device = None,
@@ -48,45 +50,48 @@ def sample(
 
     Examples:
         spikevae sample fashion-mnist --out samples.png
-        spikevae sample mnist --label 7 --count 100 --out sevens.npz
+        spikevae sample fashion-mnist --label "ankle boot" --count 100 --out boots.npz
 
     Args:
         out: A .png (one grid), a .npz (arr_0, uint8 [N, H, W, C]), or a folder for one PNG each.
         count: How many.
         seed: The same seed gives the same images.
-        label: Class of all images; otherwise as often as in the training data.
+        label: Name or number of the class of all images; otherwise classes come as often as in the training data.
         temperature: Variety: 1 as learned, less for more typical images.
         size: Height and width to resize to (32 for the papers' protocol); otherwise the model's own.
     """
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.distributed import shared_batches, together, world_size
-    from spikevae.inputs import BATCH, collected, load_model
+    from spikevae.inputs import compute, load_model, require_memory
+    from spikevae.labels import class_index
 
     check_save_path(out)
     network = load_model(model, device)
     if count < 1:
         raise ValueError(f"--count {count}: expected at least 1 image")
+    config = network.config
+    number = None if label is None else class_index(label, config.class_names)
+    side = config.image_size if size is None else size
+    require_memory(count, (config.image_channels, side, side))
 
     def draw(numbers: range) -> Tensor:
         return network.sample(
-            len(numbers), seed=seed, label=label, temperature=temperature, size=size, start=numbers.start
+            len(numbers), seed=seed, label=number, temperature=temperature, size=size, start=numbers.start
         ).cpu()
 
-    with together():
-        batches = shared_batches(draw, count, min(BATCH, math.ceil(count / world_size())))
-        images = collected(batches, count, "sample")
+    images = compute(draw, count, "sample")
     if is_main_process():
         save_images(images, out)
-    _say(f"{count} images written to {out}")
+    _say(f"{count} images written to {printable(out)}")
 
 
 def reconstruct(
     model: Positional[Model],
-    images: Positional[Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]] = (),
+    images: Positional[Images] = (),
     *,
     data: Data = None,
     split: Split = "test",
     count: int | None = None,
+    invert: bool = False,
     out: Path | None = None,
     data_root: DataRoot = None,
     device: Device = None,
@@ -98,9 +103,10 @@ def reconstruct(
         spikevae reconstruct fashion-mnist shoe.png --out shoe-again.png
 
     Args:
-        images: Image files to reconstruct, in place of a data set's.
+        images: Image files to reconstruct, or folders of them, in place of a data set's.
         split: Part of the data set.
         count: Only the first so many images of the data set.
+        invert: Make light dark first, for pictures of dark things on a light ground.
         out: A .png (pairs, each original left of its reconstruction), a .npz (arr_0, and arr_1 with the originals),
             or a folder for one PNG each; otherwise only the error is measured.
     """
@@ -108,38 +114,49 @@ def reconstruct(
 
     from spikevae.data.images import check_save_path, save_images
     from spikevae.evaluation.reconstruction import compare
-    from spikevae.inputs import load_model, read_inputs, with_bar
+    from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs, require_memory
 
     if out is not None:
         check_save_path(out)
     network = load_model(model, device)
-    total, batches = read_inputs(model, network, images, data, split, count, data_root)
-    originals, results = [], []
-    sums: dict[str, float] = {}
-    for x, _ in with_bar(batches, total, "reconstruct"):
-        y = network.reconstruct(x.to(network.device)).cpu()
-        for name, values in compare(x, y).items():
-            sums[name] = sums.get(name, 0.0) + float(values.sum())
-        if out is not None:
-            originals.append(x)
-            results.append(y)
-    error, psnr, ssim = (sums[name] / total for name in ("reconstruction_mse_32", "psnr", "ssim"))
-    print(
-        f"{total:,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
+    given = read_inputs(model, network, list_files(images), data, split, count, data_root)
+    if out is not None:
+        require_memory(len(given), (network.config.image_channels, given.image_size, given.image_size), copies=2)
+    if not invert:
+        advise_on_ground(given, network)
+
+    def pairs(numbers: range) -> Tensor:
+        x = batch_of(given, numbers, is_inverted=invert)
+        return torch.stack([x, network.reconstruct(x.to(network.device)).cpu()], dim=1)  # [n, 2, C, H, W]
+
+    def errors(both: Tensor) -> Tensor:
+        values = compare(*both.unbind(1))
+        return torch.stack([values[name] for name in ("reconstruction_mse_32", "psnr", "ssim")], dim=1)  # [n, 3]
+
+    if out is None:
+        measured = compute(lambda numbers: errors(pairs(numbers)), len(given), "reconstruct")
+    else:
+        both = compute(pairs, len(given), "reconstruct")
+        measured = torch.cat([errors(part) for part in both.split(64)])
+    error, psnr, ssim = measured.double().mean(0).tolist()
+    _say(
+        f"{len(given):,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
         f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
     )
-    if out is not None:
-        save_images(torch.cat(results), out, torch.cat(originals))
-        print(f"written to {out}")
+    if out is not None and is_main_process():
+        originals, results = both.unbind(1)
+        save_images(results, out, originals)
+        _say(f"written to {printable(out)}")
 
 
 def classify(
     model: Positional[Model],
-    images: Positional[Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]] = (),
+    images: Positional[Images] = (),
     *,
     data: Data = None,
     split: Split = "test",
     count: int | None = None,
+    invert: bool = False,
     json_file: Annotated[Path | None, arg(name="json", metavar="FILE")] = None,
     data_root: DataRoot = None,
     device: Device = None,
@@ -151,36 +168,44 @@ def classify(
         spikevae classify fashion-mnist --data fashion-mnist --split test
 
     Args:
-        images: Image files to classify, in place of a data set's.
+        images: Image files to classify, or folders of them, in place of a data set's.
         split: Part of the data set.
         count: Only the first so many images of the data set.
+        invert: Make light dark first, for pictures of dark things on a light ground.
         json_file: Where to write every image's probabilities, or a data set's accuracy by class.
     """
-    import torch
+    from spikevae.files import check_can_write
+    from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs
 
-    from spikevae.inputs import load_model, read_inputs, with_bar
-
+    if json_file is not None:
+        check_can_write(json_file)
     network = load_model(model, device)
     names = network.config.class_names
-    total, batches = read_inputs(model, network, images, data, split, count, data_root, is_compared=True)
-    probabilities, labels = [], []
-    for x, y in with_bar(batches, total, "classify"):
-        probabilities.append(network.classify(x.to(network.device)).cpu())
-        labels.append(y)
-    scores = torch.cat(probabilities)
-    record = (
-        _accuracy(scores, torch.cat(labels), names)
-        if data is not None
-        else {str(path): dict(zip(names, row.tolist(), strict=True)) for path, row in zip(images, scores, strict=True)}
+    files = list_files(images)
+    given = read_inputs(model, network, files, data, split, count, data_root, is_compared=True)
+    if not invert:
+        advise_on_ground(given, network)
+    scores = compute(
+        lambda numbers: network.classify(batch_of(given, numbers, is_inverted=invert).to(network.device)).cpu(),
+        len(given),
+        "classify",
     )
-    if data is None:
-        for path, row in zip(images, scores, strict=True):
-            ranked = row.argsort(descending=True)[:3].tolist()
-            print(f"{path}: " + ", ".join(f"{names[index]} {row[index]:.1%}" for index in ranked))
-    else:
-        print(f"accuracy {record['accuracy']:.2%} of {total:,} images")
+    if not is_main_process():
+        return
+    record: dict[str, Any]
+    if data is not None:
+        assert given.labels is not None
+        record = _accuracy(scores, given.labels, names)
+        _say(f"accuracy {record['accuracy']:.2%} of {len(given):,} images")
         for name, share in record["by_class"].items():
-            print(f"  {name:<12} {share:.2%}")
+            _say(f"  {printable(name):<12} {share:.2%}")
+    else:
+        record = {}
+        for file, row in zip(files, scores, strict=True):
+            record[str(file.path)] = dict(zip(names, row.tolist(), strict=True))
+            ranked = row.argsort(descending=True)[:3].tolist()
+            shares = ", ".join(f"{printable(names[index])} {row[index]:.1%}" for index in ranked)
+            _say(f"{printable(file.path)}: {shares}")
     if json_file is not None:
         _write_json(json_file, record)
 
@@ -191,15 +216,17 @@ def models() -> None:
 
     names = released_models()
     if not names:
-        print("no model is bundled with this installation; train one with `spikevae train fashion-mnist --out RUN`")
+        _say("no model is bundled with this installation; train one with `spikevae train fashion-mnist --out RUN`")
     for name in names:
         config = read_config(RELEASED / name)
         size = f"{config.image_channels}x{config.image_size}x{config.image_size}"
-        print(f"{name}: {size} images of {read_dataset_name(name)}, T = {config.time_steps}")
+        _say(f"{name}: {size} images of {read_dataset_name(name)}, T = {config.time_steps}")
+        if config.classes:
+            _say("  classes: " + ", ".join(f"{index} {label}" for index, label in enumerate(config.class_names)))
         scores = RELEASED / name / "scores.json"
         if scores.is_file():
             for line in _score_lines(json.loads(scores.read_text(encoding="utf-8"))):
-                print(f"  {line}")
+                _say(f"  {line}")
 
 
 def demo(
@@ -225,8 +252,9 @@ def demo(
         from app import launch
     except ModuleNotFoundError as error:
         raise ValueError(f"the demo needs {error.name}: pip install 'spikevae[app]'") from None
-    from spikevae.runtime import reuse_freed_memory
+    from spikevae.runtime import forget_proxies, reuse_freed_memory
 
+    forget_proxies()
     reuse_freed_memory(stores=2)
     launch(host, port, auth, models or None)
 
@@ -325,12 +353,6 @@ def _preset_asked_for(arguments: Sequence[str]) -> RunConfig:
 # ---------------------------------------------------------------- what the commands share
 
 
-def _say(text: str) -> None:
-    """Print it, once however many processes share the command."""
-    if is_main_process():
-        print(text)
-
-
 def _accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
     right = probabilities.argmax(dim=1) == labels
     by_class = {name: float(right[labels == k].float().mean()) for k, name in enumerate(names) if (labels == k).any()}
@@ -347,5 +369,6 @@ def _write_json(path: Path, record: Any) -> None:
     from spikevae.hub.checkpoints import write_atomically
 
     text = json.dumps(record, indent=2) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    print(f"written to {path}")
+    _say(f"written to {printable(path)}")

@@ -1,27 +1,38 @@
-"""What the commands share: the model and the images that they are given, and progress bars. Imports torch."""
+"""What the commands share: the model and the images that they are given. Imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from spikevae.config import DataConfig, Split
+from spikevae.console import progress
+from spikevae.distributed import shared_batches, together, world_size
 from spikevae.hub.checkpoints import load, model_folder
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import pick_device, reuse_freed_memory
+from spikevae.runtime import memory_limit, pick_device, reuse_freed_memory
 
 if TYPE_CHECKING:
+    from spikevae.data.folders import ImageFile
     from spikevae.data.sets import ImageSet
 
-BATCH = 64  # images computed together
+log = logging.getLogger(__name__)
+
+_BATCH = 64  # images computed together
 
 
 def load_model(model: str, device: str | None) -> SpikingVAE:
+    """The model of this name or folder, on the device that was asked for, or else the best that is there.
+
+    Raises:
+        ValueError: if there is no such device, or the model is damaged.
+        FileNotFoundError: if there is no such model.
+    """
     reuse_freed_memory()
     try:
         chosen = pick_device() if device is None else torch.device(device)
@@ -33,20 +44,26 @@ def load_model(model: str, device: str | None) -> SpikingVAE:
 def read_inputs(
     model: str,
     network: SpikingVAE,
-    files: Sequence[Path],
+    files: Sequence[ImageFile],
     data: str | None,
     split: Split,
     count: int | None,
     root: str | None,
     *,
     is_compared: bool = False,
-) -> tuple[int, Iterator[tuple[Tensor, Tensor]]]:
-    """How many images a command was given, and the images in batches with their labels (-1: none).
+) -> ImageSet:
+    """The images that a command was given, as the model takes them.
 
-    ``is_compared``: a data set's labels must be those of the model.
+    Args:
+        model: the name or folder of ``network``.
+        files: image files.
+        data: a data set, in place of files.
+        split: part of the data set.
+        count: only the first so many of its images.
+        root: where data sets lie.
+        is_compared: whether the data set's labels must be those of the model.
     """
-    from spikevae.data.images import read_image
-    from spikevae.data.sets import load_split
+    from spikevae.data.sets import ImageSet, load_split
 
     config = network.config
     channels: Any = config.image_channels  # 1 or 3, as the config has checked
@@ -55,21 +72,25 @@ def read_inputs(
     if count is not None and count < 1:
         raise ValueError(f"--count {count}: expected at least 1 image")
     if data is None:
-        x = torch.stack([read_image(path, channels=channels, size=config.image_size) for path in files]).float() / 255
-        return len(x), iter(zip(x.split(BATCH), torch.full((len(x),), -1).split(BATCH), strict=True))
+        return ImageSet(torch.stack([file.read(channels, config.image_size) for file in files]), name="", split="test")
     share = DataConfig.validation_share if split == "test" else _validation_share(model, data)
     settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size, validation_share=share)
-    images: ImageSet = load_split(settings, split, image_channels=channels)
+    images = load_split(settings, split, image_channels=channels)
     if is_compared and config.classes and not images.class_names:
-        raise ValueError(f"{data} has no labels to compare with; give image files instead")
+        raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
     if is_compared and config.classes and images.class_names != config.class_names:
         raise ValueError(
             f"{data} has the classes {', '.join(images.class_names)}, "
             f"but this model knows {', '.join(config.class_names)}; give image files instead"
         )
-    if count is not None:
-        images = images.subset(min(count, len(images)))
-    return len(images), images.batches(BATCH)
+    return images if count is None else images.subset(min(count, len(images)))
+
+
+def list_files(paths: Sequence[Path]) -> list[ImageFile]:
+    """Each image file, and in place of a folder all the pictures in it."""
+    from spikevae.data.folders import ImageFile, list_pictures
+
+    return [file for path in paths for file in (list_pictures(path) if path.is_dir() else [ImageFile(path)])]
 
 
 def _validation_share(model: str, data: str) -> float:
@@ -84,18 +105,68 @@ def _validation_share(model: str, data: str) -> float:
     return DataConfig.validation_share
 
 
-def with_bar(batches: Iterator[tuple[Tensor, Tensor]], total: int, what: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """A progress bar on what takes longer than two seconds."""
-    with tqdm(total=total, desc=what, unit="image", delay=2.0, leave=False) as bar:
-        for x, labels in batches:
-            yield x, labels
-            bar.update(len(x))
+# ---------------------------------------------------------------- work
 
 
-def collected(batches: Iterator[Tensor], total: int, what: str) -> Tensor:
-    parts = []
-    with tqdm(total=total, desc=what, unit="image", delay=2.0, leave=False) as bar:
-        for part in batches:
-            parts.append(part.cpu())
-            bar.update(len(part))
-    return torch.cat(parts)
+def compute(make: Callable[[range], Tensor], count: int, what: str) -> Tensor:
+    """What ``make`` gives for the numbers of all images, along its first axis; processes share the work.
+
+    Args:
+        make: from the numbers of some images to a tensor with an entry for each.
+        count: images.
+        what: the command, for its progress.
+    """
+    with together(), progress(count, what) as done:
+        parts: list[Tensor] = []
+        for part in shared_batches(make, count, min(_BATCH, -(-count // world_size()))):
+            parts.append(part)
+            done(len(part))
+        return torch.cat(parts)
+
+
+def require_memory(count: int, shape: Sequence[int], copies: int = 1) -> None:
+    """Refuse images that cannot fit the memory, before they are made.
+
+    Args:
+        count: images.
+        shape: of one.
+        copies: how many of each there are.
+
+    Raises:
+        ValueError: if the machine has less memory than they need.
+    """
+    values = count * copies
+    for side in shape:
+        values *= side
+    needed, there = 10 * values, memory_limit()  # as floats in parts, put together, as bytes, and as they are written
+    if needed > there:
+        raise ValueError(
+            f"{count:,} images of {'x'.join(map(str, shape))} need {needed / 1e9:,.1f} GB of memory, "
+            f"and this machine has {there / 1e9:,.1f}; ask for fewer (--count) or smaller ones (--size)"
+        )
+
+
+# ---------------------------------------------------------------- grounds
+
+
+def is_light(images: Tensor) -> Tensor:
+    """For each image, [N, C, H, W] in [0, 1], whether its edge is lighter than half grey."""
+    edge = torch.cat([images[..., :1, :].flatten(1), images[..., -1:, :].flatten(1),
+                      images[..., :, :1].flatten(1), images[..., :, -1:].flatten(1)], dim=1)  # fmt: skip
+    return edge.mean(1) > 0.5
+
+
+def advise_on_ground(images: ImageSet, network: SpikingVAE) -> None:
+    """Say so where pictures lie on a light ground, and those that a grey model knows on a dark one."""
+    x = images.images(0, _BATCH).float() / 255
+    light = int(is_light(x).sum())
+    if network.config.image_channels == 1 and 2 * light > len(x) and not is_light(network.sample(16, seed=0)).any():
+        log.warning(
+            "%d of %d pictures have a light ground, and this model knows dark ones: say --invert", light, len(x)
+        )
+
+
+def batch_of(images: ImageSet, numbers: range, *, is_inverted: bool = False) -> Tensor:
+    """The images of these numbers, float [n, C, H, W] in [0, 1]; inverted, light is dark."""
+    x = images.images(numbers.start, len(numbers)).float() / 255
+    return 1 - x if is_inverted else x

@@ -8,6 +8,8 @@ import gc
 import os
 import platform
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +57,20 @@ def rarely_look_for_cycles() -> None:
     """
     gc.set_threshold(20_000)
     atexit.register(gc.freeze)
+
+
+def forget_proxies() -> None:
+    """Let nothing of this process go through a proxy: a server that asks itself whether it is up would ask there."""
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        del os.environ[name]
+
+
+def memory_limit() -> int:
+    """Bytes of memory that this process may use at most: those of the machine, or of the container that it runs in."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else [2**63]
+    with suppress(OSError, ValueError):  # no such file outside Linux; "max" where there is no limit
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits)
 
 
 def is_main_process() -> bool:

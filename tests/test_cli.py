@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
+import os
 import resource
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import spikevae
 from spikevae.cli import COMMANDS, main
 from spikevae.commands import command
 from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig
 from spikevae.data.sets import load_split
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.vae import SpikingVAE
+from spikevae.runtime import forget_proxies
+from tests.test_distributed import run_in_two_processes
 
 TINY = ["--model.encoder-widths", "4", "6", "--model.decoder-widths", "6", "4", "4", "--model.latent-size", "8"]
 TINY += ["--model.prior-rank", "4", "--train.batch-size", "16", "--train.warmup-images", "10"]
@@ -299,6 +305,185 @@ def test_wrong_usage_is_status_2_with_a_hint(
     printed = capsys.readouterr()
     assert hint in printed.err
     assert "Traceback" not in printed.err
+
+
+@pytest.fixture(scope="module")
+def light_boot(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
+    """The first ankle boot of Fashion-MNIST, dark on a light ground, as photographs are."""
+    images = load_split(DataConfig(data_root=str(real_data)), "test")
+    assert images.labels is not None
+    boot = 255 - images.images(int((images.labels == 9).nonzero()[0]), 1)[0, 0]
+    path = tmp_path_factory.mktemp("boot") / "boot.png"
+    Image.fromarray(boot.numpy()).save(path)
+    return path
+
+
+def test_a_class_is_named_or_numbered(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("9", "ankle boot", "Ankle Boot"):
+        assert run("sample", folder, "--count", "3", "--label", label, "--out", tmp_path / f"{label}.npz") == 0
+    assert len({(tmp_path / f"{label}.npz").read_bytes() for label in ("9", "ankle boot", "Ankle Boot")}) == 1
+    assert run("sample", folder, "--label", "boots", "--out", tmp_path / "no.npz") == 1
+    assert "label=boots: this model's classes are 0 t-shirt, 1 trouser," in one_line(capsys)
+
+
+def test_the_bundled_models_are_listed_with_their_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models") == 0
+    assert "0 t-shirt, 1 trouser, 2 pullover" in capsys.readouterr().out
+
+
+def test_the_version_names_what_a_report_of_a_fault_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"spikevae {spikevae.__version__} (torch {torch.__version__}, spikingjelly 2.")
+    assert printed.count("\n") == 1
+    assert "CPU" in printed or "one " in printed
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_no_help_speaks_of_none_as_a_kind_of_value(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    text = capsys.readouterr().out
+    assert "{None" not in text
+    assert ("--size INT" in text) == (name == "sample")
+
+
+def test_an_option_that_may_be_left_out_still_takes_the_word_none(folder: Path, tmp_path: Path) -> None:
+    assert run("sample", folder, "--count", "1", "--size", "None", "--out", tmp_path / "a.npz") == 0
+    assert np.load(tmp_path / "a.npz")["arr_0"].shape == (1, 28, 28, 1)
+
+
+@pytest.mark.parametrize("words", [("--count", str(10**12)), ("--size", str(10**7))])
+def test_images_that_cannot_fit_the_memory_are_refused_before_any_is_made(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    assert run("sample", folder, *words, "--out", tmp_path / "a.npz") == 1
+    assert "GB of memory, and this machine has" in one_line(capsys)
+
+
+def test_the_place_to_write_to_is_checked_before_the_work(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ("sample", "nosuch", "--out", picture / "a.png"),
+        ("reconstruct", "nosuch", picture, "--out", picture / "deep" / "a.npz"),
+        ("classify", "nosuch", picture, "--json", picture / "a.json"),
+    ):
+        assert run(*words) == 1  # and not because there is no such model, which is found out later
+        assert "shoe.png is no folder; name another place" in one_line(capsys)
+    assert run("classify", "nosuch", picture, "--json", tmp_path) == 1
+    assert "is a folder; name a file in it" in one_line(capsys)
+
+
+def test_a_json_file_is_written_to_a_folder_that_is_not_there_yet(folder: Path, picture: Path, tmp_path: Path) -> None:
+    assert run("classify", folder, picture, "--json", tmp_path / "new" / "deep" / "j.json") == 0
+    assert list(json.loads((tmp_path / "new" / "deep" / "j.json").read_text())) == [str(picture)]
+
+
+def test_a_result_is_kept_when_nobody_reads_what_is_printed(
+    folder: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with io.TextIOWrapper(open(write, "wb", buffering=0), write_through=True) as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        assert run("classify", folder, picture, "--json", tmp_path / "j.json") == 0
+        assert run("models") == 0
+        assert run("--help") == 0
+        monkeypatch.undo()
+    assert (tmp_path / "j.json").stat().st_size
+    assert not capfd.readouterr().err
+
+
+def test_names_from_strangers_cannot_control_the_terminal(
+    folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = "\x1b[2J\x1b]0;taken\x07"
+    hostile = Path(shutil.copytree(folder, tmp_path / "model"))
+    config = json.loads((hostile / "config.json").read_text())
+    config["model"]["class_names"] = [f"{bad}{number}" for number in range(10)]
+    (hostile / "config.json").write_text(json.dumps(config))
+    shutil.copy(picture, tmp_path / f"{bad}.png")
+    (tmp_path / f"broken{bad}.png").write_bytes(b"nothing")
+    assert run("classify", hostile, tmp_path / f"{bad}.png", "--json", tmp_path / f"{bad}.json") == 0
+    assert run("classify", hostile, tmp_path / f"broken{bad}.png") == 1
+    assert run("sample", hostile, "--label", "x", "--out", tmp_path / "a.png") == 1
+    config["model"][bad] = 1
+    (hostile / "config.json").write_text(json.dumps(config))
+    assert run("sample", hostile, "--out", tmp_path / "a.png") == 1
+    printed = "".join(capsys.readouterr())
+    assert "\\x1b[2J" in printed
+    assert all(line.isprintable() for line in printed.splitlines())
+
+
+def test_a_folder_of_pictures_is_classified_file_by_file(
+    folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(picture.parent, tmp_path / "pictures")
+    shutil.copy(picture, tmp_path / "pictures" / "b.jfif")
+    os.mkfifo(tmp_path / "pictures" / "pipe.png")
+    assert run("classify", folder, tmp_path / "pictures", "--json", tmp_path / "j.json") == 0
+    assert [Path(path).name for path in json.loads((tmp_path / "j.json").read_text())] == ["b.jfif", "shoe.png"]
+    assert run("classify", folder, tmp_path / "pictures" / "pipe.png") == 1
+    assert "is a pipe" in one_line(capsys)
+
+
+def test_a_light_ground_is_pointed_out_and_can_be_inverted(
+    light_boot: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("classify", "fashion-mnist", light_boot) == 0
+    assert "1 of 1 pictures have a light ground, and this model knows dark ones: say --invert" in caplog.text
+    caplog.clear()
+    capsys.readouterr()
+    assert run("classify", "fashion-mnist", light_boot, "--invert") == 0
+    assert f"{light_boot}: ankle boot " in capsys.readouterr().out
+    assert run("reconstruct", "fashion-mnist", light_boot, "--invert", "--out", tmp_path / "pair.npz") == 0
+    arrays = np.load(tmp_path / "pair.npz")
+    assert np.array_equal(arrays["arr_1"][0, ..., 0], 255 - np.asarray(Image.open(light_boot)))
+    assert abs(arrays["arr_0"].astype(float) - arrays["arr_1"]).mean() < 30
+    assert not caplog.text
+
+
+def test_classify_and_reconstruct_in_two_processes_print_and_write_once(
+    folder: Path, made_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ("--data", "fashion-mnist", "--data-root", made_root)
+    for words, name in (
+        (("reconstruct", folder, *data, "--out"), "a.npz"),
+        (("classify", folder, *data, "--json"), "j"),
+    ):
+        assert run(*words, tmp_path / name) == 0
+        alone = capsys.readouterr().out.replace(str(tmp_path / name), "FILE")
+        printed = run_in_two_processes(tmp_path, *words, tmp_path / f"two-{name}")
+        assert printed.replace(str(tmp_path / f"two-{name}"), "FILE") == alone
+        assert (tmp_path / f"two-{name}").read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_a_path_in_place_of_a_data_set_is_met_with_how_to_say_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("train", tmp_path, "--out", tmp_path / "run"), ("classify", "mnist", "--data", tmp_path)):
+        assert run(*words) == 1
+        assert f"for the pictures there, say folder:{tmp_path}" in one_line(capsys)
+
+
+def test_a_fault_of_the_program_is_one_line_that_says_how_to_see_more(
+    folder: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("something")
+
+    monkeypatch.setattr(Image, "open", fail)
+    monkeypatch.setattr("spikevae.hub.checkpoints.read_config", fail)
+    assert run("classify", folder, picture) == 1
+    assert "KeyError: 'something' (a fault of spikevae; SPIKEVAE_TRACEBACK=1 shows where)" in one_line(capsys)
+
+
+def test_the_demo_asks_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    forget_proxies()
+    assert not {"http_proxy", "HTTPS_PROXY", "ALL_PROXY"} & os.environ.keys()
+    assert "no_proxy" in os.environ
 
 
 def test_presets_fit_the_data_set_that_they_are_used_on(capsys: pytest.CaptureFixture[str]) -> None:
