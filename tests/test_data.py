@@ -339,8 +339,9 @@ def test_a_registered_data_set_is_one_among_the_others(tmp_path: Path, monkeypat
     assert data.class_names_of(config) == train.class_names == ("even", "odd")
     assert test.labels is not None
     assert test.labels.tolist() == [0, 1, 0, 1, 0]
-    with pytest.raises(ValueError, match="there is a data set 'levels' already"):
-        data.register("levels", class_names=())
+    with pytest.raises(ValueError, match="'levels' is registered already"):
+        data.register("levels", class_names=())(read_levels)
+    assert CLASS_NAMES["levels"] == ("even", "odd")
     with pytest.raises(ValueError, match="levels"):
         load_split(DataConfig(dataset="nosuch"), "train")
 

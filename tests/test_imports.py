@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[1]
 # A room (a module or a package of spikevae) imports from rows above its own, never from its own row or one below.
 ORDER = (
     ("text",),
-    ("text",),
     ("config", "registry", "files", "labels"),
+    ("presets", "runtime", "distributed", "options"),
+    ("console",),
     ("ops", "data"),
     ("nn",),
     ("hub", "plots"),

@@ -24,6 +24,7 @@ from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, augmented, converted, to_float
 from spikevae.data.readers import list_celeba, read_cifar10, read_mnist_family
+from spikevae.registry import register as add_part
 
 _MEMORY_LIMIT = 2**29  # bytes; a set that decodes to more is streamed
 _CELEBA_CROP = 148  # pixels, of 178x218, as in the papers
@@ -160,12 +161,10 @@ def register(name: str, class_names: Sequence[str]) -> Callable[[Decorated], Dec
     Raises:
         ValueError: if there is one of this name.
     """
-    if name in DATASETS:
-        raise ValueError(f"there is a data set {name!r} already; choose another name")
-    CLASS_NAMES[name] = tuple(class_names)
 
     def add(read: Decorated) -> Decorated:
-        DATASETS[name] = partial(_open_labelled, read)
+        add_part(DATASETS, name)(partial(_open_labelled, read))
+        CLASS_NAMES[name] = tuple(class_names)
         return read
 
     return add
