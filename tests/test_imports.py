@@ -22,6 +22,7 @@ ORDER = (
     ("presets", "runtime", "distributed", "options"),
     ("console",),
     ("ops", "data"),
+    ("images",),
     ("nn",),
     ("hub", "plots"),
     ("evaluation",),
