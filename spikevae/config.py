@@ -294,7 +294,8 @@ def from_dict(config_class: type[Config], values: object) -> Config:
         raise ValueError(
             f"{config_class.__name__} has no setting {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
-    older = {field.name: field.metadata["before"] for field in dataclasses.fields(config_class) if field.metadata}
+    fields = dataclasses.fields(config_class)
+    older = {field.name: field.metadata["before"] for field in fields if "before" in field.metadata}
     values = {**older, **values}  # a setting that an older version did not know had the effect of this value
     missing = [name for name in hints if name not in values]
     if missing:

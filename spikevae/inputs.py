@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,7 @@ def read_inputs(
         raise ValueError(f"--count {count}: expected at least 1 image")
     if data is None:
         return ImageSet(torch.stack([file.read(channels, config.image_size) for file in files]), name="", split="test")
-    share = DataConfig.validation_share if split == "test" else _validation_share(model, data)
-    settings = DataConfig(dataset=data, data_root=root, image_size=config.image_size, validation_share=share)
+    settings = replace(_data_of(model, data, network), data_root=root, image_size=config.image_size)
     images = load_split(settings, split, image_channels=channels)
     if is_compared and config.classes and not images.class_names:
         raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
@@ -93,16 +93,16 @@ def list_files(paths: Sequence[Path]) -> list[ImageFile]:
     return [file for path in paths for file in (list_pictures(path) if path.is_dir() else [ImageFile(path)])]
 
 
-def _validation_share(model: str, data: str) -> float:
-    """The share of a data set's training images that a model was not trained on; the usual one unless a run says it."""
+def _data_of(model: str, data: str, network: SpikingVAE) -> DataConfig:
+    """A data set, divided as it was for the training of a model, as far as its folder says that."""
     from spikevae.training.loop import RUN_NAME, read_run
 
     folder = model_folder(model)
     if (folder / RUN_NAME).is_file():
         trained_on = read_run(folder).data
         if trained_on.dataset == data:
-            return trained_on.validation_share
-    return DataConfig.validation_share
+            return trained_on
+    return DataConfig(dataset=data, unlabelled=not network.config.classes)
 
 
 # ---------------------------------------------------------------- work

@@ -142,6 +142,13 @@ def test_the_epochs_of_a_phase_are_a_share_of_all(
     assert (train.settling_epochs, train.refinement_epochs) == counts
 
 
+def test_a_run_of_a_version_without_classes_of_folders_is_read_as_one_that_ignores_them() -> None:
+    values = to_dict(DataConfig(dataset="folder:pictures"))
+    assert values.pop("unlabelled") is False
+    assert from_dict(DataConfig, values).unlabelled
+    assert not from_dict(DataConfig, values | {"unlabelled": False}).unlabelled
+
+
 def test_settings_cannot_be_changed_behind_anybodys_back() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ModelConfig().time_steps = 5  # type: ignore[misc]

@@ -274,6 +274,30 @@ def test_a_class_of_one_picture_is_one_line_with_a_way_out(tmp_path: Path) -> No
     assert len(levels_of(tmp_path, unlabelled=True)) == 4
 
 
+def test_classes_are_found_in_parts_that_are_archives_with_a_folder_of_their_name(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        write_pictures(tmp_path / part / "dog", 10, 11)
+        write_pictures(tmp_path / part / "cat", 100, 101)
+        as_zip(tmp_path / part)
+        shutil.rmtree(tmp_path / part)
+    images = load_split(DataConfig(dataset=f"folder:{tmp_path}", image_size=8), "validation")
+    assert images.class_names == ("cat", "dog")
+    assert images.labels is not None
+    assert images.labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("packed", [as_it_is, as_zip])
+def test_pictures_beside_the_parts_are_named_and_do_not_count(
+    tmp_path: Path, packed: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, level in (("train", 1), ("val", 2), ("more", 3)):
+        write_pictures(tmp_path / "mine" / name, level, level + 10)
+    write_pictures(tmp_path / "mine", 4)
+    assert levels_of(packed(tmp_path / "mine")) == [1, 11]
+    assert "its parts are read (train, val" in caplog.text
+    assert ("left out: 004.png, more" if packed is as_it_is else "left out: 3 pictures beside them") in caplog.text
+
+
 # ---------------------------------------------------------------- archives and arrays
 
 

@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -66,11 +66,7 @@ class ZippedImage(ImageFile):
     archive: zipfile.ZipFile | None = field(default=None, compare=False)
 
     def content(self) -> bytes:
-        """The bytes of the file, unpacked.
-
-        Raises:
-            ValueError: if it is damaged, encrypted or too large.
-        """
+        """The bytes of the file, unpacked; a ValueError if it is damaged, encrypted or too large."""
         assert self.archive is not None
         try:
             with self.archive.open(self.member) as file:
@@ -88,6 +84,10 @@ class Picture:
 
     place: PurePosixPath
     file: ImageFile = field(compare=False)
+
+    def inside(self) -> Picture:
+        """The same, seen from the first folder on its way."""
+        return Picture(PurePosixPath(*self.place.parts[1:]), self.file)
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,18 @@ def list_parts(path: Path) -> Parts:
     whole = path.parent if _part_of(path.name) == "train" and _find_parts(path.parent) else path
     found = _find_parts(whole)
     if found:
-        return _as_parts({split: _list(place) for split, place in found.items()})
+        _name_what_is_beside(whole, found)
+        return _as_parts({split: _list_part(place) for split, place in found.items()})
     pictures = _without_common_folder(_list(path)) if path.is_file() else _list(path)
     by_part: dict[Split, list[Picture]] = {}
     for picture in pictures:
         split = _part_of(picture.place.parts[0]) if len(picture.place.parts) > 1 else None
         if split is not None:
-            by_part.setdefault(split, []).append(Picture(PurePosixPath(*picture.place.parts[1:]), picture.file))
+            by_part.setdefault(split, []).append(picture.inside())
     if "train" not in by_part or len(by_part) < 2:
         return Parts(pictures)
+    if beside := len(pictures) - sum(map(len, by_part.values())):
+        log.warning("%s: its parts are read (%s); left out: %d pictures beside them", path, ", ".join(by_part), beside)
     return _as_parts(by_part)
 
 
@@ -167,14 +170,33 @@ def _find_parts(folder: Path) -> dict[Split, Path]:
     return found if "train" in found and len(found) > 1 else {}
 
 
+def _list_part(path: Path) -> list[Picture]:
+    """The pictures of a part, without the folder of the part's name that an archive may have them in."""
+    pictures = _list(path)
+    first, is_deep = pictures[0].place.parts[0], all(len(picture.place.parts) > 1 for picture in pictures)
+    is_packed_twice = path.is_file() and is_deep and _part_of(first) is not None
+    return [picture.inside() for picture in pictures] if is_packed_twice else pictures
+
+
+def _name_what_is_beside(folder: Path, parts: dict[Split, Path]) -> None:
+    """Say so where a folder holds pictures or folders that belong to none of its parts."""
+    beside = [
+        name
+        for name in sorted(os.listdir(folder))
+        if folder / name not in parts.values()
+        and not _is_passed_over(name)
+        and ((folder / name).is_dir() or PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES)
+    ]
+    if beside:
+        names = ", ".join(path.name for path in parts.values())
+        log.warning("%s: its parts are read (%s); left out: %s", folder, names, ", ".join(beside))
+
+
 def _without_common_folder(pictures: list[Picture]) -> list[Picture]:
     """The pictures of an archive without the one folder that all of them lie in, which has the archive's name."""
     while len({picture.place.parts[0] for picture in pictures}) == 1 and len(pictures[0].place.parts) > 1:
-        pictures = [Picture(PurePosixPath(*picture.place.parts[1:]), picture.file) for picture in pictures]
+        pictures = [picture.inside() for picture in pictures]
     return pictures
-
-
-# ---------------------------------------------------------------- which files count
 
 
 def _list(path: Path) -> list[Picture]:
@@ -236,9 +258,8 @@ def _in_tar(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
                 if member.isfile() and _is_counted_in_archive(place, left_out):
                     yield Picture(place, ImageFile(path, member.name, member.offset_data, member.size))
     except tarfile.TarError as error:
-        raise ValueError(
-            f"{path} is neither a folder, nor a whole, uncompressed tar file, nor a zip file ({error})"
-        ) from error
+        kinds = "neither a folder, nor a whole, uncompressed tar file, nor a zip file"
+        raise ValueError(f"{path} is {kinds} ({error})") from error
 
 
 def _in_zip(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
@@ -268,9 +289,9 @@ def _is_counted(name: str, left_out: Counter[str]) -> bool:
     return suffix in IMAGE_SUFFIXES
 
 
-def _is_run(names: Sequence[str] | set[str]) -> bool:
+def _is_run(names: set[str]) -> bool:
     """Whether the files of a folder are those of a training run or a model."""
-    return "run.json" in names or {"config.json", "model.safetensors"} <= set(names)
+    return "run.json" in names or {"config.json", "model.safetensors"} <= names
 
 
 def _is_original(place: PurePosixPath, places: set[str]) -> bool:
