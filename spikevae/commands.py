@@ -113,7 +113,7 @@ def reconstruct(
     import torch
 
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.evaluation.reconstruction import compare
+    from spikevae.evaluation.metrics.reconstruction import compare
     from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs, require_memory
 
     if out is not None:

@@ -16,14 +16,14 @@ from torch_fidelity import FeatureExtractorInceptionV3
 
 from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, ModelConfig
 from spikevae.data.images import save_images
+from spikevae.evaluation.baselines import FloorSettings, measure_floors
 from spikevae.evaluation.command import evaluate, unmet
-from spikevae.evaluation.extractors import OFFICIAL_INCEPTION
-from spikevae.evaluation.floors import FloorSettings, measure_floors
-from spikevae.evaluation.meter import BUNDLED, bundled_meters, hash_file
-from spikevae.evaluation.results import write_results
+from spikevae.evaluation.networks.bundle import BUNDLED, bundled_meters, hash_file
+from spikevae.evaluation.networks.extractors import OFFICIAL_INCEPTION
+from spikevae.evaluation.networks.train import MeterTraining, train_meters
+from spikevae.evaluation.reports.results import write_results
 from spikevae.evaluation.scores import LABELS, number_text, read_scores_json, table_text
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.evaluation.train_meters import MeterTraining, train_meters
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.vae import SpikingVAE
 
@@ -220,7 +220,7 @@ def test_bundled_meters_are_small_and_as_good_as_they_say() -> None:
 def test_the_bundled_classifiers_are_right_as_often_as_they_say(real_data: Path) -> None:
     from spikevae.config import DataConfig
     from spikevae.data.sets import load_split
-    from spikevae.evaluation.extractors import meter_extractor
+    from spikevae.evaluation.networks.extractors import meter_extractor
 
     for dataset in bundled_meters():
         test = load_split(DataConfig(dataset=dataset, data_root=str(real_data)), "test").subset(1000)

@@ -13,16 +13,16 @@ import torch_fidelity
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spikevae.evaluation.distances import (
+from spikevae.evaluation.features import Measure, extract, sharpness
+from spikevae.evaluation.metrics.distances import (
     frechet_distance,
     frechet_with_error,
     inception_score,
     kernel_distance,
     precision_recall,
 )
-from spikevae.evaluation.extractors import Extractor, meter_extractor
-from spikevae.evaluation.features import Measure, extract, sharpness
-from spikevae.evaluation.sources import degraded, from_tensor
+from spikevae.evaluation.networks.extractors import Extractor, meter_extractor
+from spikevae.evaluation.streams import degraded, from_tensor
 
 EPSILON = 1e-6  # of a set's distance to itself, as a share of its total variance
 
@@ -189,12 +189,12 @@ def test_sharpness_is_the_mean_absolute_laplacian() -> None:
 
 
 def test_without_meters_the_error_says_how_to_make_them() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no meters for cifar10: .*train_meters --data cifar10 --out FOLDER"):
+    with pytest.raises(FileNotFoundError, match=r"no meters for cifar10: .*networks.train --data cifar10 --out FOLDER"):
         meter_extractor("autoencoder", "cifar10")
 
 
 def test_a_damaged_meter_is_named(tmp_path: Path) -> None:
-    from spikevae.evaluation.meter import BUNDLED
+    from spikevae.evaluation.networks.bundle import BUNDLED
 
     for file in (BUNDLED / "mnist").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())

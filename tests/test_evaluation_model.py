@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.evaluation.classification import confusion
-from spikevae.evaluation.copies import compare_distances, nearest
-from spikevae.evaluation.reconstruction import compare, ssim
+from spikevae.evaluation.metrics.accuracy import confusion
+from spikevae.evaluation.metrics.near_copies import compare_distances, nearest
+from spikevae.evaluation.metrics.reconstruction import compare, ssim
 
 
 def ssim_by_definition(x: np.ndarray, y: np.ndarray) -> float:

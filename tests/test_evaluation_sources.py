@@ -14,7 +14,7 @@ from spikevae.config import DataConfig, ModelConfig
 from spikevae.data.images import save_images
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
-from spikevae.evaluation.sources import (
+from spikevae.evaluation.streams import (
     ImageSource,
     degraded,
     first_images,

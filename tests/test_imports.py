@@ -20,7 +20,7 @@ ORDER = (
     ("text",),
     ("config", "registry", "files", "labels"),
     ("presets", "runtime", "distributed", "options"),
-    ("console",),
+    ("console", "versions"),
     ("ops", "data"),
     ("images",),
     ("nn",),

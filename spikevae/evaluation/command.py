@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spikevae.distributed import together
-from spikevae.evaluation.comparison import compare_sets, open_spaces
-from spikevae.evaluation.floors import load_floors
-from spikevae.evaluation.measurements import MEASUREMENTS, Details
-from spikevae.evaluation.report import write_report
+from spikevae.evaluation.baselines import load_floors
+from spikevae.evaluation.inputs import Subject, open_subject
+from spikevae.evaluation.metrics.frechet import compare_sets, open_spaces
+from spikevae.evaluation.metrics.label_agreement import MEASUREMENTS, Details
+from spikevae.evaluation.reports.html import write_report
 from spikevae.evaluation.scores import LABELS, Floor, Score, Scores, write_scores_json
 from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig
-from spikevae.evaluation.subject import Subject, open_subject
-from spikevae.evaluation.versions import library_versions
 from spikevae.runtime import is_main_process
+from spikevae.versions import library_versions
 
 
 def evaluate(config: EvaluationConfig) -> Scores:

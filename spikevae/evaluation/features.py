@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d
 from tqdm import tqdm
 
 from spikevae.distributed import from_all, rank, world_size
-from spikevae.evaluation.sources import ImageSource
+from spikevae.evaluation.streams import ImageSource
 
 BATCH_SIZE = 250
 

@@ -51,7 +51,7 @@ class EvaluationConfig:
     data_root: str | None = None
     """Where the data sets lie or are downloaded to; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."""
     meters: Path | None = None
-    """Folder with an autoencoder and a classifier, made by spikevae.evaluation.train_meters; otherwise the bundled."""
+    """Folder with an autoencoder and a classifier, made by spikevae.evaluation.networks.train; else the bundled."""
     inception_weights: Path | None = None
     """torch-fidelity's Inception weights; otherwise its cache or its download."""
     inception_sha256: str | None = None

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from spikevae.config import from_dict, to_dict
-from spikevae.evaluation.autoencoder import Autoencoder, AutoencoderConfig
-from spikevae.evaluation.classifier import ClassifierConfig, DomainClassifier
+from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
+from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.hub.checkpoints import write_atomically
 
-BUNDLED = Path(__file__).parent / "meters"
+BUNDLED = Path(__file__).parent / "bundled"
 KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "autoencoder": (Autoencoder, AutoencoderConfig),
     "classifier": (DomainClassifier, ClassifierConfig),
@@ -67,7 +67,7 @@ def meter_folder(dataset: str, folder: Path | None = None) -> Path:
     if not (found / "config.json").is_file():
         raise FileNotFoundError(
             f"no meters for {dataset}: {found / 'config.json'} is missing; bundled are {', '.join(bundled_meters())}, "
-            f"others are made by `python -m spikevae.evaluation.train_meters --data {dataset} --out FOLDER`"
+            f"others are made by `python -m spikevae.evaluation.networks.train --data {dataset} --out FOLDER`"
         )
     return found
 

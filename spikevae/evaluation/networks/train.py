@@ -1,4 +1,4 @@
-"""Make the networks that measure: ``python -m spikevae.evaluation.train_meters --data fashion-mnist``.
+"""Make the networks that measure: ``python -m spikevae.evaluation.networks.train --data fashion-mnist``.
 
 Interrupt it whenever you like: the same command goes on from the last whole epoch, to the same weights.
 """
@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from spikevae.config import DataConfig
 from spikevae.data.sets import ImageSet, load_split
-from spikevae.evaluation.autoencoder import Autoencoder, AutoencoderConfig
-from spikevae.evaluation.classifier import ClassifierConfig, DomainClassifier
-from spikevae.evaluation.meter import BUNDLED, save_meters, to_meter_input
-from spikevae.evaluation.versions import library_versions
+from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
+from spikevae.evaluation.networks.bundle import BUNDLED, save_meters, to_meter_input
+from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.hub.checkpoints import write_atomically
 from spikevae.runtime import has_bfloat16, pick_device, reuse_freed_memory, sleep_while_waiting
+from spikevae.versions import library_versions
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class MeterTraining:
 
     def command(self) -> str:
         """The command that trains the same network again, wherever data and weights lie."""
-        words = ["python", "-m", "spikevae.evaluation.train_meters"]
+        words = ["python", "-m", "spikevae.evaluation.networks.train"]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name not in ("data_root", "out") and (value != field.default or field.name == "data"):

@@ -1,6 +1,6 @@
 """What a number means: the same measures for real images, which no model beats, and for obvious failures.
 
-Made by ``python -m spikevae.evaluation.floors --data fashion-mnist`` and kept beside the meters, in floors.json.
+Made by ``python -m spikevae.evaluation.baselines --data fashion-mnist`` and kept beside the meters, in baselines.json.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import tyro
 
 from spikevae.config import DataConfig, Split
 from spikevae.data.sets import load_split
-from spikevae.evaluation.comparison import compare_sets, open_spaces
 from spikevae.evaluation.features import BATCH_SIZE
-from spikevae.evaluation.measurements import reconstruction_scores
-from spikevae.evaluation.meter import load_meter, meter_folder
-from spikevae.evaluation.reconstruction import compare
+from spikevae.evaluation.metrics.frechet import compare_sets, open_spaces
+from spikevae.evaluation.metrics.label_agreement import reconstruction_scores
+from spikevae.evaluation.metrics.reconstruction import compare
+from spikevae.evaluation.networks.bundle import load_meter, meter_folder
 from spikevae.evaluation.scores import Floor, Score, value_text
 from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig, Metric, Protocol
-from spikevae.evaluation.sources import ImageSource, degraded, from_image_set
+from spikevae.evaluation.streams import ImageSource, degraded, from_image_set
 from spikevae.hub.checkpoints import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -67,14 +67,14 @@ def measure_floors(settings: FloorSettings) -> Path:
     floors += _failed_reconstructions(settings)
     floors += _label_floor(folder)
     text = json.dumps([asdict(floor) for floor in floors], indent=1) + "\n"
-    write_atomically(folder / "floors.json", lambda path: path.write_text(text, encoding="utf-8"))
-    return folder / "floors.json"
+    write_atomically(folder / "baselines.json", lambda path: path.write_text(text, encoding="utf-8"))
+    return folder / "baselines.json"
 
 
 def load_floors(dataset: str, meters: Path | None, scores: Sequence[Score], reference: str) -> tuple[Floor, ...]:
     """The floors that can stand beside some scores: same weights, same number of samples, same reference."""
     try:
-        path = meter_folder(dataset, meters) / "floors.json"
+        path = meter_folder(dataset, meters) / "baselines.json"
         floors = [Floor(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return ()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spikevae.evaluation.distances import (
+from spikevae.evaluation.features import Measure, extract, sharpness
+from spikevae.evaluation.metrics.distances import (
     KID_SUBSETS,
     frechet_with_error,
     inception_score,
@@ -18,17 +19,16 @@ from spikevae.evaluation.distances import (
     precision_recall,
     share_error,
 )
-from spikevae.evaluation.extractors import (
+from spikevae.evaluation.networks.bundle import meter_folder
+from spikevae.evaluation.networks.extractors import (
     Extractor,
     InceptionUnavailableError,
     inception_extractor,
     meter_extractor,
 )
-from spikevae.evaluation.features import Measure, extract, sharpness
-from spikevae.evaluation.meter import meter_folder
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.settings import OF_INCEPTION, EvaluationConfig, Metric
-from spikevae.evaluation.sources import ImageSource
+from spikevae.evaluation.streams import ImageSource
 
 JACKKNIFE = "standard error, jackknife over the samples in ten groups"
 BINOMIAL = "standard error, binomial"

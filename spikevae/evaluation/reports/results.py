@@ -1,4 +1,4 @@
-"""docs/results.md from scores: ``python -m spikevae.evaluation.results SCORES.json … --out docs/results.md``."""
+"""docs/results.md from scores: ``python -m spikevae.evaluation.reports.results SCORES.json … --out PAGE``."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def write_results(files: Sequence[Path], out: Path) -> Path:
     by_data: dict[str, list[Scores]] = {}
     for entry in scores:
         by_data.setdefault(entry.data, []).append(entry)
-    command = f"python -m spikevae.evaluation.results {' '.join(map(str, files))} --out {out}"
+    command = f"python -m spikevae.evaluation.reports.results {' '.join(map(str, files))} --out {out}"
     sections = [_HEAD.format(command=command)]
     for data, entries in by_data.items():
         sections += [f"## {data}\n", *_beside_published(data, entries)]

@@ -15,6 +15,7 @@ from torch import Tensor
 from spikevae import plots
 from spikevae.config import DataConfig
 from spikevae.data.sets import load_split
+from spikevae.evaluation.inputs import Subject
 from spikevae.evaluation.scores import (
     LABELS,
     Scores,
@@ -24,8 +25,7 @@ from spikevae.evaluation.scores import (
     extractor_text,
     value_text,
 )
-from spikevae.evaluation.sources import first_images, to_uint8
-from spikevae.evaluation.subject import Subject
+from spikevae.evaluation.streams import first_images, to_uint8
 from spikevae.hub.checkpoints import write_atomically
 from spikevae.nn.vae import SpikingVAE
 

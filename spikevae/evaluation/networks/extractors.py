@@ -19,7 +19,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torch_fidelity.utils import create_feature_extractor
 
-from spikevae.evaluation.meter import bundled_meters, hash_file, load_meter, meter_folder, to_meter_input
+from spikevae.evaluation.networks.bundle import bundled_meters, hash_file, load_meter, meter_folder, to_meter_input
 
 logger = logging.getLogger(__name__)
 

@@ -11,18 +11,18 @@ from tqdm import tqdm
 
 from spikevae.config import DataConfig
 from spikevae.data.sets import ImageSet, load_split
-from spikevae.evaluation.classification import classify_split
-from spikevae.evaluation.comparison import BINOMIAL
-from spikevae.evaluation.copies import compare_distances, nearest
-from spikevae.evaluation.distances import share_error
 from spikevae.evaluation.energy import measure_costs, parameter_count
-from spikevae.evaluation.extractors import Extractor, meter_extractor
 from spikevae.evaluation.features import extract
-from spikevae.evaluation.reconstruction import reconstruction_errors
+from spikevae.evaluation.inputs import LOOKED_AT_AGAIN, Subject
+from spikevae.evaluation.metrics.accuracy import classify_split
+from spikevae.evaluation.metrics.distances import share_error
+from spikevae.evaluation.metrics.frechet import BINOMIAL
+from spikevae.evaluation.metrics.near_copies import compare_distances, nearest
+from spikevae.evaluation.metrics.reconstruction import reconstruction_errors
+from spikevae.evaluation.networks.extractors import Extractor, meter_extractor
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.settings import Metric
-from spikevae.evaluation.sources import ImageSource, first_images, from_image_set, from_model, from_tensor
-from spikevae.evaluation.subject import LOOKED_AT_AGAIN, Subject
+from spikevae.evaluation.streams import ImageSource, first_images, from_image_set, from_model, from_tensor
 
 LABELLED_SAMPLES = 2000
 ENERGY_IMAGES = 250

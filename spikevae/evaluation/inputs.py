@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from spikevae.config import DataConfig
 from spikevae.data.sets import Channels, ImageSet, load_split
-from spikevae.evaluation.meter import hash_file
+from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.settings import ALL, OF_MODEL, EvaluationConfig, Metric
-from spikevae.evaluation.sources import ImageSource, from_image_set, from_model, from_path, keeping_first, limited
+from spikevae.evaluation.streams import ImageSource, from_image_set, from_model, from_path, keeping_first, limited
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_dataset_name
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import pick_device

@@ -1,0 +1,1 @@
+"""Every metric, in a file of its own."""

@@ -1,0 +1,1 @@
+"""Ordinary networks in whose features images are compared."""
