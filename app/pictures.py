@@ -23,7 +23,7 @@ from torch import Tensor
 
 from app.watch import Observation
 from spikevae.data.images import to_uint8
-from spikevae.evaluation.energy import MAC_PICOJOULE
+from spikevae.evaluation.operations import MAC_PICOJOULE
 
 _RASTER_ROWS = 96  # neurons shown of a layer
 _INK = (109, 74, 255)  # of a spike

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.pictures import scores_table
-from spikevae.evaluation.scores import LABELS, Scores, bounds_by_metric, comparison_text, read_scores_json, value_text
+from spikevae.evaluation.reports.tables import bounds_by_metric, comparison_text, label, value_text
+from spikevae.evaluation.scores import Scores, read_scores_json
 from spikevae.hub.checkpoints import model_folder
 
 
@@ -25,20 +26,20 @@ def _section(model: str) -> str:
         words = f"No scores were measured for this model; `spikevae evaluate {model}` measures them."
         return scores_table((), (), folder.name, words)
     scores = read_scores_json(path)
-    floors = list(dict.fromkeys(floor.what for floor in scores.floors))
-    head = ("measure", "value", "best is", *floors, "measured on")
+    baselines = list(dict.fromkeys(baseline.what for baseline in scores.baselines))
+    head = ("measure", "value", "best is", *baselines, "measured on")
     words = f"Measured on {scores.data}, protocol {scores.protocol}, seed {scores.seed}. Again: {scores.command}"
-    return scores_table(head, _rows(scores, floors), folder.name, words)
+    return scores_table(head, _rows(scores, baselines), folder.name, words)
 
 
-def _rows(scores: Scores, floors: Sequence[str]) -> list[tuple[str, ...]]:
+def _rows(scores: Scores, baselines: Sequence[str]) -> list[tuple[str, ...]]:
     bounds = bounds_by_metric(scores)
     return [
         (
-            LABELS.get(score.metric, score.metric),
+            label(score),
             value_text(score),
             score.better,
-            *(bounds.get(score.metric, {}).get(floor, "") for floor in floors),
+            *(bounds.get(score.metric, {}).get(baseline, "") for baseline in baselines),
             comparison_text(score),
         )
         for score in scores.scores

@@ -266,21 +266,11 @@ def evaluate(config: OmitArgPrefixes[EvaluationConfig]) -> None:
         spikevae evaluate fashion-mnist --metrics fad domain reconstruction accuracy
         spikevae evaluate --images samples/ --data fashion-mnist --json scores.json
     """
-    from spikevae.evaluation.command import evaluate as measure
-    from spikevae.evaluation.command import unmet
-    from spikevae.evaluation.scores import table_text, write_scores_json
+    from spikevae.evaluation.command import run
     from spikevae.runtime import reuse_freed_memory
 
     reuse_freed_memory()
-    scores = measure(config)
-    _say(table_text(scores))
-    path = config.json or Path("scores.json")
-    if is_main_process():
-        write_scores_json(scores, path)
-    _say(f"written to {path}" + (f" and {config.report / 'report.html'}" if config.report else ""))
-    failure = unmet(config, scores)
-    if failure is not None:
-        raise ValueError(failure)
+    run(config, print)
 
 
 def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:

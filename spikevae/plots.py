@@ -101,19 +101,6 @@ def firing_rates(rates: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def histogram(values: Mapping[str, Sequence[float]], *, label: str) -> Figure:
-    """Distributions on one axis, each with an area of 1."""
-    figure = _new_figure(6.0, 2.8)
-    axes = figure.add_subplot()
-    joined = np.concatenate([np.asarray(series, dtype=float) for series in values.values()])
-    edges = np.linspace(joined.min(), max(joined.max(), joined.min() + 1e-9), 41).tolist()
-    for name, series in values.items():
-        axes.hist(np.asarray(series, dtype=float), bins=edges, density=True, histtype="step", linewidth=1.5, label=name)
-    axes.set(xlabel=label, yticks=[])
-    axes.legend(frameon=False)
-    return figure
-
-
 def _new_figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
     figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout=layout)  # type: ignore[arg-type]
     FigureCanvasAgg(figure)

@@ -375,7 +375,7 @@ def test_scores_are_shown_or_said_to_be_missing(tiny_release: Path, tmp_path: Pa
     folder.mkdir()
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes((tiny_release / name).read_bytes())
-    score = Score("fad", 12.345, error=0.2, better="lower", samples=5000)
+    score = Score("fad", 12.345, error=0.2, better="lower", samples=5000, name="FAD (autoencoder)")
     scores = Scores("scored", "", "mnist", "paper", 0, "spikevae evaluate scored", {}, (score,))
     write_scores_json(scores, folder / "scores.json")
     page = scores_page([str(folder)])

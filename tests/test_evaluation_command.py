@@ -16,13 +16,16 @@ from torch_fidelity import FeatureExtractorInceptionV3
 
 from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, ModelConfig
 from spikevae.data.images import save_images
-from spikevae.evaluation.baselines import FloorSettings, measure_floors
+from spikevae.evaluation.baselines import BaselineSettings, measure_baselines
 from spikevae.evaluation.command import evaluate, unmet
-from spikevae.evaluation.networks.bundle import BUNDLED, bundled_meters, hash_file
-from spikevae.evaluation.networks.extractors import OFFICIAL_INCEPTION
-from spikevae.evaluation.networks.train import MeterTraining, train_meters
+from spikevae.evaluation.metrics import METRICS
+from spikevae.evaluation.networks.bundle import BUNDLED, Domain, bundled_networks, hash_file
+from spikevae.evaluation.networks.inception import OFFICIAL_INCEPTION
+from spikevae.evaluation.networks.train import NetworkTraining, train_networks
 from spikevae.evaluation.reports.results import write_results
-from spikevae.evaluation.scores import LABELS, number_text, read_scores_json, table_text
+from spikevae.evaluation.reports.tables import number_text
+from spikevae.evaluation.reports.text import table_text
+from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.vae import SpikingVAE
@@ -70,7 +73,10 @@ def test_everything_but_inception_is_measured_without_a_network(
     )
     scores = evaluate(config)
     inception = {"fid", "kid", "inception_score", "inception_precision", "inception_recall"}
-    assert {score.metric for score in scores.scores} == set(LABELS)
+    known = {key: name for metric in METRICS.values() for key, name in metric.scores.items()}
+    assert {score.metric: score.name for score in scores.scores} == {
+        key: name for key, name in known.items() if key not in ("fad_papers", "classify_flip_energy")
+    }
     assert {score.metric for score in scores.scores if score.value is None} == inception
     assert "give --inception-weights" in scores["fid"].note
     assert unmet(config, scores) is None
@@ -78,7 +84,7 @@ def test_everything_but_inception_is_measured_without_a_network(
 
     assert read_scores_json(tmp_path / "s.json").scores == scores.scores
     table = table_text(scores)
-    assert "FID: not computed: the Inception weights could not be downloaded" in table
+    assert "not computed: FID, KID, Inception score, precision, Inception, recall, Inception: the Inception" in table
     assert scores["fad"].weights_hash[:8] in table
     assert f"spikevae evaluate {model_folder} --count 40" in table
 
@@ -88,7 +94,8 @@ def test_everything_but_inception_is_measured_without_a_network(
 
     write_results([tmp_path / "s.json"], tmp_path / "results.md")
     results = (tmp_path / "results.md").read_text(encoding="utf-8")
-    assert "| ESVAE, T 16 | 0.019 | 6.23 | 125.3 | 11.13 |" in results
+    assert "| ESVAE, T 16 | one shot | 0.019 | 6.23 | 125.3 | 11.13 |" in results
+    assert "| FSDDIM, T 8 | many steps | – | – | 11.78 | 4.91 |" in results
     assert "## Not computed here" in results
 
 
@@ -119,7 +126,7 @@ def test_a_folder_is_scored_against_a_folder(made_root: Path, tmp_path: Path) ->
     save_images(images[:12], tmp_path / "a")
     save_images(images[12:], tmp_path / "b")
     config = EvaluationConfig(
-        images=tmp_path / "a", reference=tmp_path / "b", meters=BUNDLED / "mnist", metrics=("fad", "sharpness")
+        images=tmp_path / "a", reference=tmp_path / "b", networks=BUNDLED / "mnist", metrics=("fad", "sharpness")
     )
     scores = evaluate(config)
     assert scores.value("sharpness") == pytest.approx(1, abs=0.05)
@@ -181,7 +188,7 @@ def test_a_model_of_other_classes_is_refused(made_root: Path, tmp_path: Path) ->
         ({"model": "a", "images": Path("b")}, "give either a model or --images"),
         ({"images": Path("b")}, "--data NAME or --reference PATH"),
         ({"model": "a", "count": 3}, "count=3: at least 10 images"),
-        ({"model": "a", "metrics": ()}, "metrics is empty; choose from fad, domain"),
+        ({"model": "a", "metrics": ()}, "metrics is empty; choose from fad, fid"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values: dict[str, object], message: str) -> None:
@@ -211,31 +218,33 @@ def test_files_that_hold_no_scores_are_named(tmp_path: Path) -> None:
         write_results([], tmp_path / "results.md")
 
 
-def test_bundled_meters_are_small_and_as_good_as_they_say() -> None:
-    assert bundled_meters() == ("fashion-mnist", "mnist")
+def test_bundled_networks_are_small_and_as_good_as_they_say() -> None:
+    assert bundled_networks() == ("celeba", "fashion-mnist", "mnist")
     for file in BUNDLED.glob("*/*.safetensors"):
-        assert file.stat().st_size < 4 * 2**20
+        assert file.stat().st_size < 12 * 10**6
 
 
 def test_the_bundled_classifiers_are_right_as_often_as_they_say(real_data: Path) -> None:
     from spikevae.config import DataConfig
     from spikevae.data.sets import load_split
-    from spikevae.evaluation.networks.extractors import meter_extractor
+    from spikevae.evaluation.networks.extractors import domain_extractor
 
-    for dataset in bundled_meters():
+    for dataset in bundled_networks():
         test = load_split(DataConfig(dataset=dataset, data_root=str(real_data)), "test").subset(1000)
         assert test.labels is not None
-        logits = meter_extractor("classifier", dataset)(test.images().expand(-1, 3, -1, -1))["logits"]
+        logits = domain_extractor("classifier", Domain(dataset))(test.images().expand(-1, 3, -1, -1))["logits"]
         accuracy = float((logits.argmax(1) == test.labels).float().mean())
         stated = json.loads((BUNDLED / dataset / "config.json").read_text())["classifier"]["training"]["test_accuracy"]
         assert accuracy == pytest.approx(stated, abs=0.025)
 
 
-def test_an_interrupted_training_of_meters_ends_with_the_same_weights(
+def test_an_interrupted_training_of_networks_ends_with_the_same_weights(
     made_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training = MeterTraining(data_root=str(made_root), out=tmp_path / "whole", epochs=2, batch_size=50, image_limit=110)
-    whole = train_meters(training)
+    training = NetworkTraining(
+        data_root=str(made_root), out=tmp_path / "whole", epochs=2, batch_size=50, image_limit=110
+    )
+    whole = train_networks(training)
     parts = dataclasses.replace(training, out=tmp_path / "parts")
     save, calls = torch.save, itertools.count(1)
 
@@ -246,39 +255,39 @@ def test_an_interrupted_training_of_meters_ends_with_the_same_weights(
 
     monkeypatch.setattr(torch, "save", save_until_the_power_fails)
     with pytest.raises(KeyboardInterrupt):
-        train_meters(parts)
+        train_networks(parts)
     with pytest.raises(ValueError, match=r"training.pt is left from `.*--epochs 2 --batch-size 50.*`; go on with"):
-        train_meters(dataclasses.replace(parts, epochs=3))
-    train_meters(parts)
+        train_networks(dataclasses.replace(parts, epochs=3))
+    train_networks(parts)
     for kind in ("autoencoder", "classifier"):
         assert hash_file(whole / f"{kind}.safetensors") == hash_file(tmp_path / "parts" / f"{kind}.safetensors")
     assert sorted(path.name for path in whole.iterdir()) == [
         "autoencoder.safetensors", "classifier.safetensors", "config.json"
     ]  # fmt: skip
     trained = json.loads((whole / "config.json").read_text(encoding="utf-8"))["classifier"]["training"]
-    assert trained["command"].endswith("--kinds classifier --epochs 2 --batch-size 50 --image-limit 110")
+    assert trained["command"].endswith("--roles classifier --epochs 2 --batch-size 50 --image-limit 110")
     assert (trained["seed"], trained["training_images"], "torch" in trained["versions"]) == (0, 110, True)
     assert 0 <= trained["test_accuracy"] <= 1
 
 
-def test_meters_and_floors_are_made_from_any_data(model_folder: str, made_root: Path, tmp_path: Path) -> None:
-    training = MeterTraining(data_root=str(made_root), out=tmp_path / "meters", epochs=1, batch_size=32)
-    folder = train_meters(training)
-    settings = FloorSettings(data_root=str(made_root), meters=folder, counts=(20,), validation_counts=())
-    measure_floors(settings)
+def test_networks_and_baselines_are_made_from_any_data(model_folder: str, made_root: Path, tmp_path: Path) -> None:
+    training = NetworkTraining(data_root=str(made_root), out=tmp_path / "networks", epochs=1, batch_size=32)
+    folder = train_networks(training)
+    settings = BaselineSettings(data_root=str(made_root), networks=folder, counts=(20,), validation_counts=())
+    measure_baselines(settings)
     images = tmp_path / "x.npz"
     save_images(torch.rand(20, 1, 28, 28), images)
-    config = EvaluationConfig(images=images, data="fashion-mnist", data_root=str(made_root), meters=folder)
+    config = EvaluationConfig(images=images, data="fashion-mnist", data_root=str(made_root), networks=folder)
     scores = evaluate(dataclasses.replace(config, metrics=("fad",)))
-    floors = {floor.what: floor.value for floor in scores.floors}
-    assert set(floors) == {"real training images", "blurred images", "the mean image", "pixel noise"}
-    assert floors["real training images"] == min(floors.values())
+    baselines = {baseline.what: baseline.value for baseline in scores.baselines}
+    assert set(baselines) == {"real training images", "blurred images", "the mean image", "pixel noise"}
+    assert baselines["real training images"] == min(baselines.values())
     fewer = evaluate(dataclasses.replace(config, metrics=("fad",), count=15))
-    assert fewer.floors == ()
+    assert fewer.baselines == ()
 
     of_model = dataclasses.replace(config, model=model_folder, images=None, count=20)
     scores = evaluate(dataclasses.replace(of_model, metrics=("reconstruction", "accuracy", "labels")))
-    found = {(floor.what, floor.metric): floor.value for floor in scores.floors}
+    found = {(baseline.what, baseline.metric): baseline.value for baseline in scores.baselines}
     assert found["the mean image", "accuracy"] == pytest.approx(0.1)
     assert ("real test images", "label_agreement") in found
     errors = [found[what, "reconstruction_mse_32"] for what in ("blurred images", "the mean image", "pixel noise")]
@@ -288,16 +297,16 @@ def test_meters_and_floors_are_made_from_any_data(model_folder: str, made_root: 
 def test_data_without_labels_are_measured_without_a_classifier(
     model_folder: str, made_root: Path, tmp_path: Path
 ) -> None:
-    training = MeterTraining(data_root=str(made_root), out=tmp_path / "m", kinds=("autoencoder",), epochs=1)
-    folder = train_meters(training)
-    measure_floors(FloorSettings(data_root=str(made_root), meters=folder, counts=(20,), validation_counts=()))
-    config = EvaluationConfig(model=model_folder, data_root=str(made_root), count=20, meters=folder)
+    training = NetworkTraining(data_root=str(made_root), out=tmp_path / "m", roles=("autoencoder",), epochs=1)
+    folder = train_networks(training)
+    measure_baselines(BaselineSettings(data_root=str(made_root), networks=folder, counts=(20,), validation_counts=()))
+    config = EvaluationConfig(model=model_folder, data_root=str(made_root), count=20, networks=folder)
     scores = evaluate(dataclasses.replace(config, metrics=("fad", "domain", "labels", "copies")))
     assert {score.metric for score in scores.scores if score.value is not None} == {"fad", "copies_pixels"}
     assert "holds no classifier" in scores["domain_recall"].note
-    assert "real training images" in {floor.what for floor in scores.floors}
+    assert "real training images" in {baseline.what for baseline in scores.baselines}
     with pytest.raises(FileNotFoundError, match=r"nowhere/config.json is missing"):
-        evaluate(dataclasses.replace(config, metrics=("fad",), meters=tmp_path / "nowhere"))
+        evaluate(dataclasses.replace(config, metrics=("fad",), networks=tmp_path / "nowhere"))
 
 
 def test_the_protocol_says_how_many_images_of_anybody_are_taken(tmp_path: Path) -> None:

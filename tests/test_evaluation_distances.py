@@ -13,15 +13,14 @@ import torch_fidelity
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spikevae.evaluation.features import Measure, extract, sharpness
-from spikevae.evaluation.metrics.distances import (
-    frechet_distance,
-    frechet_with_error,
-    inception_score,
-    kernel_distance,
-    precision_recall,
-)
-from spikevae.evaluation.networks.extractors import Extractor, meter_extractor
+from spikevae.evaluation.features import Measure, extract
+from spikevae.evaluation.metrics.frechet import frechet_distance, frechet_with_error
+from spikevae.evaluation.metrics.inception_score import inception_score
+from spikevae.evaluation.metrics.kid import kernel_distance
+from spikevae.evaluation.metrics.precision_recall import precision_recall
+from spikevae.evaluation.networks.bundle import BUNDLED, Domain
+from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
+from spikevae.evaluation.networks.spaces import edges
 from spikevae.evaluation.streams import degraded, from_tensor
 
 EPSILON = 1e-6  # of a set's distance to itself, as a share of its total variance
@@ -42,12 +41,12 @@ def garments() -> Tensor:
 
 @pytest.fixture(scope="module")
 def autoencoder() -> Extractor:
-    return meter_extractor("autoencoder", "fashion-mnist")
+    return domain_extractor("autoencoder", Domain("fashion-mnist"))
 
 
 @pytest.fixture(scope="module")
 def classifier() -> Extractor:
-    return meter_extractor("classifier", "fashion-mnist")
+    return domain_extractor("classifier", Domain("fashion-mnist"))
 
 
 def latents(extractor: Measure, images: Tensor, batch_size: int = 250) -> Tensor:
@@ -181,23 +180,23 @@ def test_too_few_images_and_broken_features_are_named(distance: Callable[[Tensor
         distance(good, broken)
 
 
-def test_sharpness_is_the_mean_absolute_laplacian() -> None:
+def test_edges_are_the_mean_absolute_laplacian() -> None:
     image = torch.zeros(1, 3, 5, 5, dtype=torch.uint8)
     image[:, :, 2, 2] = 255
     # In the nine inner pixels: 4 at the centre, 1 at each of its four neighbours.
-    assert float(sharpness(image)["laplacian"]) == pytest.approx(8 / 9)
+    assert float(edges(image)["laplacian"]) == pytest.approx(8 / 9)
 
 
-def test_without_meters_the_error_says_how_to_make_them() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no meters for cifar10: .*networks.train --data cifar10 --out FOLDER"):
-        meter_extractor("autoencoder", "cifar10")
+def test_without_domain_networks_the_error_says_how_to_make_them() -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"no domain networks for cifar10: .*networks.train --data cifar10 --out FOLDER"
+    ):
+        domain_extractor("autoencoder", Domain("cifar10"))
 
 
-def test_a_damaged_meter_is_named(tmp_path: Path) -> None:
-    from spikevae.evaluation.networks.bundle import BUNDLED
-
+def test_a_damaged_network_is_named(tmp_path: Path) -> None:
     for file in (BUNDLED / "mnist").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "classifier.safetensors").write_bytes(b"not weights")
     with pytest.raises(ValueError, match=r"classifier.safetensors is damaged or belongs to another classifier"):
-        meter_extractor("classifier", "mnist", tmp_path)
+        domain_extractor("classifier", Domain("mnist", tmp_path))

@@ -10,7 +10,8 @@ from spikingjelly.activation_based import op_counter
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.evaluation.energy import connections_used, counting, measure_costs, parameter_count
+from spikevae.evaluation.energy import counting, measure_costs, parameter_count
+from spikevae.evaluation.operations import connections_used
 from spikevae.nn.neurons import SpikingLayer
 from spikevae.nn.vae import SpikingVAE
 

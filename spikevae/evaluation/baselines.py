@@ -1,6 +1,6 @@
 """What a number means: the same measures for real images, which no model beats, and for obvious failures.
 
-Made by ``python -m spikevae.evaluation.baselines --data fashion-mnist`` and kept beside the meters, in baselines.json.
+Made by ``python -m spikevae.evaluation.baselines --data fashion-mnist`` and kept as baselines.json beside the networks.
 """
 
 from __future__ import annotations
@@ -18,29 +18,34 @@ import tyro
 from spikevae.config import DataConfig, Split
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import BATCH_SIZE
-from spikevae.evaluation.metrics.frechet import compare_sets, open_spaces
-from spikevae.evaluation.metrics.label_agreement import reconstruction_scores
-from spikevae.evaluation.metrics.reconstruction import compare
-from spikevae.evaluation.networks.bundle import load_meter, meter_folder
-from spikevae.evaluation.scores import Floor, Score, value_text
-from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig, Metric, Protocol
-from spikevae.evaluation.streams import ImageSource, degraded, from_image_set
+from spikevae.evaluation.inputs import Evaluation
+from spikevae.evaluation.metrics import METRICS
+from spikevae.evaluation.metrics.reconstruction import compare, reconstruction_scores
+from spikevae.evaluation.networks.bundle import Domain, load_network, networks_folder
+from spikevae.evaluation.reports.tables import value_text
+from spikevae.evaluation.scores import Baseline, Score
+from spikevae.evaluation.settings import EvaluationConfig, Protocol
+from spikevae.evaluation.streams import ImageStream, degraded, from_image_set
 from spikevae.hub.checkpoints import write_atomically
+from spikevae.runtime import pick_device
 
 logger = logging.getLogger(__name__)
 
 
+_FILE_NAMES = ("baselines.json", "floors.json")  # now, and in earlier versions
+
+
 @dataclass(frozen=True)
-class FloorSettings:
-    """Which floors to measure."""
+class BaselineSettings:
+    """Which baselines to measure."""
 
     data: str = "fashion-mnist"
-    """Data set that has meters."""
+    """Data set, or folder:PATH, that has domain networks."""
     data_root: str | None = None
     """Where the data sets lie."""
-    meters: Path | None = None
-    """Folder of the meters; otherwise the bundled ones."""
-    metrics: tuple[Metric, ...] = ("fad", "domain", "sharpness", "reconstruction", "accuracy")
+    networks: Path | None = None
+    """Folder of the domain networks; otherwise the bundled ones."""
+    metrics: tuple[str, ...] = ("fad", "domain", "sharpness", "reconstruction", "accuracy")
     """What to measure; fid, kid, is and precision-recall need Inception's weights, and hours on a CPU."""
     protocol: Protocol = "paper"
     """As of `spikevae evaluate`: what is done to the images' size before Inception."""
@@ -52,64 +57,74 @@ class FloorSettings:
     """Numbers of samples, each measured against the validation part."""
 
 
-def measure_floors(settings: FloorSettings) -> Path:
+def measure_baselines(settings: BaselineSettings) -> Path:
     """Measure real training images, blurred ones, the mean image and noise; returns the file that was written.
 
     Raises:
-        ValueError, OSError: if there are no such data or no meters for them.
+        ValueError, OSError: if there are no such data or no networks for them.
     """
-    folder = meter_folder(settings.data, settings.meters)
-    floors = []
+    domain = Domain(settings.data, settings.networks)
+    folder = networks_folder(domain)
+    found = []
     for count in settings.counts:
-        floors += _floors_at(settings, count, "test")
+        found += _baselines_at(settings, domain, count, "test")
     for count in settings.validation_counts:
-        floors += _floors_at(settings, count, "validation")
-    floors += _failed_reconstructions(settings)
-    floors += _label_floor(folder)
-    text = json.dumps([asdict(floor) for floor in floors], indent=1) + "\n"
-    write_atomically(folder / "baselines.json", lambda path: path.write_text(text, encoding="utf-8"))
-    return folder / "baselines.json"
+        found += _baselines_at(settings, domain, count, "validation")
+    found += _failed_reconstructions(settings)
+    found += _label_baseline(folder)
+    text = json.dumps([asdict(baseline) for baseline in found], indent=1) + "\n"
+    path = folder / _FILE_NAMES[0]
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return path
 
 
-def load_floors(dataset: str, meters: Path | None, scores: Sequence[Score], reference: str) -> tuple[Floor, ...]:
-    """The floors that can stand beside some scores: same weights, same number of samples, same reference."""
+def load_baselines(domain: Domain, scores: Sequence[Score], reference: str) -> tuple[Baseline, ...]:
+    """The baselines that can stand beside some scores: same weights, same number of samples, same reference."""
     try:
-        path = meter_folder(dataset, meters) / "baselines.json"
-        floors = [Floor(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+        folder = networks_folder(domain)
     except FileNotFoundError:
         return ()
+    path = next((folder / name for name in _FILE_NAMES if (folder / name).is_file()), None)
+    if path is None:
+        return ()
+    try:
+        baselines = [Baseline(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it, or measure the baselines anew") from error
     wanted = {(score.metric, score.weights_hash): score for score in scores}
     return tuple(
-        floor
-        for floor in floors
-        if (score := wanted.get((floor.metric, floor.weights_hash))) is not None
-        and floor.image_size == score.image_size
-        and (floor.metric == "label_agreement" or (floor.reference, floor.samples) == (reference, score.samples))
+        baseline
+        for baseline in baselines
+        if (score := wanted.get((baseline.metric, baseline.weights_hash))) is not None
+        and baseline.image_size == score.image_size
+        and (
+            baseline.metric == "label_agreement" or (baseline.reference, baseline.samples) == (reference, score.samples)
+        )
     )
 
 
-def _floors_at(settings: FloorSettings, count: int, split: Split) -> list[Floor]:
+def _baselines_at(settings: BaselineSettings, domain: Domain, count: int, split: Split) -> list[Baseline]:
     data = DataConfig(dataset=settings.data, data_root=settings.data_root)
     real = from_image_set(load_split(data, "train"), count)
-    reference = from_image_set(load_split(data, split))
+    reference_set = load_split(data, split)
     config = EvaluationConfig(
-        images=Path("-"),
-        data=settings.data,
-        meters=settings.meters,
-        protocol=settings.protocol,
-        inception_weights=settings.inception_weights,
+        images=Path("-"), data=settings.data, protocol=settings.protocol, inception_weights=settings.inception_weights
     )
-    metrics = tuple(metric for metric in settings.metrics if metric in OF_FEATURES)
-    spaces = open_spaces(metrics, settings.data, config)
-    floors = []
-    for what, source in ({"real training images": real} | _failures(real)).items():
-        for score in compare_sets(source, reference, metrics, spaces, seed=0):
-            logger.info("%s %s, %d with %s: %s", what, score.metric, count, reference.name, value_text(score))
-            floors += _floor(what, score)
-    return floors
+    metrics = [METRICS[name] for name in settings.metrics if METRICS[name].spaces]
+    found = []
+    for what, stream in ({"real training images": real} | _failures(real)).items():
+        evaluation = Evaluation(
+            config, what, "", None, stream, from_image_set(reference_set), reference_set, settings.data, domain,
+            pick_device(),
+        )  # fmt: skip
+        evaluation.extract(space for metric in metrics for space in metric.spaces)
+        for score in (score for metric in metrics for score in metric.run(evaluation)):
+            logger.info("%s %s, %d with %s: %s", what, score.metric, count, score.reference, value_text(score))
+            found += _baseline(what, score)
+    return found
 
 
-def _failures(real: ImageSource) -> dict[str, ImageSource]:
+def _failures(real: ImageStream) -> dict[str, ImageStream]:
     return {
         "blurred images": degraded(real, "blur"),
         "the mean image": degraded(real, "mean"),
@@ -117,11 +132,11 @@ def _failures(real: ImageSource) -> dict[str, ImageSource]:
     }
 
 
-def _floor(what: str, score: Score) -> list[Floor]:
+def _baseline(what: str, score: Score) -> list[Baseline]:
     if score.value is None or score.samples is None:
         return []
     return [
-        Floor(
+        Baseline(
             what,
             score.metric,
             score.value,
@@ -134,41 +149,43 @@ def _floor(what: str, score: Score) -> list[Floor]:
     ]
 
 
-def _failed_reconstructions(settings: FloorSettings) -> list[Floor]:
+def _failed_reconstructions(settings: BaselineSettings) -> list[Baseline]:
     """What the failures would give as reconstructions and, seeing the mean image only, a classifier."""
     test = load_split(DataConfig(dataset=settings.data, data_root=settings.data_root), "test")
-    floors = []
+    baselines = []
     if "reconstruction" in settings.metrics:
         real = from_image_set(test)
-        for what, source in _failures(real).items():
-            pairs = zip(source.batches(BATCH_SIZE), real.batches(BATCH_SIZE), strict=True)
+        for what, stream in _failures(real).items():
+            pairs = zip(stream.batches(BATCH_SIZE), real.batches(BATCH_SIZE), strict=True)
             parts = [compare(x.float() / 255, y.float() / 255) for x, y in pairs]
             errors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             for score in reconstruction_scores(errors, test):
                 logger.info("%s %s: %s", what, score.metric, score.value)
-                floors += _floor(what, score)
+                baselines += _baseline(what, score)
     if "accuracy" in settings.metrics and test.labels is not None:
         share = float(test.labels.bincount().max() / len(test))
         size = f"{test.image_size}x{test.image_size}"
-        floors.append(Floor("the mean image", "accuracy", share, None, len(test), f"{test.name} test", "", size))
-    return floors
+        baselines.append(Baseline("the mean image", "accuracy", share, None, len(test), f"{test.name} test", "", size))
+    return baselines
 
 
-def _label_floor(folder: Path) -> list[Floor]:
+def _label_baseline(folder: Path) -> list[Baseline]:
     try:
-        meter = load_meter(folder, "classifier")
+        network = load_network(folder, "classifier")
     except FileNotFoundError:  # of data without labels
         return []
-    accuracy, count = meter.training["test_accuracy"], meter.training["test_images"]
-    size = f"bilinear to {meter.image_size}x{meter.image_size}"
+    accuracy, count = network.training["test_accuracy"], network.training["test_images"]
+    size = f"bilinear to {network.image_size}x{network.image_size}"
     return [
-        Floor("real test images", "label_agreement", accuracy, None, count, "their labels", meter.weights_hash, size)
+        Baseline(
+            "real test images", "label_agreement", accuracy, None, count, "their labels", network.weights_hash, size
+        )
     ]
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        logger.info("wrote %s", measure_floors(tyro.cli(FloorSettings, description=__doc__)))
+        logger.info("wrote %s", measure_baselines(tyro.cli(BaselineSettings, description=__doc__)))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from spikevae.distributed import together
-from spikevae.evaluation.baselines import load_floors
-from spikevae.evaluation.inputs import Subject, open_subject
-from spikevae.evaluation.metrics.frechet import compare_sets, open_spaces
-from spikevae.evaluation.metrics.label_agreement import MEASUREMENTS, Details
-from spikevae.evaluation.reports.html import write_report
-from spikevae.evaluation.scores import LABELS, Floor, Score, Scores, write_scores_json
-from spikevae.evaluation.settings import OF_FEATURES, EvaluationConfig
+from spikevae.evaluation.baselines import load_baselines
+from spikevae.evaluation.inputs import Evaluation, open_evaluation
+from spikevae.evaluation.metrics.registry import chosen_metrics
+from spikevae.evaluation.reports.html import PAGE, write_report
+from spikevae.evaluation.reports.text import table_text
+from spikevae.evaluation.scores import Score, Scores, read_scores_json, write_scores_json
+from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.files import check_can_write
 from spikevae.runtime import is_main_process
 from spikevae.versions import library_versions
+
+_RESCUED = "scores.json"
 
 
 def evaluate(config: EvaluationConfig) -> Scores:
     """Measure a model, or images, and write the files that the settings name. Processes share images and features.
 
     Raises:
-        ValueError, OSError: if the settings, the model, the data or the images are not usable; one line says why.
+        ValueError, OSError: if the settings, the model, the data or the images are not usable, or a file cannot be
+            written; one line says why.
     """
-    for path in (config.json, config.report):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    subject = open_subject(config)
-    spaces = open_spaces(subject.metrics, subject.dataset, config)
-    features = tuple(metric for metric in subject.metrics if metric in OF_FEATURES)
-    details: Details = {}
-    with together():
-        found = compare_sets(subject.samples, subject.reference, features, spaces, seed=config.seed)
-        for metric, measure in MEASUREMENTS.items():
-            if metric in subject.metrics:
-                found += measure(subject, details)
-    scores = _collect(subject, found, details)
-    if not is_main_process():
-        return scores
-    if config.json is not None:
-        write_scores_json(scores, config.json)
-    if config.report is not None:
-        write_report(subject, scores, config.report)
+    earlier = _check_files(config)
+    evaluation, scores = _measure(config)
+    _write(config, evaluation, scores, earlier)
     return scores
+
+
+def run(config: EvaluationConfig, say: Callable[[str], None]) -> None:
+    """Measure, print a table, and then write the files that the settings name.
+
+    Of several processes one prints and writes. Where the table cannot be printed as it is, and no file was asked for,
+    the numbers are kept in one.
+
+    Args:
+        config: what to measure, and which files to write.
+        say: prints text.
+
+    Raises:
+        ValueError, OSError: as `evaluate`; also if a metric that was asked for by name could not be computed.
+    """
+    earlier = _check_files(config)
+    evaluation, scores = _measure(config)
+    if not is_main_process():
+        return
+    trouble = _show(scores, say, is_kept=config.json is not None)
+    written = _write(config, evaluation, scores, earlier)
+    if trouble is not None:
+        raise trouble
+    if written:
+        say(f"written to {' and '.join(map(str, written))}")
+    failure = unmet(config, scores)
+    if failure is not None:
+        raise ValueError(failure)
 
 
 def unmet(config: EvaluationConfig, scores: Scores) -> str | None:
@@ -49,23 +68,78 @@ def unmet(config: EvaluationConfig, scores: Scores) -> str | None:
     missing = [score for score in scores.scores if score.value is None]
     if config.metrics is None or not missing:
         return None
-    return f"{LABELS[missing[0].metric]} was asked for and not computed: {missing[0].note}"
+    return f"{missing[0].name} was asked for and not computed: {missing[0].note}"
 
 
-def _collect(subject: Subject, found: list[Score], details: Details) -> Scores:
-    config = subject.config
-    floors: tuple[Floor, ...] = ()
-    if subject.dataset is not None and subject.reference_set is not None:
-        floors = load_floors(subject.dataset, config.meters, found, subject.reference.name)
+def _check_files(config: EvaluationConfig) -> Scores | None:
+    """Refuse files that could not be written, before any work; returns the scores that are to be merged with."""
+    if config.json is not None:
+        check_can_write(config.json)
+    if config.report is not None:
+        check_can_write(config.report / PAGE)
+    return read_scores_json(config.json) if config.merge and config.json is not None else None
+
+
+def _write(config: EvaluationConfig, evaluation: Evaluation, scores: Scores, earlier: Scores | None) -> list[Path]:
+    """Write what the settings name, in one process; returns the paths."""
+    written: list[Path] = []
+    if not is_main_process():
+        return written
+    if config.json is not None:
+        write_scores_json(scores if earlier is None else scores.merged_into(earlier), config.json)
+        written.append(config.json)
+    if config.report is not None:
+        written.append(write_report(evaluation, scores, config.report))
+    return written
+
+
+def _measure(config: EvaluationConfig) -> tuple[Evaluation, Scores]:
+    evaluation = open_evaluation(config)
+    metrics = chosen_metrics(evaluation)
+    with together():
+        evaluation.extract(space for metric in metrics for space in metric.spaces)
+        found = [score for metric in metrics for score in metric.run(evaluation)]
+    return evaluation, _collected(evaluation, found)
+
+
+def _collected(evaluation: Evaluation, found: list[Score]) -> Scores:
+    config = evaluation.config
+    domain, is_split = evaluation.domain, evaluation.reference_set is not None
     return Scores(
-        subject=subject.name,
-        subject_hash=subject.weights_hash,
-        data=subject.dataset or subject.reference.name,
+        model=evaluation.name,
+        weights_hash=evaluation.weights_hash,
+        data=evaluation.dataset or evaluation.reference.name,
         protocol=config.protocol,
         seed=config.seed,
-        command=replace(config, json=None, report=None).command(),
-        versions=library_versions(),
+        command=replace(config, json=None, merge=False, report=None).command(),
+        versions=library_versions(evaluation.device),
         scores=tuple(found),
-        floors=floors,
-        details=details,
+        baselines=load_baselines(domain, found, evaluation.reference.name) if domain and is_split else (),
+        details=evaluation.details,
     )
+
+
+def _show(scores: Scores, say: Callable[[str], None], *, is_kept: bool) -> OSError | None:
+    """Print the table; returns what kept it from that. Unless it is kept, a file then takes what would be lost."""
+    table, encoding = table_text(scores), sys.stdout.encoding or "utf-8"
+    shown = table.encode(encoding, "replace").decode(encoding)
+    try:
+        say(shown)
+        if shown != table and not is_kept:
+            say(_rescue(scores))
+        sys.stdout.flush()
+    except OSError as error:
+        if not is_kept:
+            print(_rescue(scores), file=sys.stderr)
+        return error
+    return None
+
+
+def _rescue(scores: Scores) -> str:
+    """Keep what was measured and cannot be printed, without replacing a file; returns where, in words."""
+    number, path = 1, Path(_RESCUED)
+    while path.exists():
+        number += 1
+        path = Path(f"{Path(_RESCUED).stem}-{number}.json")
+    write_scores_json(scores, path)
+    return f"the table cannot be printed as it is here, so the numbers are kept in {path}"

@@ -10,11 +10,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 from tqdm import tqdm
 
 from spikevae.distributed import from_all, rank, world_size
-from spikevae.evaluation.streams import ImageSource
+from spikevae.evaluation.streams import ImageStream
 
 BATCH_SIZE = 250
 
@@ -24,12 +23,12 @@ Key = TypeVar("Key")
 
 
 def extract(
-    source: ImageSource, measures: Mapping[Key, Measure], batch_size: int = BATCH_SIZE
+    stream: ImageStream, measures: Mapping[Key, Measure], batch_size: int = BATCH_SIZE
 ) -> dict[Key, dict[str, Tensor]]:
     """Apply every measure to every image, in one pass.
 
     Args:
-        source: the images; grey ones are repeated to RGB.
+        stream: the images; grey ones are repeated to RGB.
         measures: functions from uint8 [n, 3, H, W] to tables [n, …] by name.
         batch_size: images at once.
 
@@ -37,13 +36,13 @@ def extract(
         By measure and name, tables [N, …] on the CPU.
 
     Raises:
-        ValueError: if the source holds no images.
+        ValueError: if the stream holds no images.
     """
-    if source.count == 0:
-        raise ValueError(f"{source.name}: there are no images")
+    if stream.count == 0:
+        raise ValueError(f"{stream.name}: there are no images")
     own: dict[int, dict[Key, Mapping[str, Tensor]]] = {}  # by number of the batch
-    with tqdm(total=source.count, desc=source.name, unit="images", leave=False, delay=2) as progress:
-        for number, images in enumerate(source.batches(batch_size)):
+    with tqdm(total=stream.count, desc=stream.name, unit="images", leave=False, delay=2) as progress:
+        for number, images in enumerate(stream.batches(batch_size)):
             if number % world_size() == rank():
                 coloured = images.expand(-1, 3, -1, -1)
                 own[number] = {key: measure(coloured) for key, measure in measures.items()}
@@ -54,17 +53,3 @@ def extract(
         key: {name: torch.cat([tables[key][name] for tables in batches]) for name in batches[0][key]}
         for key in measures
     }
-
-
-def sharpness(images: Tensor) -> dict[str, Tensor]:
-    """Mean absolute Laplacian of each image, pixels in [0, 1]: how much edge there is.
-
-    Args:
-        images: uint8 [N, 3, H, W].
-
-    Returns:
-        laplacian: [N].
-    """
-    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    grey = images.float().mean(1, keepdim=True) / 255
-    return {"laplacian": conv2d(grey, kernel).abs().flatten(1).mean(1)}

@@ -1,91 +1,163 @@
-"""Who is measured, and against what: the settings turned into images on both sides."""
+"""What is measured, and against what: the settings turned into images on both sides."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from spikevae.config import DataConfig
 from spikevae.data.sets import Channels, ImageSet, load_split
-from spikevae.evaluation.networks.bundle import hash_file
-from spikevae.evaluation.settings import ALL, OF_MODEL, EvaluationConfig, Metric
-from spikevae.evaluation.streams import ImageSource, from_image_set, from_model, from_path, keeping_first, limited
+from spikevae.evaluation.features import Measure, extract
+from spikevae.evaluation.networks.bundle import Domain, bundled_networks, hash_file, networks_folder
+from spikevae.evaluation.networks.extractors import Extractor
+from spikevae.evaluation.networks.spaces import open_spaces
+from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.evaluation.streams import ImageStream, from_image_set, from_model, from_path, keeping_first, limited
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_dataset_name
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import pick_device
 
-LOOKED_AT_AGAIN = 1000
+KEPT_SAMPLES = 1000
 """Samples that are kept for what looks at single ones: near-copies and pictures."""
 _PROTOCOL_COUNT = {"paper": 5_000, "torch-fidelity": 10_000}
+_FACES = "celeba"
+
+Features = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is measured, and with what it is compared."""
+@dataclass
+class Evaluation:
+    """What is measured, with what it is compared, and the features of both: what every metric is given."""
 
     config: EvaluationConfig
     name: str
+    """The model's name, or the path of the images."""
     weights_hash: str
     """SHA-256 of the model's weights; empty for images."""
     model: SpikingVAE | None
-    samples: ImageSource
-    reference: ImageSource
+    samples: ImageStream
+    reference: ImageStream
     reference_set: ImageSet | None
     """The reference as a split of a data set, where it is one."""
     dataset: str | None
-    """The data set whose meters measure."""
+    """The data set that the reference is a part of."""
+    domain: Domain | None
+    """Whose networks compare; None if nothing says."""
+    device: torch.device
+    details: dict[str, Any] = field(default_factory=dict)
+    """Tables by name, ready for JSON, that metrics add to."""
+    missing_spaces: dict[str, str] = field(default_factory=dict)
+    """Feature spaces that cannot be had, each with why not."""
+    _measures: dict[str, Measure] = field(default_factory=dict)
+    _features: dict[str, tuple[Features, Features]] = field(default_factory=dict)
 
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """What to measure: what was asked for, or all that this subject has."""
-        if self.config.metrics is not None:
-            return self.config.metrics
-        unavailable: set[Metric] = set() if self.model is not None else set(OF_MODEL)
-        if self.reference_set is None:
-            unavailable |= {"copies", "reconstruction", "accuracy"}
-        if self.dataset is None and self.config.meters is None:
-            unavailable |= {"fad", "domain"}
-        return tuple(metric for metric in ALL if metric not in unavailable)
+    def extract(self, spaces: Iterable[str]) -> None:
+        """Compute the features of all spaces, in one pass over the samples and one over the reference.
+
+        Raises:
+            ValueError, OSError: if a file or folder that was named cannot be used.
+        """
+        wanted = dict.fromkeys(spaces)
+        self._measures, self.missing_spaces = open_spaces(wanted, self.config, self.domain, self.device)
+        if self._measures:
+            ours, theirs = (extract(stream, self._measures) for stream in (self.samples, self.reference))
+            self._features = {space: (ours[space], theirs[space]) for space in self._measures}
+
+    def features(self, space: str) -> tuple[Features, Features]:
+        """Tables by name, [N, …] of the samples and [M, …] of the reference, in a space that was extracted."""
+        return self._features[space]
+
+    def extractor(self, space: str) -> Extractor:
+        """The network of a space that was extracted."""
+        found = self._measures[space]
+        assert isinstance(found, Extractor)
+        return found
 
 
-def open_subject(config: EvaluationConfig) -> Subject:
+def open_evaluation(config: EvaluationConfig) -> Evaluation:
     """Find the model or the images, and what they are compared with.
 
     Raises:
         ValueError, OSError: if they cannot be had, or do not go together.
     """
+    device = _device(config.device)
     if config.model is None:
         reference, reference_set = _reference(config, config.data, None, None)
         assert config.images is not None  # EvaluationConfig saw to it
         samples = from_path(config.images)
-        count = config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count)
-        samples = limited(samples, count)
-        return Subject(config, str(config.images), "", None, samples, reference, reference_set, config.data)
+        samples = limited(samples, config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count))
+        domain = _domain(config, config.data, None)
+        return Evaluation(
+            config, str(config.images), "", None, samples, reference, reference_set, config.data, domain, device
+        )
     folder = model_folder(config.model)
-    model = load(config.model, device=pick_device())
+    try:
+        model = load(config.model, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
+        raise ValueError(f"--device {config.device}: {str(error).splitlines()[0]}") from None
     channels: Channels = 3 if model.config.image_channels == 3 else 1
-    dataset = config.data or read_dataset_name(config.model)
+    trained_on = read_dataset_name(config.model)
+    dataset = config.data or trained_on
     reference, reference_set = _reference(config, dataset, model.config.image_size, channels)
     if reference_set is not None and reference_set.image_channels != channels:
         raise ValueError(
             f"{config.model} makes images of {channels} channels, {dataset} has {reference_set.image_channels}; "
-            f"compare it with the data it was trained on, {read_dataset_name(config.model)}"
+            f"compare it with the data it was trained on, {trained_on}"
         )
     count = config.count or _PROTOCOL_COUNT[config.protocol]
     if config.count is None and config.protocol == "torch-fidelity":
         count = min(count, reference.count)
-    samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), LOOKED_AT_AGAIN)
+    samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), KEPT_SAMPLES)
     weights_hash = hash_file(folder / WEIGHTS_NAME)
-    return Subject(config, config.model, weights_hash, model, samples, reference, reference_set, dataset)
+    domain = _domain(config, dataset, trained_on)
+    return Evaluation(
+        config, config.model, weights_hash, model, samples, reference, reference_set, dataset, domain, device
+    )
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return pick_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}; use cpu, cuda or mps") from None
+    return device
+
+
+def _domain(config: EvaluationConfig, dataset: str | None, trained_on: str | None) -> Domain | None:
+    """Whose networks to compare in: the data set's own; for a folder's images those of the model's training data."""
+    if config.networks is not None:
+        if not config.networks.is_dir() and str(config.networks) in bundled_networks():
+            return Domain(str(config.networks))
+        domain = Domain(dataset or "this data", config.networks)
+        networks_folder(domain)
+        return domain
+    if dataset is not None and dataset.startswith("folder:") and trained_on is not None:
+        return Domain(trained_on)
+    return None if dataset is None else Domain(dataset)
 
 
 def _reference(
     config: EvaluationConfig, dataset: str | None, image_size: int | None, channels: Channels | None
-) -> tuple[ImageSource, ImageSet | None]:
+) -> tuple[ImageStream, ImageSet | None]:
     if config.reference is not None:
         return from_path(config.reference), None
     assert dataset is not None  # EvaluationConfig saw to it
     data = DataConfig(dataset=dataset, data_root=config.data_root, image_size=image_size)
     # A folder has whatever channels are asked for; data sets have their own.
     wanted = channels if dataset.startswith("folder:") else None
-    reference_set = load_split(data, config.split, image_channels=wanted)
+    try:
+        reference_set = load_split(data, config.split, image_channels=wanted)
+    except FileNotFoundError as error:
+        if dataset != _FACES:
+            raise
+        raise FileNotFoundError(
+            f"{error}; or compare with faces of your own, square and centred: --data folder:PATH"
+        ) from error
     return from_image_set(reference_set), reference_set

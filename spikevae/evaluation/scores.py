@@ -1,42 +1,17 @@
-"""What an evaluation gives back: values with all that a reader needs to trust them, as JSON and as a table."""
+"""What an evaluation gives back: values with all that a reader needs to trust them, and how they are kept as JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from spikevae.hub.checkpoints import write_atomically
 
-LABELS = {
-    "fad": "FAD (autoencoder)",
-    "domain_frechet": "Fréchet distance, domain classifier",
-    "domain_kernel": "kernel distance, domain classifier",
-    "domain_precision": "precision, domain classifier",
-    "domain_recall": "recall, domain classifier",
-    "fid": "FID",
-    "kid": "KID",
-    "inception_score": "Inception score",
-    "inception_precision": "precision, Inception",
-    "inception_recall": "recall, Inception",
-    "sharpness": "sharpness over real",
-    "label_agreement": "label agreement",
-    "reconstruction_mse": "reconstruction MSE",
-    "reconstruction_mse_32": "reconstruction MSE at 32x32",
-    "psnr": "reconstruction PSNR (dB)",
-    "ssim": "reconstruction SSIM",
-    "accuracy": "classification accuracy",
-    "copies_pixels": "near-copies, pixels",
-    "copies_features": "near-copies, features",
-    "firing_rate": "firing rate",
-    "encode_energy": "energy of encoding (µJ)",
-    "decode_energy": "energy of decoding (µJ)",
-    "sample_energy": "energy of a sample (µJ)",
-    "classify_energy": "energy of a classification (µJ)",
-}
+_FORMER_KEYS = {"subject": "model", "subject_hash": "weights_hash", "floors": "baselines"}
+_COLUMNS = ("microjoule", "microjoule_folded", "ann_microjoule")
 
 
 @dataclass(frozen=True)
@@ -44,7 +19,7 @@ class Score:
     """One number, and how it came about."""
 
     metric: str
-    """A key of LABELS."""
+    """Its key, the same for all models."""
     value: float | None
     """None where it was not computed; ``note`` says why."""
     error: float | None = None
@@ -66,11 +41,15 @@ class Score:
     image_size: str = ""
     """Size of the images, and what was done to it."""
     note: str = ""
+    name: str = ""
+    """What a table calls it."""
+    command: str = ""
+    """What gave this number, where that is not the command of the whole."""
 
 
 @dataclass(frozen=True)
-class Floor:
-    """The same measure for images that are as good, or as bad, as they come."""
+class Baseline:
+    """The same metric for images that are as good, or as bad, as they come."""
 
     what: str
     metric: str
@@ -86,18 +65,18 @@ class Floor:
 class Scores:
     """Everything about one evaluation."""
 
-    subject: str
-    """The model's name or the images' path."""
-    subject_hash: str
+    model: str
+    """The model's name, or the path of the images."""
+    weights_hash: str
     """SHA-256 of the model's weights; empty for images."""
     data: str
     protocol: str
     seed: int
     command: str
-    """What to run to get the same numbers again."""
+    """What to run to get the same numbers."""
     versions: dict[str, str]
     scores: tuple[Score, ...]
-    floors: tuple[Floor, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     """Tables: per class, confusion matrix, firing rates, operations, nearest neighbours."""
 
@@ -111,115 +90,61 @@ class Scores:
         """The value of a metric, or None if it was not computed or not asked for."""
         return next((score.value for score in self.scores if score.metric == metric), None)
 
+    @property
+    def costs(self) -> dict[str, dict[str, float]]:
+        """Energy of one sample and one classification in microjoule, in three columns (see docs/energy.md)."""
+        found = self.details.get("costs", {})
+        return {
+            call: {column: found[call][column] for column in _COLUMNS if column in found[call]}
+            for call in ("sample", "classify")
+            if call in found
+        }
+
+    def merged_into(self, earlier: Scores) -> Scores:
+        """The earlier scores, with those that were measured now in their places.
+
+        Raises:
+            ValueError: if they are of another model, other weights or other data.
+        """
+        for name in ("weights_hash", "data"):
+            before, now = getattr(earlier, name), getattr(self, name)
+            if before != now:
+                raise ValueError(f"the scores to be merged with have {name} {before}, these have {now}")
+        current = {score.metric: replace(score, command=self.command) for score in self.scores}
+        kept = [current.pop(score.metric, score) for score in earlier.scores]
+        measured = {score.metric for score in self.scores}
+        return replace(
+            earlier,
+            scores=(*kept, *current.values()),
+            baselines=(*(one for one in earlier.baselines if one.metric not in measured), *self.baselines),
+            details={**earlier.details, **self.details},
+        )
+
 
 def write_scores_json(scores: Scores, path: Path) -> None:
     """Write everything to a JSON file, whole or not at all."""
-    values = _without_nan(asdict(scores))
-    for score in values["scores"]:
-        score["name"] = LABELS[score["metric"]]
-    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    values = asdict(scores)
+    values["costs"] = scores.costs  # where other programs look for it
+    text = json.dumps(_without_nan(values), indent=1, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_scores_json(path: Path) -> Scores:
-    """Read what ``write_scores_json`` wrote.
+    """Read what ``write_scores_json`` wrote, also what earlier versions wrote.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not such a file.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        for score in values["scores"]:
-            del score["name"]
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        values = {_FORMER_KEYS.get(key, key): value for key, value in stored.items() if key != "costs"}
         values["scores"] = tuple(Score(**score) for score in values["scores"])
-        values["floors"] = tuple(Floor(**floor) for floor in values["floors"])
+        values["baselines"] = tuple(Baseline(**baseline) for baseline in values["baselines"])
         return Scores(**values)
-    except (json.JSONDecodeError, TypeError, KeyError, UnicodeDecodeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} holds no scores: write it with `spikevae evaluate … --json {path}`") from error
-
-
-def table_text(scores: Scores) -> str:
-    """A table for a terminal, one line per metric, with floors below and what was not computed last."""
-    lines = [f"{scores.subject} on {scores.data}, protocol {scores.protocol}, seed {scores.seed}"]
-    rows = [("metric", "value", "compared with", "features and image size")]
-    rows += [
-        (LABELS[score.metric], value_text(score), comparison_text(score), extractor_text(score))
-        for score in scores.scores
-        if score.value is not None
-    ]
-    lines += _columns(rows)
-    bounds = bounds_by_metric(scores)
-    if bounds:
-        lines += ["", "the same measures for"]
-        names = list(dict.fromkeys(floor.what for floor in scores.floors))
-        head = ("metric", *names)
-        lines += _columns(
-            [head, *((LABELS[metric], *(found.get(name, "") for name in names)) for metric, found in bounds.items())]
-        )
-    missing = [score for score in scores.scores if score.value is None]
-    if missing:
-        lines += ["", *(f"{LABELS[score.metric]}: not computed: {score.note}" for score in missing)]
-    return "\n".join([*lines, "", f"again: {scores.command}"])
-
-
-def bounds_by_metric(scores: Scores) -> dict[str, dict[str, str]]:
-    """For each metric that was computed, the floors' values as text, by what was measured."""
-    found: dict[str, dict[str, str]] = {}
-    for score in scores.scores:
-        for floor in scores.floors:
-            if floor.metric == score.metric and score.value is not None:
-                found.setdefault(score.metric, {})[floor.what] = number_text(floor.value, floor.error)
-    return found
-
-
-def value_text(score: Score) -> str:
-    """A value with its uncertainty."""
-    return "not computed" if score.value is None else number_text(score.value, score.error)
-
-
-def number_text(value: float, error: float | None) -> str:
-    """A number with as many digits as its uncertainty allows (two digits of that), else four digits."""
-    if error is None or not math.isfinite(error) or error <= 1e-9 * abs(value):  # of equal images it is rounding
-        return f"{value:.4g}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def cost_rows(costs: dict[str, Any]) -> list[tuple[str, ...]]:
-    """``details["costs"]`` as rows: call, AC, MAC, µJ, then MAC and µJ of the same layers as an ANN."""
-    return [
-        (
-            call,
-            f"{cost['accumulates']:,.0f}",
-            f"{cost['multiply_accumulates']:,.0f}",
-            f"{cost['microjoule']:.3g}",
-            f"{cost['ann_multiply_accumulates']:,.0f}",
-            f"{cost['ann_microjoule']:.3g}",
-        )
-        for call, cost in costs.items()
-    ]
-
-
-def comparison_text(score: Score) -> str:
-    """How many images were compared with which."""
-    if score.samples is None:
-        return ""
-    against = f" with {score.reference_count:,} of {score.reference}" if score.reference_count else ""
-    return f"{score.samples:,}{against or (' of ' + score.reference if score.reference else '')}"
-
-
-def extractor_text(score: Score) -> str:
-    """The network and its weights, and what was done to the images' size."""
-    named = f"{score.extractor} {score.weights_hash[:8]}" if score.extractor else ""
-    return "; ".join(part for part in (named, score.image_size) if part)
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
 def _without_nan(value: Any) -> Any:

@@ -6,20 +6,16 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-Metric = Literal[
-    "fad", "domain", "sharpness", "labels", "reconstruction", "accuracy", "spikes", "copies",
-    "fid", "kid", "is", "precision-recall",
-]  # fmt: skip
 Protocol = Literal["paper", "torch-fidelity"]
-
-OF_FEATURES: tuple[Metric, ...] = ("fad", "domain", "sharpness", "fid", "kid", "is", "precision-recall")
-OF_INCEPTION: tuple[Metric, ...] = ("fid", "kid", "is", "precision-recall")
-OF_MODEL: tuple[Metric, ...] = ("labels", "reconstruction", "accuracy", "spikes")
-ALL: tuple[Metric, ...] = (*OF_FEATURES, "copies", *OF_MODEL)
+BUILT_IN = (
+    "fad", "fid", "fad_papers", "domain", "sharpness", "kid", "is", "precision-recall",
+    "copies", "labels", "reconstruction", "accuracy", "spikes",
+)  # fmt: skip
+"""Names of the metrics that come with the package, for the help; `spikevae.evaluation.metrics.METRICS` has all."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +26,15 @@ class EvaluationConfig:
         ValueError: if it is not one of a model and images that is measured, or a number is out of range.
     """
 
-    model: Positional[str | None] = None
+    model: Positional[Annotated[str | None, arg(metavar="[MODEL]")]] = None
     """A bundled model's name, or the folder of one."""
     images: Path | None = None
-    """Instead of a model: a folder of images or an .npz file, of anybody's."""
+    """Instead of a model: a folder or .zip of images, an .npz or an .npy file, made by any program."""
     data: str | None = None
-    """The data set to compare with; otherwise the one that the model was trained on."""
+    """The data set to compare with, or folder:PATH; otherwise the one that the model was trained on."""
     reference: Path | None = None
-    """Instead of a data set's split: a folder of images or an .npz file to compare with."""
-    metrics: tuple[Metric, ...] | None = None
+    """Instead of a data set's split: images to compare with, in the same forms as --images."""
+    metrics: Annotated[tuple[str, ...] | None, arg(metavar="{" + ",".join(BUILT_IN) + "} [...]")] = None
     """What to measure; otherwise everything that can be."""
     protocol: Protocol = "paper"
     """paper: 5,000 samples, Inception after 32x32. torch-fidelity: 10,000, or as many as the split has, own size."""
@@ -50,14 +46,23 @@ class EvaluationConfig:
     """Of the samples, and of every subset that is drawn."""
     data_root: str | None = None
     """Where the data sets lie or are downloaded to; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."""
-    meters: Path | None = None
-    """Folder with an autoencoder and a classifier, made by spikevae.evaluation.networks.train; else the bundled."""
+    networks: Annotated[Path | None, arg(aliases=["--meters"])] = None
+    """Domain networks to compare in: a folder made by spikevae.evaluation.networks.train; otherwise the bundled ones
+    of the data set, or of the data that the model was trained on."""
+    fad_autoencoder: Path | None = None
+    """The papers' FAD: weights of FSVAE's autoencoder (fashion_64.pth or mnist_64.pth of its repository)."""
+    fad_statistics: Path | None = None
+    """The papers' FAD: FSVAE's statistics of the test split (fashion_test_64.npz or mnist_test_64.npz)."""
     inception_weights: Path | None = None
     """torch-fidelity's Inception weights; otherwise its cache or its download."""
     inception_sha256: str | None = None
     """First digits of the SHA-256 that those weights have, if they are other weights than torch-fidelity's."""
+    device: str | None = None
+    """cpu, cuda or mps; otherwise the best that is there."""
     json: Path | None = None
-    """Where to write all numbers and how they came about."""
+    """Where to write all numbers and how they came about; without it no file is written."""
+    merge: bool = False
+    """Keep what the --json file holds of the same model, and replace only what is measured now."""
     report: Path | None = None
     """Folder for a page with pictures, report.html."""
 
@@ -66,6 +71,10 @@ class EvaluationConfig:
             raise ValueError("give either a model or --images PATH to be measured")
         if self.images is not None and self.data is None and self.reference is None:
             raise ValueError("--images needs something to compare with: --data NAME or --reference PATH")
+        if (self.fad_autoencoder is None) != (self.fad_statistics is None):
+            raise ValueError("--fad-autoencoder and --fad-statistics go together; give both files")
+        if self.merge and (self.json is None or not self.json.is_file()):
+            raise ValueError("--merge needs --json with a file of scores that is there")
         if self.count is not None and self.count < 10:
             raise ValueError(
                 f"count={self.count}: at least 10 images are needed, and distances mean little below 1,000"
@@ -73,10 +82,10 @@ class EvaluationConfig:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed} is outside 0 to 2^32 - 1")
         if self.metrics is not None and not self.metrics:
-            raise ValueError(f"metrics is empty; choose from {', '.join(ALL)}")
+            raise ValueError(f"metrics is empty; choose from {', '.join(BUILT_IN)}")
 
     def command(self) -> str:
-        """The command that does the same again."""
+        """The command that does the same."""
         words = ["spikevae", "evaluate"]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -84,7 +93,8 @@ class EvaluationConfig:
                 continue
             if field.name == "model":
                 words.append(str(value))
-            else:
-                values = value if isinstance(value, tuple) else (value,)
-                words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+                continue
+            words.append(f"--{field.name.replace('_', '-')}")
+            if value is not True:
+                words += map(str, value if isinstance(value, tuple) else (value,))
         return shlex.join(words)

@@ -1,1 +1,23 @@
-"""Every metric, in a file of its own."""
+"""Every metric, in a file of its own. `METRICS` has them by name, in the order of tables; `register` adds one."""
+
+from __future__ import annotations
+
+from spikevae.evaluation.metrics.registry import METRICS, NotComputedError, register
+
+# Importing a metric's file registers it.
+from spikevae.evaluation.metrics import (  # noqa: F401  # isort: skip
+    frechet,
+    fad_papers,
+    domain,
+    sharpness,
+    kid,
+    inception_score,
+    precision_recall,
+    near_copies,
+    label_agreement,
+    reconstruction,
+    accuracy,
+    spikes,
+)
+
+__all__ = ["METRICS", "NotComputedError", "register"]

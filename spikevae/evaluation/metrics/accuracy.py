@@ -9,7 +9,38 @@ from torch import Tensor
 from tqdm import tqdm
 
 from spikevae.data.sets import ImageSet
+from spikevae.evaluation.inputs import Evaluation
+from spikevae.evaluation.metrics.precision_recall import share_error
+from spikevae.evaluation.metrics.registry import BINOMIAL, NotComputedError, register
+from spikevae.evaluation.scores import Score
 from spikevae.nn.vae import SpikingVAE
+
+
+@register("accuracy", {"accuracy": "classification accuracy"}, needs=("model", "split"))
+def measure_accuracy(evaluation: Evaluation) -> list[Score]:
+    """How often the shared classifier is right on the split, with the confusion matrix."""
+    if evaluation.model is None or evaluation.reference_set is None:
+        raise NotComputedError("only a model can classify a data set's images")
+    if evaluation.model.classifier is None:
+        raise NotComputedError("this model was trained without labels")
+    found = classify_split(evaluation.model, evaluation.reference_set)
+    count = int(found.counts.sum())
+    evaluation.details["confusion"] = found.counts.tolist()
+    evaluation.details["class_names"] = list(found.class_names)
+    evaluation.details["per_class"] = found.per_class()
+    size = evaluation.reference_set.image_size
+    return [
+        Score(
+            "accuracy",
+            found.accuracy,
+            share_error(found.accuracy, count),
+            BINOMIAL,
+            "higher",
+            samples=count,
+            reference=evaluation.reference.name,
+            image_size=f"{size}x{size}",
+        )
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,26 @@
-"""Does the model copy? Distances of samples to their nearest training images, beside those of test images."""
+"""Near-copies: distances of samples to their nearest training images, beside those of test images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from spikevae.config import DataConfig
+from spikevae.data.sets import load_split
+from spikevae.evaluation.features import extract
+from spikevae.evaluation.inputs import KEPT_SAMPLES, Evaluation
+from spikevae.evaluation.metrics.precision_recall import share_error
+from spikevae.evaluation.metrics.registry import BINOMIAL, NotComputedError, register
+from spikevae.evaluation.networks.bundle import NoNetworkError
+from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
+from spikevae.evaluation.scores import Score
+from spikevae.evaluation.streams import ImageStream, first_images, from_image_set, from_tensor
+
+_SHOWN = 24  # samples whose nearest training images are kept for a report
 CLOSE = 0.01
 """An image counts as a near-copy if it is nearer to a training image than this share of test images is."""
 
@@ -65,3 +78,79 @@ def compare_distances(samples: Tensor, test: Tensor) -> Copies:
     threshold = test.double().quantile(CLOSE)
     ratio = samples.double().median() / test.double().median().clamp(min=1e-12)
     return Copies(float((samples.double() < threshold).double().mean()), float(ratio))
+
+
+@register(
+    "copies",
+    {"copies_pixels": "near-copies, pixels", "copies_features": "near-copies, features"},
+    needs=("split",),
+)
+def measure_near_copies(evaluation: Evaluation) -> list[Score]:
+    """Share of samples that lie nearer to a training image than 99 % of test images do, in pixels and in features."""
+    if evaluation.reference_set is None or evaluation.dataset is None:
+        raise NotComputedError("only a data set has a training split to copy from; give --data")
+    size = evaluation.reference_set.image_size
+    data = DataConfig(dataset=evaluation.dataset, data_root=evaluation.config.data_root, image_size=size)
+    channels = evaluation.reference_set.image_channels
+    training = from_image_set(load_split(data, "train", image_channels=3 if channels == 3 else 1))
+    count = min(KEPT_SAMPLES, evaluation.samples.count, evaluation.reference.count)
+    ours = from_tensor(first_images(evaluation.samples, count), evaluation.samples.name)
+    test = from_image_set(evaluation.reference_set, count, seed=evaluation.config.seed)
+    scores: list[Score] = []
+    tables: dict[str, dict[str, object]] = {}
+    for metric, vectors in _spaces(evaluation, ours, size):
+        if isinstance(vectors, str):
+            scores.append(Score(metric, None, note=vectors))
+            continue
+        near = nearest(torch.cat([torch.cat(list(vectors(stream))) for stream in (ours, test)]), vectors(training))
+        copies = compare_distances(near.distance[:count], near.distance[count:])
+        tables[metric] = {
+            "share_of_near_copies": copies.share,
+            "median_distance_over_that_of_test_images": copies.median_ratio,
+            "nearest_training_images": near.index[:_SHOWN].tolist(),
+        }
+        scores.append(
+            Score(
+                metric,
+                copies.share,
+                share_error(copies.share, count),
+                BINOMIAL,
+                "at most 0.01",
+                samples=count,
+                reference=training.name,
+                reference_count=training.count,
+                image_size=f"{size}x{size}",
+                note=f"median distance {copies.median_ratio:.3f} of that of test images",
+            )
+        )
+    evaluation.details["copies"] = tables
+    return scores
+
+
+_Vectors = Callable[[ImageStream], Iterator[Tensor]]
+
+
+def _spaces(evaluation: Evaluation, ours: ImageStream, size: int) -> Iterator[tuple[str, _Vectors | str]]:
+    """For each metric how to get vectors of images, or why that cannot be."""
+    width = first_images(ours, 1).shape[-1]
+    same = f"the images are {width} pixels wide, the training images {size}"
+    yield "copies_pixels", _pixel_vectors if width == size else same
+    try:
+        if evaluation.domain is None:
+            raise NoNetworkError("nothing says which domain networks to compare in")
+        extractor = domain_extractor("classifier", evaluation.domain, device=evaluation.device)
+        yield "copies_features", lambda stream: _feature_vectors(stream, extractor)
+    except NoNetworkError as error:
+        yield "copies_features", str(error)
+
+
+def _pixel_vectors(stream: ImageStream) -> Iterator[Tensor]:
+    with tqdm(total=stream.count, desc=f"pixels of {stream.name}", unit="images", leave=False, delay=2) as progress:
+        for x in stream.batches(2000):
+            is_grey = bool((x == x[:, :1]).all())
+            yield (x[:, :1] if is_grey else x).float().flatten(1) / 255
+            progress.update(len(x))
+
+
+def _feature_vectors(stream: ImageStream, extractor: Extractor) -> Iterator[Tensor]:
+    yield extract(stream, {"classifier": extractor})["classifier"]["features"]

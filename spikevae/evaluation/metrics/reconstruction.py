@@ -8,10 +8,48 @@ from torch.nn.functional import conv2d, interpolate
 from tqdm import tqdm
 
 from spikevae.data.sets import ImageSet
+from spikevae.evaluation.inputs import Evaluation
+from spikevae.evaluation.metrics.registry import NotComputedError, register
+from spikevae.evaluation.scores import Score
 from spikevae.nn.vae import SpikingVAE
 
 PAPER_SIZE = 32
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
+
+
+@register(
+    "reconstruction",
+    {
+        "reconstruction_mse": "reconstruction MSE",
+        "reconstruction_mse_32": "reconstruction MSE at 32x32",
+        "psnr": "reconstruction PSNR (dB)",
+        "ssim": "reconstruction SSIM",
+    },
+    needs=("model", "split"),
+)
+def measure_reconstruction(evaluation: Evaluation) -> list[Score]:
+    """Errors of reconstructed images of the split."""
+    if evaluation.model is None or evaluation.reference_set is None:
+        raise NotComputedError("only a model can reconstruct a data set's images")
+    errors = reconstruction_errors(evaluation.model, evaluation.reference_set)
+    return reconstruction_scores(errors, evaluation.reference_set)
+
+
+def reconstruction_scores(errors: dict[str, Tensor], images: ImageSet) -> list[Score]:
+    """Mean errors, from those [N] of each image of a split."""
+    return [
+        Score(
+            name,
+            float(values.double().mean()),
+            float(values.double().std()) / len(values) ** 0.5,
+            "standard error over the images",
+            "lower" if name.startswith("reconstruction") else "higher",
+            samples=len(values),
+            reference=f"{images.name} {images.split}",
+            image_size="bilinear to 32x32" if name.endswith("32") else f"{images.image_size}x{images.image_size}",
+        )
+        for name, values in errors.items()
+    ]
 
 
 def reconstruction_errors(model: SpikingVAE, images: ImageSet, batch_size: int = 250) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The networks that measure: where they are kept, and how they are read and written."""
+"""Domain networks on disk: where the bundled ones lie, how a folder of them is read and written."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from torch.nn.functional import interpolate
 from spikevae.config import from_dict, to_dict
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
+from spikevae.files import open_regular
 from spikevae.hub.checkpoints import write_atomically
 
 BUNDLED = Path(__file__).parent / "bundled"
-KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+CONFIG_NAME = "config.json"
+ROLES: dict[str, tuple[type[Any], type[Any]]] = {
     "autoencoder": (Autoencoder, AutoencoderConfig),
     "classifier": (DomainClassifier, ClassifierConfig),
 }
 
 
-@dataclass(frozen=True)
-class Meter:
-    """A network in eval mode, and where it came from."""
+class NoNetworkError(FileNotFoundError):
+    """There is no domain network for these images; the message says how to make one."""
 
-    kind: str
+
+@dataclass(frozen=True)
+class DomainNetwork:
+    """An ordinary network trained on the data that is compared with, in eval mode, and where it came from."""
+
+    role: str
     """autoencoder or classifier."""
     network: nn.Module
     weights_hash: str
@@ -52,75 +58,95 @@ class Meter:
         return channels
 
 
-def bundled_meters() -> tuple[str, ...]:
-    """The data sets whose meters come with the package."""
-    return tuple(sorted(path.parent.name for path in BUNDLED.glob("*/config.json")))
+def bundled_networks() -> tuple[str, ...]:
+    """The data sets whose domain networks come with the package."""
+    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG_NAME}")))
 
 
-def meter_folder(dataset: str, folder: Path | None = None) -> Path:
-    """Where the meters of a data set lie.
+@dataclass(frozen=True)
+class Domain:
+    """Which domain networks to compare in."""
+
+    name: str
+    """The data that they were trained on."""
+    folder: Path | None = None
+    """Where they lie; None for the bundled ones."""
+
+
+def networks_folder(domain: Domain) -> Path:
+    """Where the networks of a domain lie.
 
     Raises:
-        FileNotFoundError: if there are none, with how to train them.
+        NoNetworkError: if there are none, with how to train them.
     """
-    found = folder if folder is not None else BUNDLED / dataset
-    if not (found / "config.json").is_file():
-        raise FileNotFoundError(
-            f"no meters for {dataset}: {found / 'config.json'} is missing; bundled are {', '.join(bundled_meters())}, "
-            f"others are made by `python -m spikevae.evaluation.networks.train --data {dataset} --out FOLDER`"
+    found = domain.folder if domain.folder is not None else BUNDLED / domain.name
+    if not (found / CONFIG_NAME).is_file():
+        raise NoNetworkError(
+            f"no domain networks for {domain.name}: {found / CONFIG_NAME} is missing; bundled are "
+            f"{', '.join(bundled_networks())}, others are made by `python -m spikevae.evaluation.networks.train "
+            f"--data {domain.name} --out FOLDER` and named by --networks FOLDER"
         )
     return found
 
 
 @lru_cache(maxsize=8)
-def load_meter(folder: Path, kind: str) -> Meter:
-    """Read one network of a meter folder, strictly.
+def load_network(folder: Path, role: str) -> DomainNetwork:
+    """Read one network of a folder, strictly.
 
     Raises:
-        FileNotFoundError: if a file is missing, or this network was not trained.
+        NoNetworkError: if the folder holds no network for this role.
         ValueError: if config.json or the weights are damaged or do not fit each other.
     """
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if kind not in settings:
-        raise FileNotFoundError(f"{folder} holds no {kind}; `--kinds {kind}` of the meters' training makes one")
-    network_class, config_class = KINDS[kind]
-    network = network_class(from_dict(config_class, settings[kind]["network"]))
-    file = folder / f"{kind}.safetensors"
+    config = folder / CONFIG_NAME
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        if role not in settings:
+            raise NoNetworkError(f"{folder} holds no {role}; `--roles {role}` of the networks' training makes one")
+        network_class, config_class = ROLES[role]
+        network = network_class(from_dict(config_class, settings[role]["network"]))
+        training = dict(settings[role]["training"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{config} is damaged: {error}; train the networks anew") from error
+    file = folder / f"{role}.safetensors"
     try:
         weights = safetensors.torch.load_file(file)
-        network.load_state_dict({name: _stored_as(weight, network) for name, weight in weights.items()})
+        network.load_state_dict({name: _stored_as(weight) for name, weight in weights.items()})
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{file} is damaged or belongs to another {kind}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{file} is damaged or belongs to another {role}: {str(error).splitlines()[0]}") from error
     network.eval().requires_grad_(False)
-    return Meter(kind, network, hash_file(file), settings[kind]["training"])
+    return DomainNetwork(role, network, hash_file(file), training)
 
 
-def _stored_as(weight: Tensor, network: nn.Module) -> Tensor:
+def _stored_as(weight: Tensor) -> Tensor:
     return weight.float() if weight.is_floating_point() else weight
 
 
-def save_meters(folder: Path, networks: dict[str, nn.Module], training: dict[str, dict[str, Any]]) -> None:
-    """Write networks by kind, in half precision, with what is known of their training."""
+def save_networks(folder: Path, networks: dict[str, nn.Module], training: dict[str, dict[str, Any]]) -> None:
+    """Write networks by role, in half precision, with what is known of their training."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "config.json"
+    path = folder / CONFIG_NAME
     settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    for kind, network in networks.items():
+    for role, network in networks.items():
         weights = {
             name: (weight.half() if weight.is_floating_point() else weight).contiguous()
             for name, weight in network.state_dict().items()
         }
-        write_atomically(folder / f"{kind}.safetensors", partial(safetensors.torch.save_file, weights))
-        settings[kind] = {"network": to_dict(network.config), "training": training[kind]}
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / f"{role}.safetensors", partial(safetensors.torch.save_file, weights))
+        settings[role] = {"network": to_dict(network.config), "training": training[role]}
+    text = json.dumps(settings, indent=2) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def to_meter_input(x: Tensor, image_channels: int, image_size: int) -> Tensor:
+def prepared(x: Tensor, image_channels: int, image_size: int, *, antialias: bool = False) -> Tensor:
     """Images as a network takes them: grey is repeated to RGB, RGB averaged to grey, the size changed bilinearly.
 
     Args:
@@ -133,5 +159,5 @@ def to_meter_input(x: Tensor, image_channels: int, image_size: int) -> Tensor:
     if x.shape[1] != image_channels:
         x = x.mean(1, keepdim=True) if image_channels == 1 else x.expand(-1, image_channels, -1, -1)
     if x.shape[-2:] != (image_size, image_size):
-        x = interpolate(x, size=(image_size, image_size), mode="bilinear", align_corners=False, antialias=False)
+        x = interpolate(x, size=(image_size, image_size), mode="bilinear", align_corners=False, antialias=antialias)
     return x

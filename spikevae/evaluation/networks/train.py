@@ -12,17 +12,18 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 from torch import Tensor, nn
 from tqdm import tqdm
+from tyro.conf import arg
 
 from spikevae.config import DataConfig
 from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
-from spikevae.evaluation.networks.bundle import BUNDLED, save_meters, to_meter_input
+from spikevae.evaluation.networks.bundle import BUNDLED, prepared, save_networks
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.hub.checkpoints import write_atomically
 from spikevae.runtime import has_bfloat16, pick_device, reuse_freed_memory, sleep_while_waiting
@@ -30,14 +31,14 @@ from spikevae.versions import library_versions
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["autoencoder", "classifier"]
+Role = Literal["autoencoder", "classifier"]
 STATE_NAME = "training.pt"  # in the folder, while a training is not finished
 _NOT_MIRRORED = ("mnist",)  # data whose mirror image is something else
 
 
 @dataclass(frozen=True)
-class MeterTraining:
-    """How a meter is trained: AdamW along one cycle, on the training split less its validation part."""
+class NetworkTraining:
+    """How a domain network is trained: AdamW along one cycle, on the training split less its validation part."""
 
     data: str = "fashion-mnist"
     """fashion-mnist, mnist, cifar10, celeba, or folder:PATH."""
@@ -45,7 +46,7 @@ class MeterTraining:
     """Where the data sets lie."""
     out: Path | None = None
     """Folder for the networks; otherwise the package's own."""
-    kinds: tuple[Kind, ...] = ("autoencoder", "classifier")
+    roles: Annotated[tuple[Role, ...], arg(aliases=["--kinds"])] = ("autoencoder", "classifier")
     """Which networks to train; a classifier needs labels."""
     epochs: int = 8
     """Passes over the training images, for each network."""
@@ -82,7 +83,7 @@ class MeterTraining:
         return shlex.join(words)
 
 
-def train_meters(settings: MeterTraining) -> Path:
+def train_networks(settings: NetworkTraining) -> Path:
     """Train and save the networks; returns their folder.
 
     Raises:
@@ -95,21 +96,21 @@ def train_meters(settings: MeterTraining) -> Path:
     folder = settings.out if settings.out is not None else BUNDLED / settings.data
     folder.mkdir(parents=True, exist_ok=True)
     states = _read_states(folder / STATE_NAME, settings)
-    for kind in settings.kinds:
-        network = _new_network(kind, train, settings.seed)
-        seconds = _fit(network, train, settings, states, kind, folder / STATE_NAME)
+    for role in settings.roles:
+        network = _new_network(role, train, settings.seed)
+        seconds = _fit(network, train, settings, states, role, folder / STATE_NAME)
         # Scored as it will be stored, in half precision, and read: on the CPU.
         network.half().float().cpu()
-        name = "test_mse" if kind == "autoencoder" else "test_accuracy"
+        name = "test_mse" if role == "autoencoder" else "test_accuracy"
         score = _test_score(network, test)
-        logger.info("%s of %s: %s %.5f after %.0f s", kind, settings.data, name, score, seconds)
-        training = _describe(settings, kind, train, test) | {"seconds": round(seconds), name: round(score, 5)}
-        save_meters(folder, {kind: network}, {kind: training})
+        logger.info("%s of %s: %s %.5f after %.0f s", role, settings.data, name, score, seconds)
+        training = _describe(settings, role, train, test) | {"seconds": round(seconds), name: round(score, 5)}
+        save_networks(folder, {role: network}, {role: training})
     (folder / STATE_NAME).unlink(missing_ok=True)
     return folder
 
 
-def _read_states(path: Path, settings: MeterTraining) -> dict[str, Any]:
+def _read_states(path: Path, settings: NetworkTraining) -> dict[str, Any]:
     """What an interrupted training left: its command, and for each network begun its state after the last epoch."""
     if not path.is_file():
         return {"command": settings.command()}
@@ -121,10 +122,10 @@ def _read_states(path: Path, settings: MeterTraining) -> dict[str, Any]:
     return states
 
 
-def _new_network(kind: Kind, train: ImageSet, seed: int) -> nn.Module:
+def _new_network(role: Role, train: ImageSet, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     channels = train.image_channels
-    if kind == "autoencoder":
+    if role == "autoencoder":
         large = train.image_size > 32
         return Autoencoder(
             AutoencoderConfig(
@@ -135,38 +136,38 @@ def _new_network(kind: Kind, train: ImageSet, seed: int) -> nn.Module:
             )
         )
     if not train.class_names:
-        raise ValueError(f"{train.name} has no labels, so there is nothing to classify; use --kinds autoencoder")
+        raise ValueError(f"{train.name} has no labels, so there is nothing to classify; use --roles autoencoder")
     return DomainClassifier(
         ClassifierConfig(image_channels=channels, image_size=train.image_size, classes=len(train.class_names))
     )
 
 
 def _fit(
-    network: nn.Module, train: ImageSet, settings: MeterTraining, states: dict[str, Any], kind: Kind, path: Path
+    network: nn.Module, train: ImageSet, settings: NetworkTraining, states: dict[str, Any], role: Role, path: Path
 ) -> float:
     """Train to the last epoch, from wherever ``states`` is; returns the seconds that all epochs took."""
     device = pick_device()
     network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _new_optimizer(network, settings.weight_decay if kind == "classifier" else 0.0)
+    optimizer = _new_optimizer(network, settings.weight_decay if role == "classifier" else 0.0)
     steps = settings.epochs * -(-len(train) // settings.batch_size)
     # The cycle needs a few steps for its way up.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=max(8, steps), pct_start=0.2
     )
-    state = states.get(kind, {"epoch": 0, "seconds": 0.0})
+    state = states.get(role, {"epoch": 0, "seconds": 0.0})
     if state["epoch"]:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
     first, seconds = state["epoch"], state["seconds"]
     with tqdm(
-        total=settings.epochs * len(train), initial=first * len(train), unit="images", desc=f"{kind} of {settings.data}"
+        total=settings.epochs * len(train), initial=first * len(train), unit="images", desc=f"{role} of {settings.data}"
     ) as progress:
         for epoch in range(first, settings.epochs):
             begin = time.monotonic()
             _run_epoch(network, train, settings, epoch, optimizer, schedule, progress)
             seconds += time.monotonic() - begin
-            states[kind] = {
+            states[role] = {
                 "epoch": epoch + 1,
                 "seconds": seconds,
                 "network": network.state_dict(),
@@ -189,7 +190,7 @@ def _new_optimizer(network: nn.Module, weight_decay: float) -> torch.optim.Optim
 def _run_epoch(
     network: nn.Module,
     train: ImageSet,
-    settings: MeterTraining,
+    settings: NetworkTraining,
     epoch: int,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -213,7 +214,7 @@ def _run_epoch(
 
 def _step(network: Any, x: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer, precision: str) -> float:
     device = next(network.parameters()).device
-    x = to_meter_input(x.to(device), network.config.image_channels, network.config.image_size)
+    x = prepared(x.to(device), network.config.image_channels, network.config.image_size)
     x = x.contiguous(memory_format=torch.channels_last)
     is_half = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=is_half):
@@ -228,14 +229,14 @@ def _test_score(network: Any, test: ImageSet) -> float:
     total = 0.0
     with torch.inference_mode():
         for x, labels in test.batches(256):
-            x = to_meter_input(x, network.config.image_channels, network.config.image_size)
+            x = prepared(x, network.config.image_channels, network.config.image_size)
             total += network.test_score(x, labels).sum().item()
     return total / len(test)
 
 
-def _describe(settings: MeterTraining, kind: Kind, train: ImageSet, test: ImageSet) -> dict[str, Any]:
+def _describe(settings: NetworkTraining, role: Role, train: ImageSet, test: ImageSet) -> dict[str, Any]:
     return {
-        "command": dataclasses.replace(settings, kinds=(kind,)).command(),
+        "command": dataclasses.replace(settings, roles=(role,)).command(),
         "data": train.name,
         "training_images": len(train),
         "test_images": len(test),
@@ -250,7 +251,7 @@ if __name__ == "__main__":
     reuse_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        train_meters(tyro.cli(MeterTraining, description=__doc__))
+        train_networks(tyro.cli(NetworkTraining, description=__doc__))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

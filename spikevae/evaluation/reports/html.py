@@ -1,135 +1,131 @@
-"""One self-contained page about an evaluation: report.html, pictures inside."""
+"""One self-contained page about an evaluation: report.html, pictures first and inside the file."""
 
 from __future__ import annotations
 
 import base64
-import html
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from spikevae import plots
 from spikevae.config import DataConfig
+from spikevae.data.images import to_uint8
 from spikevae.data.sets import load_split
-from spikevae.evaluation.inputs import Subject
-from spikevae.evaluation.scores import (
-    LABELS,
-    Scores,
-    bounds_by_metric,
-    comparison_text,
-    cost_rows,
-    extractor_text,
-    value_text,
+from spikevae.evaluation.inputs import Evaluation
+from spikevae.evaluation.reports.tables import (
+    baseline_table,
+    class_table,
+    cost_table,
+    is_number,
+    not_computed,
+    score_table,
 )
-from spikevae.evaluation.streams import first_images, to_uint8
+from spikevae.evaluation.scores import Scores
+from spikevae.evaluation.streams import first_images
 from spikevae.hub.checkpoints import write_atomically
 from spikevae.nn.vae import SpikingVAE
 
 PAGE = "report.html"
+_TEMPLATE = "report.html.jinja"
 _SAMPLES = 64
-_PAIRS = 16
-_WALK_STEPS = 12
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1e }
-h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
-th, td { padding: .3rem .8rem; text-align: left; border-bottom: 1px solid #d0d0d5; vertical-align: top }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-img { max-width: 100%; height: auto }
-code { background: #f2f2f5; padding: .1rem .3rem; border-radius: .2rem; overflow-wrap: anywhere }
-.quiet { color: #5c5c66 }
-"""
+_COLUMNS = 8  # of every grid, so that single pictures can be made out on a phone
+_WALKS = 4
 
 
-def write_report(subject: Subject, scores: Scores, folder: Path) -> Path:
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the page."""
+
+    title: str
+    caption: str
+    data: str
+    """A PNG in base64."""
+    is_plot: bool
+    """Whether it is a diagram with words, which must not become small."""
+
+
+def write_report(evaluation: Evaluation, scores: Scores, folder: Path) -> Path:
     """Write the page; returns its path.
 
     Args:
-        subject: what was measured, for the pictures.
+        evaluation: what was measured, for the pictures.
         scores: what was found.
         folder: made if it is not there.
     """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    details = scores.details
+    page = environment.get_template(_TEMPLATE).render(
+        title=f"{scores.model} on {scores.data}",
+        scores=scores,
+        figures=list(_pictures(evaluation, scores)),
+        score_table=score_table(scores, ("value", "better", "images", "features and size", "remark")),
+        missing=not_computed(scores),
+        baseline_table=baseline_table(scores),
+        cost_table=cost_table(details["costs"]) if "costs" in details else None,
+        class_table=class_table(details["per_class"]) if "per_class" in details else None,
+        is_number=is_number,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PAGE
-    page = _page(scores, "\n".join([*_score_sections(scores), *_picture_sections(subject, scores)]))
     write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path
 
 
-def _page(scores: Scores, body: str) -> str:
-    title = f"{scores.subject} on {scores.data}"
-    versions = ", ".join(f"{name} {version}" for name, version in scores.versions.items())
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_text(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>{_text(title)}</h1>\n"
-        f'<p class="quiet">Protocol {_text(scores.protocol)}, seed {scores.seed}'
-        + (f", weights {_text(scores.subject_hash[:16])}…" if scores.subject_hash else "")
-        + f".<br>{_text(versions)}<br>Again: <code>{_text(scores.command)}</code></p>\n{body}\n</body></html>\n"
-    )
-
-
-def _score_sections(scores: Scores) -> Iterable[str]:
-    rows = [
-        (
-            LABELS[score.metric],
-            value_text(score),
-            score.better,
-            comparison_text(score),
-            extractor_text(score),
-            _remark(score),
-        )
-        for score in scores.scores
-    ]
-    yield _section("Scores", _table(("metric", "value", "better", "images", "features and size", "remark"), rows))
-    bounds = bounds_by_metric(scores)
-    if bounds:
-        names = list(dict.fromkeys(floor.what for floor in scores.floors))
-        floor_rows = [(LABELS[metric], *(found.get(name, "") for name in names)) for metric, found in bounds.items()]
-        yield _section("The same measures for", _table(("metric", *names), floor_rows))
-    costs = scores.details.get("costs")
-    if costs:
-        head = ("one image", "AC", "MAC", "µJ", "MAC as an ANN", "µJ as an ANN")
-        note = f"<p>{scores.details['parameters']:,} parameters. 4.6 pJ per MAC, 0.9 pJ per AC (45 nm), no memory.</p>"
-        yield _section("Operations and energy", _table(head, cost_rows(costs)) + note)
-    classes = scores.details.get("per_class")
-    if classes:
-        class_rows = [
-            (row["class"], f"{row['images']:,}", *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")))
-            for row in classes
-        ]
-        yield _section("Classes", _table(("class", "images", "precision", "recall", "F1"), class_rows))
-
-
-def _picture_sections(subject: Subject, scores: Scores) -> Iterable[str]:
-    details = scores.details
-    samples = first_images(subject.samples, _SAMPLES)
-    yield _figure("Samples", plots.image_grid(samples, columns=16))
+def _pictures(evaluation: Evaluation, scores: Scores) -> Iterator[Picture]:
+    details, model, reference_set = scores.details, evaluation.model, evaluation.reference_set
+    samples = first_images(evaluation.samples, _SAMPLES)
+    words = f"The first {len(samples)}, not chosen."
+    yield _picture("Samples", words, plots.image_grid(samples, columns=_COLUMNS))
+    if model is not None and reference_set is not None:
+        x = reference_set.images(0, 4 * _COLUMNS)
+        y = to_uint8(model.reconstruct(_to_float(x, model)))
+        words = "Rows of originals from the reference, each above its reconstruction."
+        yield _picture("Reconstructions", words, _alternating(x, y))
     near = details.get("copies", {}).get("copies_pixels") or details.get("copies", {}).get("copies_features")
-    if near and subject.reference_set is not None:
-        indices = near["nearest_training_images"][: len(samples[:_PAIRS])]
-        rows = {"sample": samples[:_PAIRS], "nearest in training": _training_images(subject, indices)}
-        yield _figure("Nearest training images", plots.image_rows(rows))
-    if subject.model is not None and subject.reference_set is not None:
-        x = subject.reference_set.images(0, _PAIRS)
-        y = to_uint8(subject.model.reconstruct(_to_float(x, subject.model)).cpu(), "reconstructions")
-        yield _figure("Reconstructions", plots.image_rows({"original": x, "reconstruction": y}))
-        yield _figure("From one image to another, through latent spikes", _walk(subject.model, x[:8]))
+    if near and reference_set is not None:
+        indices = near["nearest_training_images"][: 2 * _COLUMNS]
+        words = "Rows of samples, each above the training image that is nearest to it."
+        training = _training_images(evaluation, indices)
+        yield _picture("Nearest training images", words, _alternating(samples[: len(training)], training))
+    if model is not None and reference_set is not None:
+        words = "Latent spikes of the image on the left are switched to those of the image on the right."
+        yield _picture("From one image to another", words, _walk(model, reference_set.images(0, 2 * _WALKS)))
     if "confusion" in details:
-        yield _figure("Confusion", plots.confusion_matrix(details["confusion"], details["class_names"]))
+        figure = plots.confusion_matrix(details["confusion"], details["class_names"])
+        yield _picture("Confusion", "Shares of each true class, with the number of images.", figure, is_plot=True)
     if "firing_rates" in details:
-        yield _figure("Firing rates in percent", plots.firing_rates(details["firing_rates"]))
+        figure = plots.firing_rates(details["firing_rates"])
+        words = "Share of each layer's neurons that fire at each time step."
+        yield _picture("Firing rates in percent", words, figure, is_plot=True)
 
 
-def _training_images(subject: Subject, indices: list[int]) -> Tensor:
-    assert subject.reference_set is not None
-    size = subject.reference_set.image_size
-    data = DataConfig(dataset=str(subject.dataset), data_root=subject.config.data_root, image_size=size)
-    training = load_split(data, "train", image_channels=subject.reference_set.image_channels)  # type: ignore[arg-type]
+def _picture(title: str, caption: str, figure: Figure, *, is_plot: bool = False) -> Picture:
+    return Picture(title, caption, base64.b64encode(plots.to_png(figure)).decode("ascii"), is_plot)
+
+
+def _alternating(upper: Tensor, lower: Tensor) -> Figure:
+    """Rows of images in turn with rows of what belongs below them; both uint8 [N, C, H, W]."""
+    channels = max(upper.shape[1], lower.shape[1])
+    rows = [
+        part.expand(-1, channels, -1, -1)
+        for pair in zip(upper.split(_COLUMNS), lower.split(_COLUMNS), strict=True)
+        for part in pair
+    ]
+    return plots.image_grid(torch.cat(rows), columns=_COLUMNS)
+
+
+def _training_images(evaluation: Evaluation, indices: list[int]) -> Tensor:
+    assert evaluation.reference_set is not None
+    size, channels = evaluation.reference_set.image_size, evaluation.reference_set.image_channels
+    data = DataConfig(dataset=str(evaluation.dataset), data_root=evaluation.config.data_root, image_size=size)
+    training = load_split(data, "train", image_channels=3 if channels == 3 else 1)
     return torch.cat([training.images(index, 1) for index in indices])
 
 
@@ -139,49 +135,15 @@ def _walk(model: SpikingVAE, x: Tensor) -> Figure:
         z_seq = model.encode(_to_float(x, model)).mode()  # [T, N, L]
         start, end = z_seq[:, 0::2], z_seq[:, 1::2]
         start = start[:, : end.shape[1]]
-        order = torch.randperm(z_seq.shape[2], generator=torch.Generator().manual_seed(0)).to(z_seq.device)
+        units = z_seq.shape[2:].numel()
+        order = torch.randperm(units, generator=torch.Generator().manual_seed(0)).view(z_seq.shape[2:]).to(z_seq.device)
         frames = []
-        for step in range(_WALK_STEPS):
-            switched = order < round(step / (_WALK_STEPS - 1) * len(order))  # [L]
-            frames.append(to_uint8(model.decode(torch.where(switched, end, start)).cpu(), "the walk"))
+        for step in range(_COLUMNS):
+            switched = order < round(step / (_COLUMNS - 1) * units)  # [L]
+            frames.append(to_uint8(model.decode(torch.where(switched, end, start))))
     images = torch.stack(frames, dim=1)  # [rows, steps, C, H, W]
-    return plots.image_grid(images.flatten(0, 1), columns=_WALK_STEPS)
+    return plots.image_grid(images.flatten(0, 1), columns=_COLUMNS)
 
 
 def _to_float(x: Tensor, model: SpikingVAE) -> Tensor:
     return (x.float() / 255).to(model.device)
-
-
-def _remark(score: object) -> str:
-    value, note, error_is = (getattr(score, name) for name in ("value", "note", "error_is"))
-    return (
-        f"not computed: {note}"
-        if value is None
-        else "; ".join(part for part in (note, f"± {error_is}" if error_is else "") if part)
-    )
-
-
-def _figure(title: str, figure: Figure) -> str:
-    data = base64.b64encode(plots.to_png(figure)).decode("ascii")
-    return _section(title, f'<img alt="{_text(title)}" src="data:image/png;base64,{data}">')
-
-
-def _section(title: str, body: str) -> str:
-    return f"<h2>{_text(title)}</h2>\n{body}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{_text(name)}</th>" for name in head)
-    lines = [f"<tr>{cells}</tr>"]
-    for row in rows:
-        cells = "".join(f"<td{_class(cell)}>{_text(cell)}</td>" for cell in row)
-        lines.append(f"<tr>{cells}</tr>")
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
-
-
-def _class(cell: str) -> str:
-    return ' class="number"' if re.fullmatch(r"-?[\d,.]+(e-?\d+)?( ± [\d.]+)?", cell) else ""
-
-
-def _text(value: str) -> str:
-    return html.escape(str(value))

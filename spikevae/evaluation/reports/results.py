@@ -5,84 +5,41 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from tyro.conf import Positional, arg
 
-from spikevae.evaluation.scores import (
-    LABELS,
-    Scores,
+from spikevae.evaluation.reports.published import ONE_SHOT, PUBLISHED, PUBLISHED_ACCURACY
+from spikevae.evaluation.reports.tables import (
+    Table,
+    baseline_table,
     bounds_by_metric,
-    comparison_text,
-    cost_rows,
-    extractor_text,
+    cost_table,
+    label,
+    not_computed,
     number_text,
-    read_scores_json,
+    score_table,
     value_text,
 )
+from spikevae.evaluation.scores import Scores, read_scores_json
 from spikevae.hub.checkpoints import write_atomically
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Published:
-    """A row of a paper's table; None where the paper gives no number."""
-
-    name: str
-    mse: float | None = None
-    inception_score: float | None = None
-    fid: float | None = None
-    fad: float | None = None
-
-
-_SPIKING_DIFFUSION = "Spiking-Diffusion, T 16"
-_SDDPM = "SDDPM, T 4, 63.6 M parameters, 1000 steps"
-PUBLISHED: dict[str, tuple[Published, ...]] = {
-    "mnist": (
-        Published("ANN VAE (FSVAE's paper)", 0.048, 5.95, 112.5, 17.09),
-        Published("FSVAE, T 16", 0.031, 6.21, 97.06, 35.54),
-        Published("ESVAE, T 16", 0.013, 5.61, 117.8, 10.99),
-        Published(_SPIKING_DIFFUSION, fid=37.50),
-        Published(_SDDPM, fid=29.48),
-    ),
-    "fashion-mnist": (
-        Published("ANN VAE (FSVAE's paper)", 0.050, 4.25, 123.7, 18.08),
-        Published("FSVAE, T 16", 0.031, 4.55, 90.12, 15.75),
-        Published("ESVAE, T 16", 0.019, 6.23, 125.3, 11.13),
-        Published(_SPIKING_DIFFUSION, fid=91.98),
-        Published(_SDDPM, fid=21.38),
-    ),
-    "celeba": (
-        Published("ANN VAE (FSVAE's paper)", 0.059, 3.23, 92.53, 156.9),
-        Published("FSVAE, T 16", 0.051, 3.70, 101.6, 112.9),
-        Published("ESVAE, T 16", 0.034, 3.87, 85.33, 51.93),
-        Published(_SDDPM, fid=25.09),
-    ),
-    "cifar10": (
-        Published("ANN VAE (FSVAE's paper)", 0.105, 2.59, 229.6, 196.9),
-        Published("FSVAE, T 16", 0.066, 2.95, 175.5, 133.9),
-        Published("ESVAE, T 16", 0.045, 3.76, 127.0, 14.74),
-        Published(_SPIKING_DIFFUSION, fid=120.5),
-        Published(_SDDPM, fid=19.73),
-    ),
-}
-PUBLISHED_ACCURACY: dict[str, tuple[tuple[str, float], ...]] = {
-    "fashion-mnist": (("PLIF, ICCV 2021", 0.9438), ("TCJA-SNN, about", 0.948)),
-    "mnist": (("PLIF, ICCV 2021", 0.9972),),
-}
-_COLUMNS = ("reconstruction_mse_32", "inception_score", "fid", "fad")
+_COLUMNS = ("reconstruction_mse_32", "inception_score", "fid", "fad_papers")
 _HEAD = """# Results
 
 Written by `{command}`; not by hand. [How every number is computed](evaluation.md).
 
-Published numbers are as read in the papers' own tables. Two cautions. FAD is a distance in the latent space of an
-autoencoder that everybody trains anew, and nothing fixes the scale of that space: ours are comparable with each other
-and with the floors below them, and with the papers' only roughly. And FID, KID and the Inception score are given that
-name only if they were computed with torch-fidelity's own Inception weights.
+Published numbers are as read in the papers' own tables. FAD of FSVAE, ESVAE and FSDDIM comes from one and the same
+autoencoder and statistics, FSVAE's; so does ours in the tables that compare. FAD with the autoencoder that comes with
+this package stands in the tables below them and compares only with itself and its baselines. FID, KID and the Inception
+score are given that name only if they were computed with torch-fidelity's own Inception weights.
+
+"One shot" models draw an image with one pass of the decoder; "many steps" models denoise each image again and again.
 """
 
 
@@ -117,75 +74,73 @@ def write_results(files: Sequence[Path], out: Path) -> Path:
 
 def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
     rows = [
-        (row.name, *(_or_dash(value) for value in (row.mse, row.inception_score, row.fid, row.fad)))
-        for row in PUBLISHED.get(data, ())
+        (row.name, row.sampling, *(_or_dash(value) for value in (row.mse, row.inception_score, row.fid, row.fad)))
+        for row in PUBLISHED.get(_like(data), ())
     ]
-    rows += [(f"**{_title(entry)}**", *(_value(entry, metric) for metric in _COLUMNS)) for entry in entries]
-    for name in dict.fromkeys(floor.what for entry in entries for floor in entry.floors):
+    rows += [(f"**{_title(entry)}**", ONE_SHOT, *(_value(entry, metric) for metric in _COLUMNS)) for entry in entries]
+    for name in dict.fromkeys(baseline.what for entry in entries for baseline in entry.baselines):
         found = [bounds_by_metric(entry) for entry in entries]
         cells = [next((b[metric][name] for b in found if name in b.get(metric, {})), "–") for metric in _COLUMNS]
         if set(cells) != {"–"}:
-            rows.append((f"*{name}*", *cells))
-    yield _table(("", "reconstruction MSE at 32x32", "Inception score", "FID", "FAD"), rows)
+            rows.append((f"*{name}*", "", *cells))
+    head = ("", "sampling", "reconstruction MSE at 32x32", "Inception score", "FID", "FAD (the papers' autoencoder)")
+    yield Table(head, rows).as_markdown()
     accuracies = [(name, f"{value:.2%}") for name, value in PUBLISHED_ACCURACY.get(data, ())]
     ours = [(f"**{_title(entry)}**", _percent(entry)) for entry in entries if entry.value("accuracy") is not None]
     if ours:
-        yield _table(("classification by spiking networks", "accuracy"), [*accuracies, *ours])
+        yield Table(("classification by spiking networks", "accuracy"), [*accuracies, *ours]).as_markdown()
+
+
+def _like(data: str) -> str:
+    """The published data set that a folder's images stand for: the faces of the package are CelebA's."""
+    return "celeba" if "faces" in data else data
 
 
 def _details(entry: Scores) -> Iterable[str]:
     yield f"### {_title(entry)}\n"
-    weights = f", weights {entry.subject_hash[:16]}…" if entry.subject_hash else ""
+    weights = f", weights {entry.weights_hash[:16]}…" if entry.weights_hash else ""
     versions = ", ".join(f"{name} {version}" for name, version in entry.versions.items())
     yield f"`{entry.command}`{weights}. {versions}.\n"
-    bounds = bounds_by_metric(entry)
-    names = list(dict.fromkeys(floor.what for floor in entry.floors))
-    yield _table(
-        ("metric", "value", *names, "images", "features and size"),
-        [
-            (
-                LABELS[score.metric],
-                value_text(score),
-                *(bounds.get(score.metric, {}).get(name, "") for name in names),
-                comparison_text(score),
-                extractor_text(score),
-            )
-            for score in entry.scores
-            if score.value is not None and not score.metric.endswith("energy")
-        ],
-    )
+    others = list(dict.fromkeys(score.command for score in entry.scores if score.command))
+    if others:
+        yield "Measured later: " + ", ".join(f"`{command}`" for command in others) + ".\n"
+    yield score_table(_without_energy(entry)).as_markdown()
     yield "± is " + "; ".join(_meanings(entry)) + ".\n"
+    baselines = baseline_table(entry)
+    if baselines is not None:
+        yield "The same metrics for images that are as good, or as bad, as they come:\n"
+        yield baselines.as_markdown()
     costs = entry.details.get("costs")
     if costs:
-        yield f"{entry.details['parameters']:,} parameters. 4.6 pJ per MAC, 0.9 pJ per AC, data movement not counted:\n"
-        yield _table(
-            ("for one image", "AC", "MAC", "µJ", "MAC of the same layers as an ANN", "µJ as an ANN"),
-            cost_rows(costs),
-        )
+        yield f"{entry.details['parameters']:,} parameters. Energy by the field's convention, [explained](energy.md):\n"
+        yield cost_table(costs).as_markdown()
+
+
+def _without_energy(entry: Scores) -> Scores:
+    return replace(entry, scores=tuple(score for score in entry.scores if not score.metric.endswith("energy")))
 
 
 def _meanings(entry: Scores) -> list[str]:
     found: dict[str, list[str]] = {}
     for score in entry.scores:
         if score.error_is and score.value is not None:
-            found.setdefault(score.error_is, []).append(LABELS[score.metric])
+            found.setdefault(score.error_is, []).append(label(score))
     return [f"for {', '.join(names)}: {meaning}" for meaning, names in found.items()]
 
 
 def _not_computed(scores: Sequence[Scores]) -> Iterable[str]:
     missing: dict[str, list[str]] = {}
     for entry in scores:
-        for score in entry.scores:
-            if score.value is None:
-                missing.setdefault(score.note, []).append(f"{LABELS[score.metric]} of {_title(entry)}")
+        for reason, names in not_computed(entry).items():
+            missing.setdefault(reason, []).append(f"of {_title(entry)}: {names}")
     if missing:
         yield "## Not computed here\n"
-        for reason, names in missing.items():
-            yield f"{', '.join(names)}: {reason}.\n"
+        for reason, lines in missing.items():
+            yield f"{'; '.join(lines)}. Why: {reason}.\n"
 
 
 def _title(entry: Scores) -> str:
-    return f"{entry.subject}, {entry.protocol} protocol"
+    return f"{entry.model}, {entry.protocol} protocol"
 
 
 def _value(entry: Scores, metric: str) -> str:
@@ -202,12 +157,6 @@ def _percent(entry: Scores) -> str:
 
 def _or_dash(value: float | None) -> str:
     return "–" if value is None else f"{value:g}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)

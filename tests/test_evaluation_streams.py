@@ -15,7 +15,7 @@ from spikevae.data.images import save_images
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.streams import (
-    ImageSource,
+    ImageStream,
     degraded,
     first_images,
     from_image_set,
@@ -68,19 +68,19 @@ def test_bad_files_are_refused_with_what_was_found(images: Tensor, tmp_path: Pat
     with pytest.raises(ValueError, match=r"0000.png cannot be read as an image"):
         from_path(mixed)
     (tmp_path / "x.npz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"x.npz is not an .npz file of images"):
+    with pytest.raises(ValueError, match=r"x.npz is no whole array file of numpy"):
         from_path(tmp_path / "x.npz")
     np.savez(tmp_path / "y.npz", np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r"first array has shape \[3, 4\]; expected \[N, H, W, C\]"):
+    with pytest.raises(ValueError, match=r"array has the shape \[3, 4\]; expected images \[N, H, W, C\]"):
         from_path(tmp_path / "y.npz")
     np.savez(tmp_path / "z.npz", np.array([{}], dtype=object))
-    with pytest.raises(ValueError, match=r"z.npz is not an .npz file of images"):
+    with pytest.raises(ValueError, match=r"z.npz holds numbers of type object"):
         from_path(tmp_path / "z.npz")
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(float("nan"), "not finite"), (1.5, r"ranges from 0 to 1.5; expected"), (-0.5, r"ranges from -0.5 to 0")],
+    [(float("nan"), "not finite"), (1.5, r"ranges from 0 to 1.5; divide by 255"), (-0.5, r"ranges from -0.5 to 0")],
 )
 def test_values_that_are_no_images_are_refused(value: float, message: str) -> None:
     x = torch.zeros(2, 1, 4, 4)
@@ -105,7 +105,7 @@ def test_the_first_images_are_made_only_once(images: Tensor) -> None:
             made.append(len(part))
             yield part
 
-    source = keeping_first(ImageSource("images", len(images), open_batches), 5)
+    source = keeping_first(ImageStream("images", len(images), open_batches), 5)
     torch.testing.assert_close(first_images(source, 2), images[:2])  # stopped early: nothing is kept yet
     for batch_size in (2, 5, 50, 3):
         torch.testing.assert_close(torch.cat(list(source.batches(batch_size))), images)

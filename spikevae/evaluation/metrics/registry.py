@@ -1,0 +1,122 @@
+"""What a metric is, and the dictionary of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import Tensor
+
+from spikevae.evaluation.inputs import Evaluation
+from spikevae.evaluation.scores import Score
+
+Need = Literal["model", "split", "papers' files"]
+Measure = Callable[[Evaluation], Sequence[Score]]
+
+JACKKNIFE = "standard error, jackknife over the samples in ten groups"
+BINOMIAL = "standard error, binomial"
+
+
+class NotComputedError(Exception):
+    """A metric cannot be computed of these images; the message says why."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one entry of ``--metrics`` is measured."""
+
+    name: str
+    measure: Measure
+    scores: Mapping[str, str]
+    """The numbers it gives: by key, what a table calls each."""
+    spaces: tuple[str, ...] = ()
+    """Feature spaces that it compares in; all metrics share one pass through their networks."""
+    needs: tuple[Need, ...] = ()
+    """Without these it is not part of "everything"; asked for by name, it says what it lacks."""
+
+    def run(self, evaluation: Evaluation) -> list[Score]:
+        """The numbers, each with its name; those that could not be computed say why."""
+        absent = [evaluation.missing_spaces[space] for space in self.spaces if space in evaluation.missing_spaces]
+        try:
+            if absent:
+                raise NotComputedError(absent[0])
+            found = self.measure(evaluation)
+        except NotComputedError as error:
+            found = [Score(key, None, note=str(error)) for key in self.scores]
+        return [replace(score, name=self.scores.get(score.metric, score.metric)) for score in found]
+
+    def is_possible(self, evaluation: Evaluation) -> bool:
+        """Whether the evaluation has what the metric needs."""
+        has = {
+            "model": evaluation.model is not None,
+            "split": evaluation.reference_set is not None,
+            "papers' files": evaluation.config.fad_autoencoder is not None,
+        }
+        return all(has[need] for need in self.needs)
+
+
+METRICS: dict[str, Metric] = {}
+"""All metrics by name, in the order of tables. `register` adds one."""
+
+
+def register(
+    name: str, scores: Mapping[str, str] | None = None, *, spaces: tuple[str, ...] = (), needs: tuple[Need, ...] = ()
+) -> Callable[[Measure], Measure]:
+    """A decorator that adds a function from an `Evaluation` to its scores to `METRICS`.
+
+    Args:
+        name: what ``--metrics`` calls it.
+        scores: the keys of the numbers that it gives, each with what a table calls it; otherwise ``name`` alone.
+        spaces: keys of `spikevae.evaluation.networks.spaces.SPACES`, for ``evaluation.features(space)``.
+        needs: what an evaluation must have for it.
+    """
+
+    def add(measure: Measure) -> Measure:
+        METRICS[name] = Metric(name, measure, scores or {name: name}, spaces, needs)
+        return measure
+
+    return add
+
+
+def chosen_metrics(evaluation: Evaluation) -> list[Metric]:
+    """The metrics that were asked for by name, otherwise all that this evaluation has what they need for.
+
+    Raises:
+        ValueError: if there is none of a name.
+    """
+    wanted = evaluation.config.metrics
+    if wanted is None:
+        return [metric for metric in METRICS.values() if metric.is_possible(evaluation)]
+    unknown = [name for name in wanted if name not in METRICS]
+    if unknown:
+        raise ValueError(f"there is no metric {unknown[0]!r}; use {', '.join(METRICS)}")
+    return [metric for name, metric in METRICS.items() if name in wanted]
+
+
+def score_in_space(
+    evaluation: Evaluation, space: str, metric: str, value: float, error: float, error_is: str, better: str
+) -> Score:
+    """A number that was measured in the features of a network, of all samples and the whole reference."""
+    extractor = evaluation.extractor(space)
+    return Score(
+        metric,
+        value,
+        error,
+        error_is,
+        better,
+        extractor=extractor.name,
+        weights_hash=extractor.weights_hash,
+        samples=evaluation.samples.count,
+        reference=evaluation.reference.name,
+        reference_count=evaluation.reference.count,
+        image_size=extractor.resizing,
+    )
+
+
+def check_features(name: str, features: Tensor, *, at_least: int) -> None:
+    """Refuse features [N, D] of too few images, or that are not finite."""
+    if len(features) < at_least:
+        raise ValueError(f"{name}: {len(features)} images are too few; give at least {at_least}")
+    if not bool(features.isfinite().all()):
+        raise ValueError(f"{name}: some features are not finite; look for NaN among the images or the weights")

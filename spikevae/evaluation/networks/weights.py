@@ -1,0 +1,38 @@
+"""Weights that others saved with torch: read as tensors alone, whatever else the file holds."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spikevae.files import open_regular
+
+_LARGEST = 2**30  # bytes that a file of weights may unpack to
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name of a file that ``torch.save`` wrote. Nothing in it is executed.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if it is no file, too large, damaged, or holds something else than tensors.
+    """
+    with open_regular(path) as file:
+        try:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    size = sum(member.file_size for member in archive.infolist())
+                if size > _LARGEST:
+                    raise ValueError(f"it unpacks to {size:,} bytes")
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{path} is not a file of weights, and was not used: {reason[:200]}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} is not a file of weights: it holds something else than tensors by name")
+    return state

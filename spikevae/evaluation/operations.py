@@ -1,0 +1,284 @@
+"""Operations of each layer, counted by hooks while a network computes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based.op_counter import is_binary_tensor
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, conv2d, conv_transpose2d
+
+from spikevae.nn.attention import TemporalChannelJointAttention
+from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.encoder import SpikingEncoder
+from spikevae.nn.stage import ExponentialSynapses
+
+MAC_PICOJOULE = 4.6
+MULTIPLY_PICOJOULE = 3.7
+AC_PICOJOULE = 0.9
+_SYNAPSES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+
+
+@dataclass
+class LayerCost:
+    """Operations of one layer, for one image."""
+
+    name: str
+    accumulates: float = 0.0
+    multiply_accumulates: float = 0.0
+    dense: float = 0.0
+    """Multiply-accumulates of the same layer in an ordinary network, run once; 0 where such a one has no such layer."""
+    folded_accumulates: float = 0.0
+    folded_multiplies: float = 0.0
+    folded_multiply_accumulates: float = 0.0
+    folded_order: str = ""
+    """Of layers that could be computed in two orders, the cheaper one."""
+
+    @property
+    def picojoule(self) -> float:
+        """Energy of the spiking layer, every use of a gated spike a multiply-accumulate."""
+        return MAC_PICOJOULE * self.multiply_accumulates + AC_PICOJOULE * self.accumulates
+
+    @property
+    def picojoule_folded(self) -> float:
+        """Energy of the spiking layer with gates folded."""
+        return (
+            MAC_PICOJOULE * self.folded_multiply_accumulates
+            + MULTIPLY_PICOJOULE * self.folded_multiplies
+            + AC_PICOJOULE * self.folded_accumulates
+        )
+
+    def as_plain(self) -> LayerCost:
+        """The same layer, where nothing can be folded: both columns are equal."""
+        self.folded_accumulates = self.accumulates
+        self.folded_multiply_accumulates = self.multiply_accumulates
+        return self
+
+    def add(self, accumulates: float, multiply_accumulates: float, folded: Folded) -> None:
+        """Add the operations of one run."""
+        self.accumulates += accumulates
+        self.multiply_accumulates += multiply_accumulates
+        self.folded_accumulates += folded.accumulates
+        self.folded_multiplies += folded.multiplies
+        self.folded_multiply_accumulates += folded.multiply_accumulates
+        self.folded_order = folded.order or self.folded_order
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Operations of one run with gates folded."""
+
+    accumulates: float = 0.0
+    multiplies: float = 0.0
+    multiply_accumulates: float = 0.0
+    order: str = ""
+
+    @property
+    def picojoule(self) -> float:
+        """Energy."""
+        layer = LayerCost("")
+        layer.add(0.0, 0.0, self)
+        return layer.picojoule_folded
+
+
+@dataclass
+class Cost:
+    """Operations and spikes of one call, for one image."""
+
+    layers: dict[str, LayerCost] = field(default_factory=dict)
+    firing_rates: dict[str, list[float]] = field(default_factory=dict)
+    """By spiking layer: share of its neurons that fire at each time step."""
+
+    @property
+    def accumulates(self) -> float:
+        """AC in all layers."""
+        return sum(layer.accumulates for layer in self.layers.values())
+
+    @property
+    def multiply_accumulates(self) -> float:
+        """MAC in all layers."""
+        return sum(layer.multiply_accumulates for layer in self.layers.values())
+
+    @property
+    def microjoule(self) -> float:
+        """Energy of all layers, every use of a gated spike a multiply-accumulate."""
+        return sum(layer.picojoule for layer in self.layers.values()) / 1e6
+
+    @property
+    def microjoule_folded(self) -> float:
+        """Energy of all layers with gates folded."""
+        return sum(layer.picojoule_folded for layer in self.layers.values()) / 1e6
+
+    @property
+    def ann_microjoule(self) -> float:
+        """Energy of the same layers as an ordinary network: each run once, every connection a MAC."""
+        return MAC_PICOJOULE * sum(layer.dense for layer in self.layers.values()) / 1e6
+
+    def to_dict(self) -> dict[str, Any]:
+        """Totals and layers, ready for JSON."""
+        layers = self.layers.values()
+        return {
+            "accumulates": self.accumulates,
+            "multiply_accumulates": self.multiply_accumulates,
+            "microjoule": self.microjoule,
+            "folded_accumulates": sum(layer.folded_accumulates for layer in layers),
+            "folded_multiplies": sum(layer.folded_multiplies for layer in layers),
+            "folded_multiply_accumulates": sum(layer.folded_multiply_accumulates for layer in layers),
+            "microjoule_folded": self.microjoule_folded,
+            "ann_multiply_accumulates": sum(layer.dense for layer in layers),
+            "ann_microjoule": self.ann_microjoule,
+            "layers": [asdict(layer) for layer in layers],
+        }
+
+
+class Counter:
+    """Hooks on every layer of a network that add to a `Cost`, until `remove`.
+
+    Args:
+        network: in eval mode.
+        images: that it computes while it is watched; counts are divided by their number.
+    """
+
+    def __init__(self, network: nn.Module, images: int) -> None:
+        self.cost = Cost()
+        self.images = images
+        self._features: Tensor | None = None  # [T, N, C, P], the encoder's output by channel, or [T, N, 1, F]
+        self._last_used: dict[str, float] = {}
+        self._handles = []
+        attentions = [module for module in network.modules() if isinstance(module, TemporalChannelJointAttention)]
+        self._in_attention = {id(part) for attention in attentions for part in attention.modules()}
+        hooks: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Any], ...] = (
+            (_SYNAPSES, self._count_synapses),
+            (TemporalChannelJointAttention, self._count_squeeze),
+            (TimeReadOut, self._count_read_out),
+            (ExponentialSynapses, self._count_decay),
+            (SpikingEncoder, self._keep_features),
+            (neuron.BaseNode, self._count_spikes),
+        )
+        for name, module in network.named_modules():
+            for kind, hook in hooks:
+                if isinstance(module, kind):
+                    self._handles.append(module.register_forward_hook(_named(hook, name)))
+
+    def remove(self) -> None:
+        """Take all hooks off the network."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _layer(self, name: str) -> LayerCost:
+        return self.cost.layers.setdefault(name, LayerCost(name))
+
+    def _count_synapses(self, name: str, layer: nn.Module, x: Tensor, output: Tensor) -> None:
+        used = self._last_used[name] = connections_used(layer, x) / self.images
+        if is_binary_tensor(x):
+            self._layer(name).add(used, 0.0, Folded(accumulates=used))
+        else:
+            self._layer(name).add(0.0, used, self._folded(layer, x, used))
+        if id(layer) not in self._in_attention and self._layer(name).dense == 0:
+            self._layer(name).dense = connections_used(layer, torch.ones_like(x[:1]))
+
+    def _folded(self, layer: nn.Module, x: Tensor, used: float) -> Folded:
+        """The cheaper way to compute a layer of which some inputs are neither 0 nor 1."""
+        plain = Folded(multiply_accumulates=used)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and is_gated(x):
+            # In each time step every channel's kernel, C_out x k x k weights, is multiplied by the channel's gate.
+            return Folded(accumulates=used, multiplies=len(x) / self.images * layer.weight.numel())
+        if isinstance(layer, nn.Linear):
+            return self._folded_linear(layer, x, used) or plain
+        return plain
+
+    def _folded_linear(self, layer: nn.Linear, x: Tensor, used: float) -> Folded | None:
+        """A linear layer on the encoder's gated spikes, step by step or on their mean; None for other inputs."""
+        if self._features is None:
+            return None
+        time_steps, _, channels, _ = self._features.shape
+        rates = self._features.mean(0).flatten(1)  # [N, F]
+        is_mean = x.shape == rates.shape and torch.allclose(x, rates)
+        if not is_mean and not torch.equal(x, self._features.flatten(2).flatten(0, 1)):
+            return None
+        spikes = float((self._features != 0).sum(dtype=torch.float64)) / self.images
+        is_plain = is_binary_tensor(self._features)
+        gates = 0 if is_plain else time_steps * channels
+        # Either every spike adds its gate to a rate, and rates are multiplied; or every spike adds its weight to a sum
+        # of its channel and step, and these sums are multiplied by their gates.
+        rates_first = Folded(spikes if is_mean else 0.0, 0.0, used, "rates first")
+        spikes_first = Folded(spikes * layer.out_features, 0.0, float(gates * layer.out_features), "spikes first")
+        return min(rates_first, spikes_first, key=lambda folded: folded.picojoule)
+
+    def _count_squeeze(self, name: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
+        # TCJA's spatial mean adds every spike once. Its gates scale spikes, which picks a value and multiplies nothing.
+        spikes = float((x != 0).sum(dtype=torch.float64)) / self.images
+        self._layer(f"{name}.squeeze").add(spikes, 0.0, Folded(accumulates=spikes))
+
+    def _count_read_out(self, name: str, module: TimeReadOut, x: Tensor, output: Tensor) -> None:
+        """The weighted sum over time, and the convolution that has just been counted as one of its result."""
+        time_steps, _, channels = x.shape[:3]
+        added = float((x != 0).sum(dtype=torch.float64)) / self.images
+        convolution = self._layer(f"{name}.convolution")
+        used = self._last_used[f"{name}.convolution"]
+        is_plain = is_binary_tensor(x)
+        if not is_plain and not is_gated(x.flatten(0, 1)):
+            self._layer(f"{name}.time").add(0.0, added, Folded(multiply_accumulates=added))
+            return
+        # A step's weight times a channel's gate is one number. Without gates it is the step's weight, and nothing is
+        # multiplied while the network runs.
+        factors = 0.0 if is_plain else float(time_steps * channels)
+        sums_first = Folded(added, factors, used, "sums first")
+        spike_uses = connections_used(module.convolution, x.flatten(0, 1)) / self.images
+        kernel = module.convolution.weight[:, 0].numel()
+        spikes_first = Folded(spike_uses, factors * (1 + kernel), 0.0, "spikes first")
+        best = min(sums_first, spikes_first, key=lambda folded: folded.picojoule)
+        convolution.folded_multiply_accumulates -= used  # counted a moment ago, as if sums came first
+        if best is sums_first:
+            convolution.add(0.0, 0.0, Folded(0.0, 0.0, used, best.order))
+            self._layer(f"{name}.time").add(0.0, added, Folded(added, factors, 0.0, best.order))
+        else:
+            convolution.add(0.0, 0.0, Folded(spike_uses, factors * kernel, 0.0, best.order))
+            self._layer(f"{name}.time").add(0.0, added, Folded(0.0, factors, 0.0, best.order))
+
+    def _count_decay(self, name: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
+        # A decaying current is multiplied once at every step after the first.
+        used = output[1:].numel() / self.images
+        self._layer(name).add(0.0, used, Folded(multiply_accumulates=used))
+
+    def _keep_features(self, name: str, module: SpikingEncoder, x: Tensor, output: Tensor) -> None:
+        attentions = [part for part in module.modules() if isinstance(part, TemporalChannelJointAttention)]
+        channels = attentions[-1].channels if attentions else 1
+        features = output.detach().unflatten(2, (channels, -1))
+        known = is_binary_tensor(features) or is_gated(features.flatten(0, 1))
+        self._features = features.clone() if known else None
+
+    def _count_spikes(self, name: str, module: neuron.BaseNode, x: Tensor, output: Tensor) -> None:
+        steps = output if module.step_mode == "m" else output[None]  # [T, N, …]
+        self.cost.firing_rates.setdefault(name, []).extend(steps.flatten(1).float().mean(1).tolist())
+
+
+def is_gated(x: Tensor) -> bool:
+    """Whether the values of every plane, of [M, C, …], are 0 and one positive number: spikes with a gate."""
+    planes = x.flatten(2)
+    return bool((planes >= 0).all()) and bool(((planes == 0) | (planes == planes.amax(2, keepdim=True))).all())
+
+
+def connections_used(layer: nn.Module, x: Tensor) -> float:
+    """How many (input that is not zero, weight) pairs a layer multiplies for input ``x``, padding excluded."""
+    active = (x != 0).float()
+    if isinstance(layer, nn.Linear):
+        return float(active.sum(dtype=torch.float64)) * layer.out_features
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        # Convolving the mask with ones counts, for each output position, the inputs that reach it.
+        convolve = conv1d if isinstance(layer, nn.Conv1d) else conv2d
+        ones = torch.ones_like(layer.weight[:1])
+        reached = convolve(active, ones, None, layer.stride, layer.padding, layer.dilation)
+        return float(reached.sum(dtype=torch.float64)) * layer.out_channels
+    assert isinstance(layer, nn.ConvTranspose2d)
+    ones = torch.ones_like(layer.weight[:, :1])
+    assert not isinstance(layer.padding, str)  # torch refuses that for transposed convolutions
+    reached = conv_transpose2d(active, ones, None, layer.stride, layer.padding, layer.output_padding, 1, layer.dilation)
+    return float(reached.sum(dtype=torch.float64)) * layer.out_channels
+
+
+def _named(hook: Any, name: str) -> Any:
+    return lambda module, inputs, output: hook(name, module, inputs[0], output)
