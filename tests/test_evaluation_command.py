@@ -84,7 +84,7 @@ def test_everything_but_inception_is_measured_without_a_network(
 
     assert read_scores_json(tmp_path / "s.json").scores == scores.scores
     table = table_text(scores)
-    assert "not computed: FID, KID, Inception score, precision, Inception, recall, Inception: the Inception" in table
+    assert "not computed: FID; KID; Inception score; precision, Inception; recall, Inception: the Inception" in table
     assert scores["fad"].weights_hash[:8] in table
     assert f"spikevae evaluate {model_folder} --count 40" in table
 

@@ -1,4 +1,4 @@
-"""Every metric, in a file of its own. `METRICS` has them by name, in the order of tables; `register` adds one."""
+"""Every metric, in a file of its own. `METRICS` has them by name; `register` adds one."""
 
 from __future__ import annotations
 

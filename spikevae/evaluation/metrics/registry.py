@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.scores import Score
+from spikevae.evaluation.settings import BUILT_IN
 
 Need = Literal["model", "split", "papers' files"]
 Measure = Callable[[Evaluation], Sequence[Score]]
@@ -57,7 +58,7 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {}
-"""All metrics by name, in the order of tables. `register` adds one."""
+"""All metrics by name. `register` adds one."""
 
 
 def register(
@@ -86,12 +87,14 @@ def chosen_metrics(evaluation: Evaluation) -> list[Metric]:
         ValueError: if there is none of a name.
     """
     wanted = evaluation.config.metrics
+    # In the order of the help; those that were added come last.
+    ordered = sorted(METRICS.values(), key=lambda metric: (*BUILT_IN, metric.name).index(metric.name))
     if wanted is None:
-        return [metric for metric in METRICS.values() if metric.is_possible(evaluation)]
+        return [metric for metric in ordered if metric.is_possible(evaluation)]
     unknown = [name for name in wanted if name not in METRICS]
     if unknown:
-        raise ValueError(f"there is no metric {unknown[0]!r}; use {', '.join(METRICS)}")
-    return [metric for name, metric in METRICS.items() if name in wanted]
+        raise ValueError(f"there is no metric {unknown[0]!r}; use {', '.join(metric.name for metric in ordered)}")
+    return [metric for metric in ordered if metric.name in wanted]
 
 
 def score_in_space(

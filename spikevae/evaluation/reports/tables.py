@@ -102,7 +102,7 @@ def not_computed(scores: Scores) -> dict[str, str]:
     for score in scores.scores:
         if score.value is None:
             found.setdefault(score.note, []).append(label(score))
-    return {reason: ", ".join(names) for reason, names in found.items()}
+    return {reason: "; ".join(names) for reason, names in found.items()}
 
 
 def label(score: Score) -> str:
