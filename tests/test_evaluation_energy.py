@@ -127,6 +127,80 @@ def test_gated_spikes_are_multiplied_and_plain_ones_added() -> None:
     assert gated_cost.multiply_accumulates > 0
 
 
+class Gated(nn.Module):
+    """Spikes of T = 2 steps and 2 channels, one gate for each, then a 3x3 convolution to 3 maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(2, 3, 3, padding=1, bias=False)
+
+    def forward(self, spike_seq: Tensor, gate: Tensor) -> Tensor:
+        out: Tensor = self.convolution((spike_seq * gate[..., None, None]).flatten(0, 1))
+        return out
+
+
+def test_folding_gates_costs_what_it_costs_by_hand_and_changes_nothing() -> None:
+    network = Gated()
+    spike_seq = torch.zeros(2, 1, 2, 4, 4)  # [T, N, C, H, W]
+    spike_seq[0, 0, 0, 0, 0] = 1  # a corner: 2x2 places of the output see it
+    spike_seq[0, 0, 1, 1, 2] = 1  # inside: 3x3
+    spike_seq[1, 0, 0, 3, 1] = 1  # an edge: 2x3
+    gate = torch.tensor([[[0.3, 0.6]], [[0.7, 0.2]]])  # [T, N, C]
+    with counting(network, images=1) as cost:
+        gated = network(spike_seq, gate)
+    layer = cost.layers["convolution"]
+    uses = (4 + 9 + 6) * 3  # of a spike by a weight
+    assert (layer.accumulates, layer.multiply_accumulates) == (0, uses)
+    assert (layer.folded_accumulates, layer.folded_multiply_accumulates) == (uses, 0)
+    assert layer.folded_multiplies == 2 * 2 * 3 * 9  # T x C_in x C_out x k²
+    assert cost.microjoule == pytest.approx(57 * 4.6 / 1e6)
+    assert cost.microjoule_folded == pytest.approx((108 * 3.7 + 57 * 0.9) / 1e6)
+    # Adding up the kernels that are folded gives what the gated spikes give.
+    folded = torch.stack(
+        [
+            nn.functional.conv2d(spike_seq[t], network.convolution.weight * gate[t, 0][:, None, None], padding=1)
+            for t in (0, 1)
+        ]
+    )
+    torch.testing.assert_close(folded.flatten(0, 1), gated)
+
+
+def test_linear_layers_on_rates_take_the_cheaper_order() -> None:
+    model = lively(CONFIG)
+    x = torch.rand(2, 1, 28, 28)
+    features = model.encoder(2 * x - 1)  # [T=3, N=2, F]; 28 pixels need no padding here
+    spikes = float((features != 0).sum()) / 2
+    rates = float((features.mean(0) != 0).sum()) / 2
+    for name, outputs in (("latent.synapses", 3 * 7), ("classifier.linear", 2)):
+        cost = measure_costs(model, x, seed=0)["encode" if name.startswith("latent") else "classify"].layers[name]
+        rates_first = spikes * 0.9 + rates * outputs * 4.6
+        spikes_first = spikes * outputs * 0.9 + 3 * 6 * outputs * 4.6  # T x C sums for each output, each times a gate
+        assert cost.picojoule == pytest.approx(rates * outputs * 4.6)
+        assert cost.picojoule_folded == pytest.approx(min(rates_first, spikes_first))
+        assert cost.folded_order == ("rates first" if rates_first < spikes_first else "spikes first")
+
+
+def test_without_gates_nothing_is_folded_and_a_read_out_adds_weights_alone() -> None:
+    model = lively(dataclasses.replace(CONFIG, attention="none"))
+    layers = measure_costs(model, torch.rand(2, 1, 28, 28), seed=0)["decode"].layers
+    assert layers["decoder.read_out.convolution"].folded_order in ("sums first", "spikes first")
+    assert all(layer.folded_multiplies == 0 for layer in layers.values())
+    assert layers["decoder.stages.0.synapses.0"].folded_accumulates == layers["decoder.stages.0.synapses.0"].accumulates
+
+
+def test_flips_are_counted_beside_a_plain_classification() -> None:
+    model = lively(dataclasses.replace(CONFIG, classify_mirrored=True))
+    costs = measure_costs(model, torch.rand(2, 1, 28, 28), seed=0)
+    assert costs["classify_flip"].microjoule > 1.5 * costs["classify"].microjoule
+    # A picture that is its own mirror image costs twice as much.
+    same = torch.rand(2, 1, 28, 14)
+    costs = measure_costs(model, torch.cat([same, same.flip(3)], dim=3), seed=0)
+    for column in ("microjoule", "microjoule_folded"):
+        assert getattr(costs["classify_flip"], column) == pytest.approx(
+            2 * getattr(costs["classify"], column), rel=1e-3
+        )
+
+
 def test_the_first_layer_and_every_call_are_counted() -> None:
     model = lively(CONFIG)
     costs = measure_costs(model, torch.full((2, 1, 28, 28), 0.25), seed=0)

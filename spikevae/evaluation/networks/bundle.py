@@ -101,7 +101,8 @@ def load_network(folder: Path, role: str) -> DomainNetwork:
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))
         if role not in settings:
-            raise NoNetworkError(f"{folder} holds no {role}; `--roles {role}` of the networks' training makes one")
+            shown = f"the bundled folder {folder.name}" if folder.parent == BUNDLED else folder
+            raise NoNetworkError(f"{shown} holds no {role}; `--roles {role}` of the networks' training makes one")
         network_class, config_class = ROLES[role]
         network = network_class(from_dict(config_class, settings[role]["network"]))
         training = dict(settings[role]["training"])
