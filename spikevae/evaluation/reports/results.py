@@ -75,7 +75,7 @@ def write_results(files: Sequence[Path], out: Path) -> Path:
 def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
     rows = [
         (row.name, row.sampling, *(_or_dash(value) for value in (row.mse, row.inception_score, row.fid, row.fad)))
-        for row in PUBLISHED.get(_like(data), ())
+        for row in PUBLISHED.get(data, ())
     ]
     rows += [(f"**{_title(entry)}**", ONE_SHOT, *(_value(entry, metric) for metric in _COLUMNS)) for entry in entries]
     for name in dict.fromkeys(baseline.what for entry in entries for baseline in entry.baselines):
@@ -89,11 +89,6 @@ def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
     ours = [(f"**{_title(entry)}**", _percent(entry)) for entry in entries if entry.value("accuracy") is not None]
     if ours:
         yield Table(("classification by spiking networks", "accuracy"), [*accuracies, *ours]).as_markdown()
-
-
-def _like(data: str) -> str:
-    """The published data set that a folder's images stand for: the faces of the package are CelebA's."""
-    return "celeba" if "faces" in data else data
 
 
 def _details(entry: Scores) -> Iterable[str]:
