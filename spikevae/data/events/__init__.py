@@ -1,0 +1,1 @@
+"""Recordings of event cameras: read, cut into frames, augmented, simulated, drawn and written."""

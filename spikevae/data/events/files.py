@@ -1,0 +1,116 @@
+"""Where recordings lie: files on their own, members of zip files, and stretches of longer recordings."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from spikevae.data.events.readers import RECORDING_SUFFIXES, decode_recording, read_recording
+from spikevae.data.events.recording import Recording, Size
+
+_LARGEST_MEMBER = 2**28  # bytes
+
+
+@dataclass(frozen=True)
+class RecordingFile:
+    """A recording that is a file, a member of an archive, or the part of one between two times (microseconds)."""
+
+    path: Path
+    member: str = ""
+    start: int | None = None
+    end: int | None = None
+    size: Size | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        name = f"{self.path}: {self.member}" if self.member else str(self.path)
+        return name if self.start is None else f"{name}, {self.start} to {self.end} µs"
+
+    def read(self) -> Recording:
+        """The recording alone; `read_all` is faster for many."""
+        return next(read_all([self]))
+
+
+class Archive:
+    """A zip file, opened once for as many members as are read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+            raise ValueError(f"{path} is truncated or no zip file ({error}); get it again") from error
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def recordings(self) -> list[str]:
+        """Members that are named like recordings and not hidden (as macOS's ``__MACOSX/._…``), sorted."""
+        names = [Path(info.filename) for info in self._file.infolist() if not info.is_dir()]
+        return sorted(str(name) for name in names if is_recording(name))
+
+    def read(self, member: str) -> bytes:
+        """The content of a member.
+
+        Raises:
+            ValueError: if it is missing, damaged or huge.
+        """
+        try:
+            length = self._file.getinfo(member).file_size
+            if length <= _LARGEST_MEMBER:
+                return self._file.read(member)
+        except Exception as error:  # damaged archives raise errors of every kind
+            raise ValueError(f"{self._path}: {member} is damaged ({error}); get the archive again") from error
+        raise ValueError(f"{self._path}: {member} unpacks to {length:,} bytes, more than {_LARGEST_MEMBER:,}")
+
+
+def read_all(files: Sequence[RecordingFile]) -> Iterator[Recording]:
+    """The recordings one by one. An archive, or a recording cut into several, is read once if they follow each other.
+
+    Raises:
+        ValueError: if one is empty, truncated, damaged, of another kind or of another sensor.
+        OSError: if one cannot be opened.
+    """
+    with ExitStack() as opened:
+        archive: Archive | None = None
+        before: RecordingFile | None = None
+        whole: Recording | None = None
+        for file in files:
+            is_same = before is not None and before.path == file.path
+            if not is_same:
+                opened.close()
+                archive = opened.enter_context(Archive(file.path)) if file.member else None
+            if whole is None or before is None or not is_same or before.member != file.member:
+                whole = _read_whole(file, archive)
+            before = file
+            if file.start is None or file.end is None:
+                yield whole
+                continue
+            part = whole.between(file.start, file.end)
+            if not len(part):
+                raise ValueError(f"{file.name} holds no events; its labels and its events do not belong together")
+            yield part
+
+
+def _read_whole(file: RecordingFile, archive: Archive | None) -> Recording:
+    if archive is None:
+        return read_recording(file.path, size=file.size)
+    whole_name = f"{file.path}: {file.member}"
+    return decode_recording(archive.read(file.member), Path(file.member).suffix, name=whole_name, size=file.size)
+
+
+def list_recordings(folder: Path) -> list[RecordingFile]:
+    """Files of a folder, at any depth, that are named like recordings and not hidden, in the order of their names."""
+    return [RecordingFile(path) for path in sorted(folder.rglob("*")) if is_recording(path) and path.is_file()]
+
+
+def is_recording(name: Path) -> bool:
+    """Whether a file is named like a recording and not hidden."""
+    return name.suffix.lower() in RECORDING_SUFFIXES and not name.name.startswith(".")

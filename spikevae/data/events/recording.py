@@ -1,0 +1,111 @@
+"""What an event camera sees, as a value: one recording, its events in the order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int16, Int64, UInt8
+
+Size = tuple[int, int]
+"""Height and width of a sensor, in pixels."""
+
+MOST_EVENTS = 2**25
+"""Of one recording: ten times those of the longest file of DVS128 Gesture, about 0.4 GiB in memory."""
+LARGEST_SIDE = 2**14
+"""Pixels: several times the largest sensor on the market."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The events of one recording: at time ``t`` the pixel (``x``, ``y``) became brighter or darker.
+
+    Args:
+        t: microseconds, never falling.
+        x: column, from the left.
+        y: row, from the top.
+        p: polarity, 1 for ON (brighter), 0 for OFF (darker).
+        size: height and width of the sensor.
+
+    Raises:
+        ValueError: if an event lies outside the sensor, has another polarity, or comes before the one in front of it.
+    """
+
+    t: Int64[np.ndarray, " n"]
+    x: Int16[np.ndarray, " n"]
+    y: Int16[np.ndarray, " n"]
+    p: UInt8[np.ndarray, " n"]
+    size: Size
+
+    def __post_init__(self) -> None:
+        lengths = [len(self.t), len(self.x), len(self.y), len(self.p)]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"t, x, y and p have {lengths} entries; expected as many of each")
+        if not all(1 <= side <= LARGEST_SIDE for side in self.size):
+            raise ValueError(f"a sensor of {self.size[0]}x{self.size[1]} pixels; expected 1 to {LARGEST_SIDE} each way")
+        if not len(self):
+            return
+        for name, values, side in (("x", self.x, self.size[1]), ("y", self.y, self.size[0])):
+            least, most = int(values.min()), int(values.max())
+            if least < 0 or most >= side:
+                outside = least if least < 0 else most
+                raise ValueError(f"an event has {name}={outside}; expected 0 to {side - 1} on this sensor")
+        if self.p.max() > 1:
+            raise ValueError(f"an event has p={self.p.max()}; expected 0 (OFF) or 1 (ON)")
+        if (self.t[1:] < self.t[:-1]).any():
+            raise ValueError("the times of events fall; sort the events by t")
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @property
+    def duration(self) -> int:
+        """Microseconds from the first event to the last."""
+        return int(self.t[-1] - self.t[0]) if len(self) else 0
+
+    def between(self, start: int, end: int) -> Recording:
+        """The events with ``start <= t < end``, microseconds; their times are kept."""
+        first, last = np.searchsorted(self.t, (start, end))
+        return Recording(self.t[first:last], self.x[first:last], self.y[first:last], self.p[first:last], self.size)
+
+    def is_equal(self, other: Recording) -> bool:
+        """Whether both hold the same events, one by one, on sensors of one size."""
+        pairs = ((self.t, other.t), (self.x, other.x), (self.y, other.y), (self.p, other.p))
+        return self.size == other.size and all(np.array_equal(own, others) for own, others in pairs)
+
+
+def recording_of(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray, size: Size | None = None) -> Recording:
+    """A recording of integers of any type, in any order: those of one time keep theirs.
+
+    Args:
+        t: microseconds.
+        x: column.
+        y: row.
+        p: 1 or True for ON; 0, -1 or False for OFF.
+        size: height and width of the sensor; otherwise just large enough for the events.
+
+    Raises:
+        ValueError: if a value is outside what a `Recording` holds.
+    """
+    columns = [np.asarray(values) for values in (t, x, y, p)]
+    for name, values in zip("txyp", columns, strict=True):
+        if values.ndim != 1 or values.dtype.kind not in "iub":
+            raise ValueError(f"{name} is {values.dtype} {list(values.shape)}; expected a list of whole numbers")
+        if values.dtype == np.uint64 and len(values) and values.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"an event has {name}={values.max()}; that is no time or place of a recording")
+    lengths = [len(values) for values in columns]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"t, x, y and p have {lengths} entries; expected as many of each")
+    t, x, y, p = (values if values.dtype == np.int64 else values.astype(np.int64) for values in columns)
+    if len(t):
+        for name, values, least in (("x", x, 0), ("y", y, 0), ("p", p, -1)):
+            most = 1 if name == "p" else LARGEST_SIDE - 1
+            if values.min() < least or values.max() > most:
+                outside = values.min() if values.min() < least else values.max()
+                raise ValueError(f"an event has {name}={outside}; expected {least} to {most}")
+        if (t[1:] < t[:-1]).any():
+            order = np.argsort(t, kind="stable")
+            t, x, y, p = t[order], x[order], y[order], p[order]
+    if size is None:
+        size = (int(y.max()) + 1, int(x.max()) + 1) if len(t) else (1, 1)
+    return Recording(t, x.astype(np.int16), y.astype(np.int16), (p > 0).astype(np.uint8), size)
