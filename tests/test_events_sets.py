@@ -1,0 +1,227 @@
+"""Event data sets are found in the layouts of their archives, divided as stated, and missed in one line."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spikevae.config import CIFAR10_CLASSES, Split
+from spikevae.data.events.augment import EventAugmentation
+from spikevae.data.events.eventset import EventSet
+from spikevae.data.events.frames import FrameConfig, to_frames
+from spikevae.data.events.sets import DVS128_CLASSES, load_events, load_recordings
+from spikevae.data.events.writers import encode_atis, save_recordings
+from tests.made_events import encode_aedat2, encode_aedat3, made_recording, write_files, write_n_mnist
+
+FRAMES = FrameConfig(4)
+
+
+def load(name: str, root: Path, split: Split = "train", share: float = 0.0) -> EventSet:
+    """A split, with its frames kept beside the data root."""
+    kept = root.with_name(f"{root.name}-frames")
+    return load_events(name, split, root=root, frames=FRAMES, validation_share=share, frames_folder=kept)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_n_mnist_is_read_from_its_archives_and_from_the_folders_in_them(packed: bool, tmp_path: Path) -> None:
+    write_n_mnist(tmp_path / "root", packed=packed)
+    train, test = load("n-mnist", tmp_path / "root"), load("n-mnist", tmp_path / "root", "test")
+    assert (len(train), len(test)) == (40, 10)
+    assert train.labels is not None
+    assert train.labels.tolist() == [number % 10 for number in range(40)]  # the order of MNIST
+    assert np.array_equal(train.frames(17, 1)[0], to_frames(made_recording(seed=17), FRAMES))
+    assert train.class_names == tuple("0123456789")
+
+
+def test_validation_and_training_parts_share_no_recording(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path / "root")
+    parts = [load("n-mnist", tmp_path / "root", split, 0.2) for split in ("train", "validation")]
+    assert [len(part) for part in parts] == [32, 8]
+    assert len(torch.cat([part.frames() for part in parts]).unique(dim=0)) == 40
+
+
+def test_augmentation_is_for_the_training_part_alone(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path / "root")
+    some = EventAugmentation(roll=5)
+    for split in ("train", "validation", "test"):
+        part = load_events(
+            "n-mnist",
+            split,
+            root=tmp_path / "root",
+            validation_share=0.2,
+            augmentation=some,
+            frames_folder=tmp_path / "frames",
+        )
+        assert (part.augmentation == some) == (split == "train")
+
+
+def test_a_replaced_archive_has_frames_of_its_own(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path / "root")
+    before = load("n-mnist", tmp_path / "root", "test").frames()
+    write_files(tmp_path / "root" / "NMNIST", {"Test/3/00001.bin": encode_atis(made_recording(9))}, archive="Test.zip")
+    assert load("n-mnist", tmp_path / "root", "test").frames().shape[0] == 1 != len(before)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_cifar10_dvs_keeps_the_first_nine_tenths_of_every_class_for_training(packed: bool, tmp_path: Path) -> None:
+    for label, name in enumerate(CIFAR10_CLASSES):
+        files = {
+            f"{name}/cifar10_{name}_{number}.aedat": encode_aedat2(
+                made_recording(50, size=(128, 128), seed=20 * label + number)
+            )
+            for number in range(10)
+        }
+        write_files(tmp_path / "root" / "CIFAR10DVS", files, archive=f"{name}.zip" if packed else None)
+    train, test = (load("cifar10-dvs", tmp_path / "root", split) for split in ("train", "test"))
+    assert train.labels is not None
+    assert test.labels is not None
+    assert (len(train), test.labels.tolist()) == (90, list(range(10)))
+    assert train.labels.bincount().tolist() == [9] * 10
+    assert np.array_equal(test.frames(2, 1)[0], to_frames(made_recording(50, size=(128, 128), seed=49), FRAMES))
+
+
+def test_n_caltech101_has_the_classes_of_its_folders(tmp_path: Path) -> None:
+    files = {
+        f"Caltech101/{name}/image_{number:04}.bin": encode_atis(made_recording(50, size=(180, 240), seed=number))
+        for name in ("BACKGROUND_Google", "accordion", "yin_yang")
+        for number in range(1, 21)
+    }
+    files["__MACOSX/Caltech101/accordion/._image_0001.bin"] = b"not a recording"
+    write_files(tmp_path / "root" / "NCaltech101", files, archive="Caltech101.zip")
+    train, test = (load("n-caltech101", tmp_path / "root", split) for split in ("train", "test"))
+    assert train.class_names == ("BACKGROUND_Google", "accordion", "yin_yang")
+    assert (len(train), len(test)) == (54, 6)
+    assert train.frame_size == (180, 240)
+
+
+def write_dvs128(root: Path, labels: str) -> None:
+    recording = made_recording(900, size=(128, 128))
+    files = {"trials_to_train.txt": b"user01_fluorescent.aedat\n\n", "trials_to_test.txt": b"user29_led.aedat\n"}
+    for stem in ("user01_fluorescent", "user29_led"):
+        files[f"{stem}.aedat"] = encode_aedat3(recording)
+        files[f"{stem}_labels.csv"] = labels.encode()
+    write_files(root / "DVS128Gesture" / "DvsGesture", files)
+
+
+def test_dvs128_gesture_is_cut_where_its_labels_say(tmp_path: Path) -> None:
+    write_dvs128(tmp_path / "root", "class,startTime_usec,endTime_usec\n1,0,100000\n11,150000,250000\n")
+    train = load("dvs128-gesture", tmp_path / "root")
+    assert train.labels is not None
+    assert (train.labels.tolist(), train.class_names) == ([0, 10], DVS128_CLASSES)
+    whole = made_recording(900, size=(128, 128))
+    assert np.array_equal(train.frames(1)[0], to_frames(whole.between(150_000, 250_000), FRAMES))
+
+
+def test_a_gesture_ends_where_the_next_begins(tmp_path: Path) -> None:
+    write_dvs128(tmp_path / "root", "class,startTime_usec,endTime_usec\n9,0,190000\n10,120000,250000\n")
+    train = load("dvs128-gesture", tmp_path / "root")
+    whole = made_recording(900, size=(128, 128))
+    assert np.array_equal(train.frames(0, 1)[0], to_frames(whole.between(0, 120_000), FRAMES))
+
+
+@pytest.mark.parametrize("line", ["12,0,100", "1,200,100", "1,0", "one,0,100", "1,900000000,900000001"])
+def test_labels_that_cannot_be_right_are_refused_with_their_file(line: str, tmp_path: Path) -> None:
+    write_dvs128(tmp_path / "root", f"class,startTime_usec,endTime_usec\n{line}\n")
+    with pytest.raises(ValueError, match="user01_fluorescent") as refusal:
+        load("dvs128-gesture", tmp_path / "root")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_of_recordings_in_several_formats_has_a_class_for_each_subfolder(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    for number, (name, content) in enumerate(
+        {"a.bin": encode_atis, "b.aedat": encode_aedat2, "c.aedat": encode_aedat3}.items()
+    ):
+        files = {f"{label}/{name}": content(made_recording(80, seed=number)) for label in ("waving", "clapping")}
+        write_files(folder, files)
+    save_recordings([made_recording(seed=9)], folder / "waving" / "d.npz")
+    (folder / "waving" / ".hidden.bin").write_bytes(b"x")
+    (folder / "waving" / "notes.txt").write_text("x")
+    train, test = (load(f"events:{folder}", tmp_path / "root", split) for split in ("train", "test"))
+    assert (len(train), len(test), train.class_names) == (6, 1, ("clapping", "waving"))
+    assert train.frame_size == test.frame_size == (128, 128)
+
+
+def test_a_folder_with_its_own_split_keeps_it(tmp_path: Path) -> None:
+    for part, count in (("train", 4), ("test", 2)):
+        save_recordings([made_recording(seed=number) for number in range(count)], tmp_path / "mine" / part / "one")
+    train, test = (load(f"events:{tmp_path / 'mine'}", tmp_path / "root", split) for split in ("train", "test"))
+    assert (len(train), len(test), test.class_names) == (4, 2, ("one",))
+
+
+def test_recordings_right_in_a_folder_have_no_labels(tmp_path: Path) -> None:
+    save_recordings([made_recording(seed=number) for number in range(5)], tmp_path / "mine")
+    train = load(f"events:{tmp_path / 'mine'}", tmp_path / "root")
+    assert train.class_names == ()
+    assert next(train.batches(2))[1].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("n-mnist", r"NMNIST: put Train\.zip \(1 GB\)"),
+        ("dvs128-gesture", r"put DvsGesture\.tar\.gz \(about 3 GB\) into .*DVS128Gesture"),
+        ("cifar10-dvs", r"CIFAR10DVS: put the ten archives"),
+        ("n-caltech101", r"NCaltech101: put Caltech101\.zip"),
+    ],
+)
+def test_a_missing_data_set_is_told_in_one_line_that_says_what_to_put_where(
+    name: str, place: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match=place) as refusal:
+        load(name, tmp_path / "root")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("name", "message"), [("n-minst", "did you mean 'n-mnist'"), ("x", "use n-mnist, ")])
+def test_an_unknown_data_set_is_refused_with_the_nearest_name(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(name, tmp_path)
+
+
+def test_a_truncated_archive_and_a_damaged_member_are_named(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path / "root")
+    archive = tmp_path / "root" / "NMNIST" / "Train.zip"
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"Train\.zip is truncated or no zip file"):
+        load("n-mnist", tmp_path / "root")
+    damaged = bytearray(whole)
+    damaged[60:90] = bytes(30)
+    archive.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"Train\.zip: Train/0/00001\.bin is damaged"):
+        load("n-mnist", tmp_path / "root")
+
+
+def test_a_damaged_recording_in_an_archive_is_named(tmp_path: Path) -> None:
+    write_files(tmp_path / "root" / "NMNIST", {"Test/3/00001.bin": b"1234"}, archive="Test.zip")
+    with pytest.raises(ValueError, match=r"Test\.zip: Test/3/00001\.bin cannot be read as a recording"):
+        load("n-mnist", tmp_path / "root", "test")
+
+
+def test_a_recording_outside_the_folders_of_the_classes_is_named(tmp_path: Path) -> None:
+    write_files(tmp_path / "root" / "NMNIST", {"Test/ten/1.bin": encode_atis(made_recording())}, archive="Test.zip")
+    with pytest.raises(ValueError, match=r"Test/ten/1\.bin is in no folder of a class"):
+        load("n-mnist", tmp_path / "root", "test")
+
+
+def test_the_first_recordings_of_a_set_come_with_their_labels(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path / "root")
+    recordings = load_recordings("n-mnist", "test", root=tmp_path / "root", count=3)
+    assert [label for _, label in recordings] == [0, 1, 2]
+    assert recordings[1][0].is_equal(made_recording(seed=1))
+
+
+def test_the_real_n_mnist_has_the_labels_of_mnist(real_data: Path, tmp_path: Path) -> None:
+    if not (real_data / "NMNIST" / "Test.zip").is_file():
+        pytest.skip("no N-MNIST in the data root")
+    test = load_events("n-mnist", "test", root=real_data, frames_folder=tmp_path)
+    assert test.labels is not None
+    assert test.labels[:8].tolist() == [7, 2, 1, 0, 4, 1, 4, 9]
+    with zipfile.ZipFile(real_data / "NMNIST" / "Test.zip") as archive:
+        events = sum(info.file_size for info in archive.infolist()) // 5
+    assert sum(int(frames.sum(dtype=torch.int64)) for frames in test.frames()) == events
