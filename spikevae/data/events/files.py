@@ -43,7 +43,7 @@ class Archive:
         try:
             self._file = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-            raise ValueError(f"{path} is truncated or no zip file ({error}); get it again") from error
+            raise ValueError(f"{path} is truncated or no zip file ({type(error).__name__}); get it again") from error
 
     def __enter__(self) -> Archive:
         return self
@@ -67,7 +67,9 @@ class Archive:
             if length <= _LARGEST_MEMBER:
                 return self._file.read(member)
         except Exception as error:  # damaged archives raise errors of every kind
-            raise ValueError(f"{self._path}: {member} is damaged ({error}); get the archive again") from error
+            raise ValueError(
+                f"{self._path}: {member} is damaged ({type(error).__name__}); get the archive again"
+            ) from error
         raise ValueError(f"{self._path}: {member} unpacks to {length:,} bytes, more than {_LARGEST_MEMBER:,}")
 
 

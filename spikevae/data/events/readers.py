@@ -34,7 +34,7 @@ def read_recording(path: Path | str, *, size: Size | None = None) -> Recording:
         size: height and width of the sensor; otherwise the file's, or just large enough for the events.
 
     Raises:
-        ValueError: if the file is empty, truncated, damaged, of another kind or of another sensor.
+        ValueError: if it is no file, or it is empty, truncated, damaged, of another kind or of another sensor.
         OSError: if it cannot be opened.
     """
     path = Path(path)
@@ -90,6 +90,8 @@ def decode_recording(content: bytes, suffix: str, *, name: str, size: Size | Non
 
 
 def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe might never answer
+        raise ValueError(f"{path} is a folder, a pipe or a device; expected a file")
     with path.open("rb") as file:
         return file.read(_LARGEST_FILE + 1)
 
@@ -106,7 +108,10 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
     if len(content) // 5 > MOST_EVENTS:
         raise ValueError(f"it holds {len(content) // 5:,} events, more than {MOST_EVENTS:,}; cut it into shorter files")
     x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T
-    t = (high & 0x7F).astype(np.int64) << 16 | middle.astype(np.int64) << 8 | low
+    t = (high & 0x7F).astype(np.int64)
+    for byte in (middle, low):
+        t <<= 8
+        t |= byte
     is_overflow = y == _OVERFLOW_ROW
     if is_overflow.any():
         t += _OVERFLOW_TIME * np.cumsum(is_overflow)
@@ -211,10 +216,10 @@ def _npz_events(content: bytes, size: Size | None) -> tuple[Callable[[slice], Re
             for name in ("t", "x", "y", "p", "size", "offsets"):
                 if f"{name}.npy" in archive.namelist():
                     arrays[name] = _read_array(archive, name)
-    except ValueError:
+    except _ArrayError:
         raise
-    except Exception as error:  # damaged archives raise errors of every kind
-        raise ValueError(f"it is damaged or no .npz file ({error})") from error
+    except Exception as error:  # damaged archives raise errors of every kind, some with their whole content
+        raise ValueError(f"it is damaged or no .npz file ({type(error).__name__})") from error
     missing = [name for name in "txyp" if name not in arrays]
     if missing:
         raise ValueError(f"it has no array {', '.join(missing)}; expected t (microseconds), x, y and p (0 or 1)")
@@ -234,6 +239,10 @@ def _npz_events(content: bytes, size: Size | None) -> tuple[Callable[[slice], Re
     return make, offsets
 
 
+class _ArrayError(ValueError):
+    """An array is not what it should be."""
+
+
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """A list of whole numbers, of which not more is read than it may hold: a small file can unpack to a huge one."""
     with archive.open(f"{name}.npy") as file:
@@ -243,7 +252,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         )
         shape, _, dtype = read_header(file)
         if len(shape) != 1 or dtype.kind not in "iub":
-            raise ValueError(f"{name} is {dtype} {list(shape)}; expected a list of whole numbers")
+            raise _ArrayError(f"{name} is {dtype} {list(shape)}; expected a list of whole numbers")
         if shape[0] > MOST_EVENTS:
-            raise ValueError(f"{name} has {shape[0]:,} entries, more than {MOST_EVENTS:,}; cut it into shorter files")
+            raise _ArrayError(f"{name} has {shape[0]:,} entries, more than {MOST_EVENTS:,}; cut it into shorter files")
         return np.frombuffer(file.read(shape[0] * dtype.itemsize), dtype, shape[0])

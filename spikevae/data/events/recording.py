@@ -12,6 +12,7 @@ Size = tuple[int, int]
 
 MOST_EVENTS = 2**25
 """Of one recording: ten times those of the longest file of DVS128 Gesture, about 0.4 GiB in memory."""
+_LATEST = 2**62  # microseconds, so that differences of times fit into 64 bits
 LARGEST_SIDE = 2**14
 """Pixels: several times the largest sensor on the market."""
 
@@ -87,25 +88,22 @@ def recording_of(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray, siz
     Raises:
         ValueError: if a value is outside what a `Recording` holds.
     """
-    columns = [np.asarray(values) for values in (t, x, y, p)]
-    for name, values in zip("txyp", columns, strict=True):
+    columns = {name: np.asarray(values) for name, values in (("t", t), ("x", x), ("y", y), ("p", p))}
+    for name, values in columns.items():
         if values.ndim != 1 or values.dtype.kind not in "iub":
             raise ValueError(f"{name} is {values.dtype} {list(values.shape)}; expected a list of whole numbers")
-        if values.dtype == np.uint64 and len(values) and values.max() > np.iinfo(np.int64).max:
-            raise ValueError(f"an event has {name}={values.max()}; that is no time or place of a recording")
-    lengths = [len(values) for values in columns]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"t, x, y and p have {lengths} entries; expected as many of each")
-    t, x, y, p = (values if values.dtype == np.int64 else values.astype(np.int64) for values in columns)
-    if len(t):
-        for name, values, least in (("x", x, 0), ("y", y, 0), ("p", p, -1)):
-            most = 1 if name == "p" else LARGEST_SIDE - 1
-            if values.min() < least or values.max() > most:
-                outside = values.min() if values.min() < least else values.max()
-                raise ValueError(f"an event has {name}={outside}; expected {least} to {most}")
-        if (t[1:] < t[:-1]).any():
-            order = np.argsort(t, kind="stable")
-            t, x, y, p = t[order], x[order], y[order], p[order]
+        if len(values) != len(columns["t"]):
+            raise ValueError(f"{name} has {len(values)} entries and t has {len(columns['t'])}; expected as many")
+        least, most = {"t": (-_LATEST, _LATEST), "p": (-1, 1)}.get(name, (0, LARGEST_SIDE - 1))
+        if len(values) and (values.min() < least or values.max() > most):
+            outside = values.min() if values.min() < least else values.max()
+            raise ValueError(f"an event has {name}={outside}; expected {least} to {most}")
+    t = columns["t"].astype(np.int64, copy=False)
+    x, y = (columns[name].astype(np.int16, copy=False) for name in "xy")
+    p = (columns["p"] > 0).astype(np.uint8)
+    if (t[1:] < t[:-1]).any():
+        order = np.argsort(t, kind="stable")
+        t, x, y, p = t[order], x[order], y[order], p[order]
     if size is None:
         size = (int(y.max()) + 1, int(x.max()) + 1) if len(t) else (1, 1)
-    return Recording(t, x.astype(np.int16), y.astype(np.int16), (p > 0).astype(np.uint8), size)
+    return Recording(t, x, y, p, size)
