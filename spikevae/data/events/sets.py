@@ -27,7 +27,7 @@ from spikevae.data.events.gestures import (
     record_gestures,
 )
 from spikevae.data.events.recording import Recording, Size
-from spikevae.data.events.simulate import NMNIST_SENSOR, record_digits
+from spikevae.data.events.simulate import NMNIST_SENSOR, SIMULATION_VERSION, record_digits
 from spikevae.data.readers import read_mnist_family
 from spikevae.data.sets import divide
 
@@ -305,7 +305,7 @@ def _simulated_digits(root: Path, is_test: bool) -> EventSource:
     pixels, labels = read_mnist_family("MNIST", root, is_test)
     first, count = _REAL_DIGITS[is_test], _SIMULATED_DIGITS[is_test]
     images = pixels[first : first + count, 0].numpy()
-    key = ["sim-n-mnist", is_test, images.sum(dtype=np.int64).item(), asdict(NMNIST_SENSOR)]
+    key = ["sim-n-mnist", SIMULATION_VERSION, is_test, images.sum(dtype=np.int64).item(), asdict(NMNIST_SENSOR)]
     return EventSource(
         len(images),
         lambda: record_digits(images, seed=int(is_test)),
@@ -328,7 +328,14 @@ def _simulated_shapes(root: Path, is_test: bool) -> EventSource:
 
 def _gestures(objects: np.ndarray, is_test: bool, kind: str) -> EventSource:
     count = _SIMULATED_GESTURES[is_test]
-    key = ["sim-gestures", kind, is_test, objects.sum(dtype=np.int64).item(), asdict(GESTURE_SENSOR)]
+    key = [
+        "sim-gestures",
+        SIMULATION_VERSION,
+        kind,
+        is_test,
+        objects.sum(dtype=np.int64).item(),
+        asdict(GESTURE_SENSOR),
+    ]
     return EventSource(
         count,
         lambda: record_gestures(objects, count, seed=int(is_test)),
