@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import CIFAR10_CLASSES, MNIST_CLASSES, Split
+from spikevae.data.division import divide
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.files import Archive, RecordingFile, list_recordings, read_all
@@ -29,7 +30,6 @@ from spikevae.data.events.gestures import (
 from spikevae.data.events.recording import Recording, Size
 from spikevae.data.events.simulate import NMNIST_SENSOR, SIMULATION_VERSION, record_digits
 from spikevae.data.readers import read_mnist_family
-from spikevae.data.sets import divide
 
 DVS128_CLASSES = (
     "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
