@@ -11,6 +11,7 @@ from spikevae.distributed import together
 from spikevae.evaluation.baselines import load_baselines
 from spikevae.evaluation.inputs import Evaluation, open_evaluation
 from spikevae.evaluation.metrics.registry import chosen_metrics
+from spikevae.evaluation.networks.papers import open_instrument
 from spikevae.evaluation.reports.html import PAGE, write_report
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Score, Scores, read_scores_json, write_scores_json
@@ -72,11 +73,13 @@ def unmet(config: EvaluationConfig, scores: Scores) -> str | None:
 
 
 def _check_files(config: EvaluationConfig) -> Scores | None:
-    """Refuse files that could not be written, before any work; returns the scores that are to be merged with."""
+    """Refuse files that could not be written or read, before any work; returns the scores to merge with."""
     if config.json is not None:
         check_can_write(config.json)
     if config.report is not None:
         check_can_write(config.report / PAGE)
+    if config.fad_autoencoder is not None and config.fad_statistics is not None:
+        open_instrument(config.fad_autoencoder, config.fad_statistics)
     return read_scores_json(config.json) if config.merge and config.json is not None else None
 
 

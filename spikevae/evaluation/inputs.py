@@ -124,6 +124,8 @@ def _device(name: str | None) -> torch.device:
         return pick_device()
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("nothing is computed there")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}; use cpu, cuda or mps") from None

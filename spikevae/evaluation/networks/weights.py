@@ -31,7 +31,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             file.seek(0)
             state = torch.load(file, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            is_pickle = isinstance(error, pickle.UnpicklingError)  # whose words are about torch's own settings
+            reason = "it holds more than tensors, or is damaged" if is_pickle else (str(error).splitlines() or ["?"])[0]
             raise ValueError(f"{path} is not a file of weights, and was not used: {reason[:200]}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} is not a file of weights: it holds something else than tensors by name")

@@ -1,0 +1,182 @@
+"""What evaluate writes and reads: nothing unasked, nothing lost, nothing that it should not open."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spikevae.data.images import save_images
+from spikevae.evaluation.command import evaluate, run
+from spikevae.evaluation.inputs import Evaluation
+from spikevae.evaluation.metrics import METRICS, register
+from spikevae.evaluation.scores import Score, Scores, read_scores_json, write_scores_json
+from spikevae.evaluation.settings import BUILT_IN, EvaluationConfig
+from spikevae.evaluation.streams import first_images
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationConfig:
+    """Sharpness of 12 images against themselves, from an empty current folder."""
+    save_images(torch.rand(12, 1, 8, 8), tmp_path / "x.npz")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return EvaluationConfig(images=tmp_path / "x.npz", reference=tmp_path / "x.npz", metrics=("sharpness",))
+
+
+def test_no_file_is_written_that_was_not_asked_for(
+    config: EvaluationConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(config, print)
+    assert "sharpness over real" in capsys.readouterr().out
+    assert not list(Path.cwd().iterdir())
+    run(dataclasses.replace(config, json=Path("a.json")), print)
+    assert [path.name for path in Path.cwd().iterdir()] == ["a.json"]
+
+
+def test_what_cannot_be_printed_is_kept_without_replacing_a_file(
+    config: EvaluationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("scores.json").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    run(config, print)  # the table holds "±"
+    assert Path("scores.json").read_text(encoding="utf-8") == "mine"
+    assert read_scores_json(Path("scores-2.json")).value("sharpness") == pytest.approx(1)
+
+    def closed(text: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(config, closed)
+    assert Path("scores-3.json").is_file()
+
+
+def test_places_are_checked_before_the_work(config: EvaluationConfig, tmp_path: Path) -> None:
+    nothing = dataclasses.replace(config, images=tmp_path / "not-there.npz")
+    with pytest.raises(ValueError, match=r"is a folder; name a file in it"):
+        evaluate(dataclasses.replace(nothing, json=tmp_path))
+    with pytest.raises(ValueError, match=r"x.npz is no folder"):
+        evaluate(dataclasses.replace(nothing, report=tmp_path / "x.npz"))
+
+
+def test_merging_replaces_what_is_measured_now_and_nothing_else(config: EvaluationConfig) -> None:
+    path = Path("s.json")
+    scores = evaluate(config)
+    earlier = dataclasses.replace(
+        scores, scores=(Score("fad", 1.5, name="FAD"), Score("sharpness", 9.0)), details={"confusion": [[1]]}
+    )
+    write_scores_json(earlier, path)
+    evaluate(dataclasses.replace(config, json=path, merge=True))
+    merged = read_scores_json(path)
+    assert merged["fad"] == earlier["fad"]
+    assert merged.value("sharpness") == pytest.approx(1)
+    assert merged["sharpness"].command == scores.command
+    assert merged.details == {"confusion": [[1]]}
+    write_scores_json(dataclasses.replace(earlier, weights_hash="other"), path)
+    with pytest.raises(ValueError, match=r"have weights_hash other, these have"):
+        evaluate(dataclasses.replace(config, json=path, merge=True))
+    with pytest.raises(ValueError, match=r"--merge needs --json with a file of scores that is there"):
+        dataclasses.replace(config, json=Path("gone.json"), merge=True)
+
+
+def test_scores_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text(
+        '{"subject": "mnist", "subject_hash": "ab", "data": "mnist", "protocol": "paper", "seed": 0, "command": "c", '
+        '"versions": {}, "scores": [{"metric": "fad", "value": 1.0, "name": "FAD"}], "floors": [{"what": "blur", '
+        '"metric": "fad", "value": 9.0, "error": null, "samples": 5, "reference": "t", "weights_hash": ""}], '
+        '"details": {"costs": {"sample": {"microjoule": 2.0, "ann_microjoule": 3.0}}}}',
+        encoding="utf-8",
+    )
+    scores = read_scores_json(tmp_path / "old.json")
+    assert (scores.model, scores.weights_hash, scores.baselines[0].what) == ("mnist", "ab", "blur")
+    assert scores.costs == {"sample": {"microjoule": 2.0, "ann_microjoule": 3.0}}
+
+
+def test_released_scores_have_the_three_columns() -> None:
+    from spikevae.hub.checkpoints import RELEASED
+
+    for name, calls in (("fashion-mnist", 2), ("mnist", 2), ("faces", 1)):
+        costs = read_scores_json(RELEASED / name / "scores.json").costs
+        assert len(costs) == calls
+        for columns in costs.values():
+            assert columns["microjoule_folded"] < columns["microjoule"] < columns["ann_microjoule"]
+
+
+@pytest.fixture
+def contrast() -> Iterator[str]:
+    """The name of a metric that is registered as another program would."""
+
+    @register("contrast")
+    def measure_contrast(evaluation: Evaluation) -> list[Score]:
+        ours, real = (first_images(one, 1000).float().std() for one in (evaluation.samples, evaluation.reference))
+        return [Score("contrast", float(ours / real), better="1")]
+
+    yield "contrast"
+    del METRICS["contrast"]
+
+
+def test_a_metric_is_added_from_outside_and_an_unknown_one_lists_the_known(
+    config: EvaluationConfig, contrast: str
+) -> None:
+    scores: Scores = evaluate(dataclasses.replace(config, metrics=(contrast, "sharpness")))
+    assert scores.value("contrast") == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"there is no metric 'fda'; use fad, fid, .*spikes, contrast"):
+        evaluate(dataclasses.replace(config, metrics=("fda",)))
+
+
+def test_the_help_names_every_metric() -> None:
+    assert set(BUILT_IN) == set(METRICS)
+
+
+def test_zips_and_bare_arrays_are_images_and_originals_are_not_scored(config: EvaluationConfig, tmp_path: Path) -> None:
+    images = torch.rand(12, 1, 8, 8)
+    save_images(images, tmp_path / "rec", torch.rand(12, 1, 8, 8))
+    with zipfile.ZipFile(tmp_path / "rec.zip", "w") as archive:
+        for file in (tmp_path / "rec").iterdir():
+            archive.write(file, f"rec/{file.name}")
+            archive.writestr(f"__MACOSX/rec/._{file.name}", b"no picture")
+    np.save(tmp_path / "rec.npy", (images * 255).round().to(torch.uint8).numpy())
+    found = [
+        evaluate(dataclasses.replace(config, images=tmp_path / name))["sharpness"]
+        for name in ("rec", "rec.zip", "rec.npy")
+    ]
+    assert {score.samples for score in found} == {12}
+    assert found[0].value == pytest.approx(found[1].value)
+    assert found[0].value == pytest.approx(found[2].value, rel=1e-5)
+
+
+class Harm:
+    """Unpickling it would run code."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("harmed",)
+
+
+def test_files_that_are_no_images_or_weights_end_in_one_line(config: EvaluationConfig, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bytes.npz", np.full((12, 8, 8), 254.0))
+    torch.save({"x": Harm()}, tmp_path / "pickle.pth")
+    os.mkfifo(tmp_path / "pipe.npz")
+    whole = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    for name, message in (("bytes.npz", "divide"), ("pipe.npz", "is a pipe"), ("cut.npz", "cut.npz")):
+        with pytest.raises(ValueError, match=message):
+            evaluate(dataclasses.replace(config, images=tmp_path / name))
+    trusted = hashlib.sha256((tmp_path / "pickle.pth").read_bytes()).hexdigest()
+    inception = dataclasses.replace(
+        config, metrics=("fid",), inception_weights=tmp_path / "pickle.pth", inception_sha256=trusted
+    )
+    with pytest.raises(ValueError, match=r"pickle.pth is not a file of weights, and was not used"):
+        evaluate(inception)
+    assert not Path("harmed").exists()
+    with pytest.raises(ValueError, match=r"--device gpu: .*use cpu, cuda or mps"):
+        evaluate(dataclasses.replace(config, device="gpu"))
