@@ -24,6 +24,7 @@ ORDER = (
     ("ops", "data"),
     ("images",),
     ("nn",),
+    ("attention",),
     ("hub", "plots"),
     ("evaluation",),
     ("training",),

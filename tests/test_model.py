@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -279,7 +280,7 @@ def test_images_in_double_precision_are_taken_as_well(config: ModelConfig) -> No
         ({"count": 2, "seed": -1}, "seed=-1"),
         ({"count": 2, "seed": 2**63}, "seed=9223372036854775808"),
         ({"count": 2, "size": 0}, "size=0"),
-        ({"count": 2, "label": 4}, "label=4: this model's labels are 0 to 3"),
+        ({"count": 2, "label": 4}, "label=4: this model.s classes are 0 a"),
         ({"count": 2, "label": -1}, "label=-1"),
         ({"count": 2, "label": [0, 1, 2]}, "3 labels for 2 images"),
         ({"count": 2, "temperature": -0.1}, "temperature=-0.1"),
@@ -335,3 +336,46 @@ def test_nothing_but_weights_is_kept_after_a_call() -> None:
             if isinstance(value, Tensor)
         ]
         assert not left
+
+
+def test_labels_and_seeds_may_be_names_and_scalars_of_other_libraries() -> None:
+    model = trained(POTENTIAL)
+    name = model.config.class_names[1]
+    expected = model.sample(3, seed=5, label=1)
+    labels: list[Any] = [name, np.int64(1), torch.tensor(1), [1, name, np.int64(1)], torch.tensor([1, 1, 1])]
+    for label in labels:
+        assert torch.equal(model.sample(3, seed=5, label=label), expected)
+    assert torch.equal(model.sample(3, seed=np.int64(5), label=1), expected)
+    with pytest.raises(ValueError, match=f"this model's classes are .*{name}"):
+        model.sample(1, label="no such class")
+
+
+def test_a_generator_gives_other_images_at_every_call_and_the_same_ones_again() -> None:
+    model = trained(POTENTIAL)
+    generator = torch.Generator().manual_seed(3)
+    first, second = model.sample(2, generator=generator), model.sample(2, generator=generator)
+    assert not torch.equal(first, second)
+    assert torch.equal(model.sample(2, generator=torch.Generator().manual_seed(3)), first)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(float("nan"), "not finite"), (255.0, "divide bytes by 255"), (-1.0, "-1")]
+)
+def test_pictures_that_are_not_in_range_are_refused(value: float, message: str) -> None:
+    model, x = trained(POTENTIAL), images()
+    x[0, 0, 0, 0] = value
+    for call in (model.classify, model.reconstruct, model.encode):
+        with pytest.raises(ValueError, match=message):
+            call(x)
+
+
+def test_a_classification_may_see_the_mirror_image_too() -> None:
+    model, x = trained(POTENTIAL), images()
+    plain, mirrored = model.classify(x, flip_tta=False), model.classify(x.flip(3), flip_tta=False)
+    torch.testing.assert_close(model.classify(x, flip_tta=True), (plain + mirrored) / 2)
+
+
+def test_what_a_model_answers_can_be_learned_from() -> None:
+    model, x = trained(POTENTIAL), images()
+    nn.Conv2d(1, 2, 3)(model.reconstruct(x)).sum().backward()
+    (nn.Linear(4, 2)(model.classify(x).log())).sum().backward()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex, cast
 
 import numpy as np
 import torch
@@ -13,11 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import ModelConfig
+from spikevae.labels import class_index
 from spikevae.nn.classifier import RateClassifier
 from spikevae.nn.decoder import SpikingDecoder
 from spikevae.nn.encoder import SpikingEncoder
 from spikevae.nn.latents import build_latent
 from spikevae.nn.latents.base import Latent, Posterior
+from spikevae.ops import is_traced
+
+Label = str | SupportsIndex
+"""A class by its name or its number."""
+_SLACK = 0.5  # how far beyond [0, 1] an image may go: enlarging and shrinking overshoot, other scales go further
 
 
 class Outputs(NamedTuple):
@@ -104,6 +111,8 @@ class SpikingVAE(nn.Module):
         Raises:
             ValueError: if ``z_seq`` is not [T, N, L] with this model's T and L.
         """
+        if callable(z_seq):  # `encode(x).mode` was a value once, and is a method now
+            z_seq = z_seq()
         centred = self.decoder(z_seq.to(next(self.parameters()).dtype))
         return self._crop(centred).add(1).div(2)
 
@@ -144,12 +153,13 @@ class SpikingVAE(nn.Module):
         self,
         count: int = 1,
         *,
-        seed: int = 0,
-        label: int | Sequence[int] | None = None,
+        seed: SupportsIndex = 0,
+        label: Label | Sequence[Label] | Tensor | None = None,
         temperature: float = 1.0,
         size: int | None = None,
         batch_size: int = 64,
         start: int = 0,
+        generator: torch.Generator | None = None,
     ) -> Float[Tensor, "N C H W"]:
         """New images in [0, 1].
 
@@ -158,7 +168,9 @@ class SpikingVAE(nn.Module):
         Args:
             count: N, at least 1.
             seed: 0 to 2^63 - 1.
-            label: class of all images, or one for each; None draws classes as often as they are in the training data.
+            label: class of all images, by name or number, or one for each; None draws classes as often as they are in
+                the training data.
+            generator: takes the place of ``seed``; each call then gives other images.
             temperature: spread of the latent density; 1 is what was fitted, 0 gives the typical image of a class.
             size: resize to so many pixels (bilinear, as the papers' protocol asks for 32); None leaves the images.
             batch_size: images computed together.
@@ -167,6 +179,8 @@ class SpikingVAE(nn.Module):
         Raises:
             ValueError: if a number is out of range or the model has no such class.
         """
+        if generator is not None:
+            seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
         batches = self.sample_batches(
             count, seed=seed, label=label, temperature=temperature, size=size, batch_size=batch_size, start=start
         )
@@ -176,8 +190,8 @@ class SpikingVAE(nn.Module):
         self,
         count: int,
         *,
-        seed: int = 0,
-        label: int | Sequence[int] | None = None,
+        seed: SupportsIndex = 0,
+        label: Label | Sequence[Label] | Tensor | None = None,
         temperature: float = 1.0,
         size: int | None = None,
         batch_size: int = 64,
@@ -209,7 +223,7 @@ class SpikingVAE(nn.Module):
         self,
         indices: Sequence[int],
         *,
-        seed: int,
+        seed: SupportsIndex,
         labels: Int[Tensor, " N"] | None = None,
         temperature: float = 1.0,
         reject: bool = True,
@@ -222,7 +236,12 @@ class SpikingVAE(nn.Module):
 
     @torch.no_grad()
     def sample_potential(
-        self, indices: Sequence[int], *, seed: int, labels: Int[Tensor, " N"] | None = None, temperature: float = 1.0
+        self,
+        indices: Sequence[int],
+        *,
+        seed: SupportsIndex,
+        labels: Int[Tensor, " N"] | None = None,
+        temperature: float = 1.0,
     ) -> Float[Tensor, "T N L"] | None:
         """The potentials that the spikes of :meth:`sample_prior` fire from; None if this latent has none."""
         if not self.latent.has_density:
@@ -237,6 +256,8 @@ class SpikingVAE(nn.Module):
             raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
         if not x.is_floating_point():
             raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; divide bytes by 255")
+        if not self.training and not is_traced():
+            _check_range(x)
         x = x.to(next(self.parameters()).dtype)
         features: Tensor = self.encoder(self._pad(2.0 * x - 1.0).contiguous(memory_format=torch.channels_last))
         return features
@@ -251,17 +272,32 @@ class SpikingVAE(nn.Module):
         start = (self.config.padded_size - size) // 2
         return x[..., start : start + size, start : start + size]
 
-    def _labels(self, label: int | Sequence[int] | None, count: int) -> Tensor | None:
+    def _labels(self, label: Label | Sequence[Label] | Tensor | None, count: int) -> Tensor | None:
         if label is None:
             return None
-        labels = [label] * count if isinstance(label, int) else [operator.index(item) for item in label]
+        is_one = isinstance(label, str | int) or getattr(label, "ndim", 1) == 0  # of numpy and torch, too
+        labels = [label] * count if is_one else list(cast(Sequence[Label], label))
         if len(labels) != count:
             raise ValueError(f"{len(labels)} labels for {count} images; give one label, or one for each image")
-        wrong = [item for item in labels if not 0 <= item < self.config.classes]
-        if wrong:
-            known = f"0 to {self.config.classes - 1}" if self.config.classes else "none: it was trained without labels"
-            raise ValueError(f"label={wrong[0]}: this model's labels are {known}")
-        return torch.tensor(labels)
+        return torch.tensor([class_index(item, self.config.class_names) for item in labels])
+
+
+def _check_range(x: Tensor) -> None:
+    """Refuse images that are clearly not in [0, 1].
+
+    Raises:
+        ValueError: if a value is no number or far outside.
+    """
+    if x.numel() == 0:
+        return
+    least, most = (float(value) for value in x.detach().aminmax())
+    if not (math.isfinite(least) and math.isfinite(most)):
+        raise ValueError("images must be floats in [0, 1]; some values are not finite (NaN or infinite)")
+    if least < -_SLACK or most > 1 + _SLACK:
+        raise ValueError(
+            f"images must be floats in [0, 1], these go from {least:.4g} to {most:.4g}; divide bytes by 255, "
+            "and undo any other scaling"
+        )
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -269,12 +305,13 @@ def _check_batch_size(batch_size: int) -> None:
         raise ValueError(f"batch_size={batch_size}: expected at least 1 image")
 
 
-def _image_rngs(seed: int, indices: Sequence[int]) -> list[np.random.Generator]:
+def _image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Generator]:
     """The random numbers of each image of a seed (a counter-based generator: cheap to start anywhere).
 
     Raises:
         ValueError: if the seed is out of range.
     """
-    if not 0 <= operator.index(seed) < 2**63:
+    number = operator.index(seed)
+    if not 0 <= number < 2**63:
         raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
-    return [np.random.Generator(np.random.Philox(key=[seed, index])) for index in indices]
+    return [np.random.Generator(np.random.Philox(key=[number, index])) for index in indices]

@@ -66,9 +66,14 @@ def reference_only() -> bool:
     return chosen == "reference"
 
 
+def is_traced() -> bool:
+    """Whether this call is being compiled, exported or traced, and values must not decide what is done."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+
+
 def may_fuse(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)) -> bool:
     """Whether these are plain tensors on the CPU, of these dtypes, in a plain call."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+    if is_traced():
         return False
     for x in tensors:
         if type(x) not in (Tensor, nn.Parameter) or x.device.type != "cpu" or x.dtype not in dtypes:
