@@ -272,7 +272,7 @@ def celeba_cost(row: Row, epochs: int = 40) -> str:
         f"images/s are {costs} such devices, each with its own batch of {batch}, as long as exchanging gradients hides "
         f"behind the arithmetic: {_show_bytes(gradients)} of them within a step of {show_seconds(step)}, so "
         f"in a ring each device sends and receives twice that, {_three_digits(2 * gradients / step / 1e9)} GB/s. The "
-        "epochs of refinement, in which a critic learns too, are counted as if they took as long.\n"
+        "epochs of adversarial fine-tuning, in which a discriminator learns too, are counted as if they took as long.\n"
     )
 
 

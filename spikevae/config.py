@@ -27,6 +27,14 @@ CLASS_NAMES = {
 }
 """Of each labelled data set; `spikevae.data.register` adds to them. Those of a folder are its subfolders."""
 
+_FORMER_NAMES = {
+    "settling_share": "deterministic_share",
+    "settling_learning_rate": "deterministic_learning_rate",
+    "refinement_share": "adversarial_share",
+    "refinement_learning_rate": "adversarial_learning_rate",
+}
+"""Settings by the names they had: run folders and command lines of those times still work."""
+
 _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
 _DEEPEST = 6  # stages
 _LONGEST = 1024  # time steps
@@ -170,11 +178,11 @@ class ObjectiveConfig:
     label_smoothing: float = 0.05
     """Probability mass spread over the other labels in that cross-entropy."""
     adversarial_weight: float = 0.04
-    """Of the critic's verdict on new samples, during refinement."""
+    """Of the discriminator's score of new samples, in adversarial fine-tuning."""
     feature_weight: float = 0.1
-    """Of the distance between the critic's features of images and of their reconstructions, during refinement."""
+    """Of the distance between the discriminator's features of images and of their reconstructions, likewise."""
     label_weight: float = 0.02
-    """Of how badly the critic recognises the classes of samples and reconstructions, during refinement."""
+    """Of the discriminator's cross-entropy on the classes of samples and reconstructions, likewise."""
 
     def __post_init__(self) -> None:
         _require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
@@ -186,25 +194,25 @@ class ObjectiveConfig:
 class TrainConfig:
     """How to train. Progress is counted in images, so that batch size changes nothing else.
 
-    Three phases: first encoder, latent, decoder and classifier learn together; then they settle, with the most probable
-    latent spikes in place of drawn ones; then, with encoder and classifier frozen and the density of their latents
-    fitted, the decoder alone is refined against a critic.
+    Three phases. In the joint phase encoder, latent, decoder and classifier learn together. The deterministic phase is
+    the same without randomness in the latent spikes. In adversarial fine-tuning encoder and classifier are frozen, the
+    density of the latents is fitted, and the decoder alone learns, against a discriminator.
     """
 
     epochs: int = 14
     """Passes over the training split, in all phases together."""
-    settling_share: float = 0.15
-    """Share of the epochs, those before refinement, in which latent spikes are the most probable ones (0: never)."""
-    refinement_share: float = 0.2
-    """Share of the epochs, the last ones, in which the decoder is refined (0: never; potential latent only)."""
+    deterministic_share: Annotated[float, arg(aliases=["--train.settling-share"])] = 0.15
+    """Share of the epochs with the most probable latent spikes in place of random ones (0: none)."""
+    adversarial_share: Annotated[float, arg(aliases=["--train.refinement-share"])] = 0.2
+    """Share of the epochs, the last ones, of adversarial fine-tuning (0: none; latents with a density only)."""
     batch_size: int = 64
     """Images a step, over all processes together."""
     learning_rate: float = 4e-3
     """Peak rate of AdamW, reached after the warm-up, then brought down along a cosine."""
-    settling_learning_rate: float = 1e-3
-    """Peak rate while settling."""
-    refinement_learning_rate: float = 5e-4
-    """Peak rate of the decoder and of the critic during refinement."""
+    deterministic_learning_rate: Annotated[float, arg(aliases=["--train.settling-learning-rate"])] = 1e-3
+    """Peak rate of the deterministic phase."""
+    adversarial_learning_rate: Annotated[float, arg(aliases=["--train.refinement-learning-rate"])] = 5e-4
+    """Peak rate of the decoder and of the discriminator in adversarial fine-tuning."""
     weight_decay: float = 0.01
     """AdamW's, on matrices and kernels only."""
     warmup_images: int = 20_000
@@ -214,9 +222,9 @@ class TrainConfig:
     ema_images: int = 50_000
     """Time constant of the weights' moving average, which is what is released, in images."""
     flip: bool = True
-    """Mirror half of the images left to right before refinement (never for digits)."""
+    """Mirror half of the images left to right, but not in adversarial fine-tuning (never for digits)."""
     shift: int = 0
-    """Move images by up to so many pixels each way before refinement."""
+    """Move images by up to so many pixels each way, but not in adversarial fine-tuning."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions; auto: bfloat16 where the hardware has instructions for it."""
     seed: int = 0
@@ -229,9 +237,9 @@ class TrainConfig:
     """Use only the first so many training images (for trying things out)."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "epochs", "batch_size", "learning_rate", "settling_learning_rate")
-        _require_positive(self, "refinement_learning_rate", "gradient_clip", "ema_images", "preview_epochs")
-        for name in ("settling_share", "refinement_share"):
+        _require_positive(self, "epochs", "batch_size", "learning_rate", "deterministic_learning_rate")
+        _require_positive(self, "adversarial_learning_rate", "gradient_clip", "ema_images", "preview_epochs")
+        for name in ("deterministic_share", "adversarial_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1]")
         _require_not_negative(self, "weight_decay", "warmup_images", "shift", "checkpoint_seconds", "seed")
@@ -239,14 +247,14 @@ class TrainConfig:
             raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
 
     @property
-    def refinement_epochs(self) -> int:
-        """Epochs of the last phase."""
-        return round(self.epochs * self.refinement_share)
+    def adversarial_epochs(self) -> int:
+        """Epochs of adversarial fine-tuning, the last ones."""
+        return round(self.epochs * self.adversarial_share)
 
     @property
-    def settling_epochs(self) -> int:
-        """Epochs of the phase before it."""
-        return min(round(self.epochs * self.settling_share), self.epochs - self.refinement_epochs)
+    def deterministic_epochs(self) -> int:
+        """Epochs of the deterministic phase, before them."""
+        return min(round(self.epochs * self.deterministic_share), self.epochs - self.adversarial_epochs)
 
 
 @dataclass(frozen=True)
@@ -288,6 +296,7 @@ def from_dict(config_class: type[Config], values: object) -> Config:
     if not isinstance(values, Mapping):
         raise ValueError(f"{config_class.__name__}: expected a JSON object, found {type(values).__name__}")
     hints = get_type_hints(config_class)
+    values = {_FORMER_NAMES.get(str(name), str(name)): value for name, value in values.items()}
     unknown = [name for name in values if name not in hints]
     if unknown:
         near = difflib.get_close_matches(unknown[0], hints, n=1)

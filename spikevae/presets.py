@@ -20,12 +20,12 @@ PRESETS: dict[str, RunConfig] = {
     "fashion-mnist": RunConfig(
         model=ModelConfig(class_names=FASHION_MNIST_CLASSES, classify_mirrored=True),
         objective=ObjectiveConfig(adversarial_weight=0.033),
-        train=TrainConfig(epochs=17, settling_share=5 / 17, refinement_share=3 / 17),
+        train=TrainConfig(epochs=17, deterministic_share=5 / 17, adversarial_share=3 / 17),
     ),
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES),
         data=DataConfig(dataset="mnist"),
-        train=TrainConfig(epochs=7, settling_share=2 / 7, refinement_share=1 / 7, flip=False, shift=1),
+        train=TrainConfig(epochs=7, deterministic_share=2 / 7, adversarial_share=1 / 7, flip=False, shift=1),
     ),
     "faces": RunConfig(
         model=ModelConfig(
@@ -38,8 +38,8 @@ PRESETS: dict[str, RunConfig] = {
         data=DataConfig(dataset="celeba"),
         train=TrainConfig(
             epochs=20,
-            settling_share=5 / 20,
-            refinement_share=1 / 20,
+            deterministic_share=5 / 20,
+            adversarial_share=1 / 20,
             batch_size=32,
             warmup_images=10_000,
             ema_images=10_000,
@@ -72,7 +72,7 @@ PRESETS: dict[str, RunConfig] = {
         ),
         data=DataConfig(image_size=32),
         objective=ObjectiveConfig(divergence_weight=1.0),
-        train=TrainConfig(epochs=3, learning_rate=2e-3, settling_share=0.0, refinement_share=0.0),
+        train=TrainConfig(epochs=3, learning_rate=2e-3, deterministic_share=0.0, adversarial_share=0.0),
     ),
 }
 

@@ -62,8 +62,8 @@ def config(made_root: Path) -> RunConfig:
         data=DataConfig(data_root=str(made_root), validation_share=0.2),
         train=TrainConfig(
             epochs=3,
-            settling_share=1 / 3,
-            refinement_share=1 / 3,
+            deterministic_share=1 / 3,
+            adversarial_share=1 / 3,
             batch_size=32,
             warmup_images=50,
             shift=1,

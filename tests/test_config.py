@@ -97,8 +97,8 @@ def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
         (TrainConfig, {"batch_size": -64}),
         (TrainConfig, {"learning_rate": float("nan")}),
         (TrainConfig, {"learning_rate": float("inf")}),
-        (TrainConfig, {"settling_share": -0.1}),
-        (TrainConfig, {"refinement_share": 1.1}),
+        (TrainConfig, {"deterministic_share": -0.1}),
+        (TrainConfig, {"adversarial_share": 1.1}),
         (TrainConfig, {"weight_decay": -0.1}),
         (TrainConfig, {"seed": -1}),
         (TrainConfig, {"image_limit": 0}),
@@ -126,7 +126,7 @@ def test_images_are_padded_to_what_the_decoder_can_double_up_to(size: int, doubl
 
 
 @pytest.mark.parametrize(
-    ("epochs", "settling", "refinement", "counts"),
+    ("epochs", "deterministic", "adversarial", "counts"),
     [
         (12, 0.25, 0.25, (3, 3)),
         (1, 0.0, 0.0, (0, 0)),
@@ -136,10 +136,22 @@ def test_images_are_padded_to_what_the_decoder_can_double_up_to(size: int, doubl
     ],
 )
 def test_the_epochs_of_a_phase_are_a_share_of_all(
-    epochs: int, settling: float, refinement: float, counts: tuple[int, int]
+    epochs: int, deterministic: float, adversarial: float, counts: tuple[int, int]
 ) -> None:
-    train = TrainConfig(epochs=epochs, settling_share=settling, refinement_share=refinement)
-    assert (train.settling_epochs, train.refinement_epochs) == counts
+    train = TrainConfig(epochs=epochs, deterministic_share=deterministic, adversarial_share=adversarial)
+    assert (train.deterministic_epochs, train.adversarial_epochs) == counts
+
+
+def test_settings_by_their_former_names_are_read() -> None:
+    values = as_json(RunConfig())
+    train = values["train"]
+    for former, name in (("settling", "deterministic"), ("refinement", "adversarial")):
+        for suffix, value in (("share", 0.125), ("learning_rate", 3e-4)):
+            del train[f"{name}_{suffix}"]
+            train[f"{former}_{suffix}"] = value
+    read = from_dict(RunConfig, values).train
+    assert (read.deterministic_share, read.adversarial_share) == (0.125, 0.125)
+    assert (read.deterministic_learning_rate, read.adversarial_learning_rate) == (3e-4, 3e-4)
 
 
 def test_a_run_of_a_version_without_classes_of_folders_is_read_as_one_that_ignores_them() -> None:

@@ -22,7 +22,7 @@ from spikevae.evaluation.command import evaluate
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.nn.vae import SpikingVAE
-from spikevae.training.discriminator import PatchCritic
+from spikevae.training.discriminator import PatchDiscriminator
 from spikevae.training.loop import describe_run, train
 from tests import forked
 
@@ -63,8 +63,8 @@ def run_in_two_processes(folder: Path, *words: str | Path) -> str:
 
 @pytest.fixture
 def odd_run(config: RunConfig) -> RunConfig:
-    """An epoch of learning and one of refinement, of three steps each, the last one of an odd number of images."""
-    train = replace(config.train, epochs=2, settling_share=0.0, refinement_share=0.5, image_limit=69)
+    """A joint epoch and an adversarial one, of three steps each, the last one of an odd number of images."""
+    train = replace(config.train, epochs=2, deterministic_share=0.0, adversarial_share=0.5, image_limit=69)
     return replace(config, train=train)
 
 
@@ -94,13 +94,13 @@ def test_two_processes_end_with_the_weights_of_one(odd_run: RunConfig, tmp_path:
     assert (tmp_path / "two" / "stats.jsonl").read_text().count("validation_images") == 2
 
     torch.manual_seed(odd_run.train.seed)
-    networks = {"model": SpikingVAE(odd_run.model), "critic": PatchCritic(1, odd_run.model.classes)}
+    networks = {"model": SpikingVAE(odd_run.model), "discriminator": PatchDiscriminator(1, odd_run.model.classes)}
     for part, within, tolerance in (
         ("model", "encoder", 0.01),
         ("model", "classifier", 0.001),
         ("model", "latent.synapses", 0.1),
         ("model", "decoder", 0.1),
-        ("critic", "", 0.1),
+        ("discriminator", "", 0.1),
     ):
         one, two = (trained_values(tmp_path / run, part) for run in ("one", "two"))
         start = {name: networks[part].state_dict()[name].double() for name in one}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikevae.config import ObjectiveConfig
-from spikevae.training.losses import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
+from spikevae.training.losses import discriminator_hinge_loss, feature_distance, reconstruction_error, vae_objective
 
 N, K = 5, 3
 WEIGHTS = ObjectiveConfig(divergence_weight=0.5, classification_weight=0.25, label_smoothing=0.0)
@@ -67,10 +67,10 @@ def test_half_precision_outputs_are_judged_in_float32() -> None:
     assert math.isfinite(terms.loss)
 
 
-def test_a_critic_that_is_sure_and_right_pays_nothing() -> None:
-    assert hinge_for_critic(torch.full((N, 2, 2), 1.5), torch.full((N, 2, 2), -1.0)) == 0.0
-    assert hinge_for_critic(torch.zeros(N, 2, 2), torch.zeros(N, 2, 2)) == 2.0
-    assert hinge_for_critic(torch.full((N,), -1.0), torch.full((N,), 1.0)) == 4.0
+def test_a_discriminator_that_is_sure_and_right_pays_nothing() -> None:
+    assert discriminator_hinge_loss(torch.full((N, 2, 2), 1.5), torch.full((N, 2, 2), -1.0)) == 0.0
+    assert discriminator_hinge_loss(torch.zeros(N, 2, 2), torch.zeros(N, 2, 2)) == 2.0
+    assert discriminator_hinge_loss(torch.full((N,), -1.0), torch.full((N,), 1.0)) == 4.0
 
 
 def test_the_distance_of_features_averages_layers_and_moves_only_the_fake_ones() -> None:

@@ -34,7 +34,7 @@ def run(made_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             prior_rank=2,
         ),
         data=DataConfig(data_root=str(made_root)),
-        train=TrainConfig(epochs=1, refinement_share=0.0, batch_size=32),
+        train=TrainConfig(epochs=1, adversarial_share=0.0, batch_size=32),
     )
     folder = tmp_path_factory.mktemp("runs") / "made"
     train(config, folder)

@@ -39,7 +39,7 @@ def finished(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def short(config: RunConfig, **settings: Any) -> RunConfig:
     """One epoch of two steps of the first phase."""
-    few = {"epochs": 1, "settling_share": 0.0, "refinement_share": 0.0, "image_limit": 48} | settings
+    few = {"epochs": 1, "deterministic_share": 0.0, "adversarial_share": 0.0, "image_limit": 48} | settings
     return replace(config, train=replace(config.train, **few))
 
 
@@ -333,7 +333,7 @@ def test_a_run_cannot_be_resumed_with_other_settings(
     assert (run / "state.pt").read_bytes() == (finished / "state.pt").read_bytes()
 
 
-def test_latent_spikes_are_drawn_until_training_settles(
+def test_latent_spikes_are_random_until_the_deterministic_phase(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[bool] = []
@@ -344,13 +344,13 @@ def test_latent_spikes_are_drawn_until_training_settles(
         return forward(self, x, *args, random=random, **others)
 
     monkeypatch.setattr(SpikingVAE, "forward", watched)
-    train(short(config, epochs=2, settling_share=0.5), tmp_path / "run")
+    train(short(config, epochs=2, deterministic_share=0.5), tmp_path / "run")
     assert drawn == [True, True, False, False]
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "(2 of all parts together, the last 1 without drawing latent spikes), batches" in card
+    assert "(2 of all parts together, the last 1 with deterministic latents), batches" in card
 
 
-def test_the_critic_shall_recognise_the_classes_of_what_is_decoded_as_much_as_is_asked(
+def test_the_discriminator_shall_recognise_the_classes_of_what_is_decoded_as_much_as_is_asked(
     config: RunConfig, finished: Path, tmp_path: Path
 ) -> None:
     without = tmp_path / "without"
@@ -359,9 +359,9 @@ def test_the_critic_shall_recognise_the_classes_of_what_is_decoded_as_much_as_is
     changed = {name.split(".")[0] for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])}
     assert changed == {"decoder"}
     lines = [json.loads(line) for line in (finished / "stats.jsonl").read_text().splitlines()]
-    refining = [line for line in lines if "critic" in line]
-    assert refining
-    assert all(line["cross_entropy"] > 0 for line in refining)
+    adversarial = [line for line in lines if "discriminator" in line]
+    assert adversarial
+    assert all(line["cross_entropy"] > 0 for line in adversarial)
 
 
 def test_a_run_can_be_resumed_where_its_data_have_moved_to(config: RunConfig, finished: Path, tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_a_damaged_or_hostile_state_is_refused_and_never_executed(
         ({"image_size": 32}, "1x28x28 images, the model is for 1x32x32"),
         ({"image_channels": 3}, "the model is for 3x28x28"),
         ({"class_names": ("a", "b")}, "has the classes"),
-        ({"latent": "autoregressive"}, "refinement needs latent='potential'"),
+        ({"latent": "autoregressive"}, "adversarial fine-tuning needs latent='potential'"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_is_refused_before_anything_is_written(

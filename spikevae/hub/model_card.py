@@ -61,11 +61,9 @@ def model_card(
         f"`spikevae train {dataset} --preset {name}`" if name else f"`spikevae train {dataset}`, set as `run.json` says"
     )
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
-    learning = settings.epochs - settings.refinement_epochs
-    refinement = f"; {settings.refinement_epochs} of the decoder against a critic" if settings.refinement_epochs else ""
-    settling = (
-        f", the last {settings.settling_epochs} without drawing latent spikes" if settings.settling_epochs else ""
-    )
+    joint = settings.epochs - settings.adversarial_epochs
+    deterministic = f", the last {settings.deterministic_epochs} with deterministic latents"
+    adversarial = f"; {settings.adversarial_epochs} of adversarial fine-tuning of the decoder"
     lines = [
         f"# {name or 'A model'}: spiking VAE of {dataset}",
         "",
@@ -81,8 +79,9 @@ def model_card(
         "",
         "## Training",
         "",
-        f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({learning} of all parts "
-        f"together{settling}{refinement}), batches of {settings.batch_size}, "
+        f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({joint} of all parts together"
+        f"{deterministic if settings.deterministic_epochs else ''}{adversarial if settings.adversarial_epochs else ''}"
+        f"), batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
         "",

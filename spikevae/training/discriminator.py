@@ -1,4 +1,4 @@
-"""The critic that the decoder is refined against. Used in training only; not part of a released model."""
+"""The discriminator of adversarial fine-tuning. Used in training only; not part of a released model."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Verdict(NamedTuple):
-    """What a critic says of N images."""
+    """What a discriminator says of N images."""
 
     scores: Tensor  # [N, H', W'], one for each patch; high for real
     logits: Tensor | None  # [N, K]
     features: list[Tensor]  # of each layer, [N, C_i, H_i, W_i]
 
 
-class PatchCritic(nn.Module):
-    """An ordinary (not spiking) convolutional critic of image patches, spectrally normalised.
+class PatchDiscriminator(nn.Module):
+    """An ordinary (not spiking) convolutional discriminator of image patches, spectrally normalised.
 
     It also names the class of an image, so that its features, in which reconstructions are compared with images, tell
     classes apart; and where a label is known, its scores depend on it (projection, Miyato & Koyama,

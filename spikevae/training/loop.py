@@ -32,8 +32,8 @@ from spikevae.hub.checkpoints import save_release, write_atomically
 from spikevae.hub.model_card import Training, model_card
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16, machine
-from spikevae.training.discriminator import PatchCritic
-from spikevae.training.losses import feature_distance, hinge_for_critic, reconstruction_error, vae_objective
+from spikevae.training.discriminator import PatchDiscriminator
+from spikevae.training.losses import discriminator_hinge_loss, feature_distance, reconstruction_error, vae_objective
 
 log = logging.getLogger(__name__)
 
@@ -163,15 +163,17 @@ class Trainer:
         model.to(self.accelerator.device)
         if self.accelerator.num_processes > 1:
             share_batch_norm(model)
-        critic = PatchCritic(config.model.image_channels, config.model.classes)
+        discriminator = PatchDiscriminator(config.model.image_channels, config.model.classes)
         optimizer = torch.optim.AdamW(
             _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
-        critic_optimizer = torch.optim.AdamW(
-            critic.parameters(), lr=settings.refinement_learning_rate, betas=(0.5, 0.99)
+        discriminator_optimizer = torch.optim.AdamW(
+            discriminator.parameters(), lr=settings.adversarial_learning_rate, betas=(0.5, 0.99)
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.critic, self.critic_optimizer = self.accelerator.prepare(critic, critic_optimizer)
+        self.discriminator, self.discriminator_optimizer = self.accelerator.prepare(
+            discriminator, discriminator_optimizer
+        )
         self.epoch = 0
         self.batches_done = 0  # of this epoch
         self.images_seen = 0
@@ -185,16 +187,16 @@ class Trainer:
         return math.ceil(len(self.train_set) / self.config.train.batch_size)
 
     @property
-    def first_refinement_epoch(self) -> int:
-        return self.config.train.epochs - self.config.train.refinement_epochs
+    def first_adversarial_epoch(self) -> int:
+        return self.config.train.epochs - self.config.train.adversarial_epochs
 
     @property
-    def first_settling_epoch(self) -> int:
-        return self.first_refinement_epoch - self.config.train.settling_epochs
+    def first_deterministic_epoch(self) -> int:
+        return self.first_adversarial_epoch - self.config.train.deterministic_epochs
 
     @property
-    def is_settling(self) -> bool:
-        return self.first_settling_epoch <= self.epoch < self.first_refinement_epoch
+    def is_deterministic(self) -> bool:
+        return self.first_deterministic_epoch <= self.epoch < self.first_adversarial_epoch
 
     @property
     def batch_images(self) -> int:
@@ -203,8 +205,8 @@ class Trainer:
         return min(size, len(self.train_set) - self.batches_done * size)
 
     @property
-    def is_refining(self) -> bool:
-        return self.epoch >= self.first_refinement_epoch
+    def is_adversarial(self) -> bool:
+        return self.epoch >= self.first_adversarial_epoch
 
     @property
     def seconds(self) -> float:
@@ -233,7 +235,7 @@ class Trainer:
         self.accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": after})
         scores: dict[str, float] = {}
         while self.epoch < self.config.train.epochs:
-            if self.batches_done == 0 and self.epoch in (self.first_settling_epoch, self.first_refinement_epoch):
+            if self.batches_done == 0 and self.epoch in (self.first_deterministic_epoch, self.first_adversarial_epoch):
                 self._begin_phase()
             self._train_epoch()
             self.epoch += 1
@@ -245,15 +247,15 @@ class Trainer:
     def _train_epoch(self) -> None:
         settings = self.config.train
         self.model.train()
-        if self.is_refining:
+        if self.is_adversarial:
             self._freeze_encoder()
         batches = self.train_set.batches(
             settings.batch_size,
             seed=settings.seed,
             epoch=self.epoch,
             skip=self.batches_done,
-            flip=settings.flip and not self.is_refining,  # new images shall look like those of the data, unaltered
-            shift=0 if self.is_refining else settings.shift,
+            flip=settings.flip and not self.is_adversarial,  # new images shall look like those of the data, unaltered
+            shift=0 if self.is_adversarial else settings.shift,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
         )
@@ -271,10 +273,10 @@ class Trainer:
         # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
         torch.manual_seed(_mix(settings.seed, self.images_seen))
         rate = self._learning_rate()
-        for optimizer in (self.optimizer, self.critic_optimizer):
+        for optimizer in (self.optimizer, self.discriminator_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        terms = self._mean(self._refine(x, labels) if self.is_refining else self._learn(x, labels))
+        terms = self._mean(self._adversarial_step(x, labels) if self.is_adversarial else self._learn(x, labels))
         if not bool(torch.isfinite(terms["loss"])):
             raise self._diverged(f"the loss became {float(terms['loss'])}")
         self.ema.update_parameters(self.plain_model)
@@ -283,7 +285,7 @@ class Trainer:
     def _learn(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """One step of encoder, latent, decoder and classifier together."""
         with self.accelerator.autocast(), whole_batch_randomness(self.batch_images):
-            outputs = self.model(x, random=not self.is_settling)
+            outputs = self.model(x, random=not self.is_deterministic)
         found = vae_objective(
             outputs.reconstruction, x, outputs.divergence, outputs.logits, labels, self.config.objective
         )
@@ -292,11 +294,11 @@ class Trainer:
         self._descend(self.optimizer, self.model, terms["loss"])
         return {name: value.detach() for name, value in terms.items()}
 
-    def _refine(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """One step of the decoder: half of the images are reconstructed, and as many new ones as all face a critic.
+    def _adversarial_step(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """One step of the decoder: half of the images are reconstructed, and as many new ones as all are judged.
 
-        The critic learns to tell new images from real ones of their class. Reconstructions are compared with their
-        originals, pixel by pixel and in the critic's features. The critic shall also see the class of both.
+        The discriminator learns to tell new images from real ones of their class. Reconstructions are compared with
+        their originals, pixel by pixel and in the discriminator's features, which must also tell the class of both.
         """
         weights = self.config.objective
         given = labels if self.plain_model.config.classes else None
@@ -311,27 +313,27 @@ class Trainer:
         )
         with self.accelerator.autocast():
             outputs = self.model(shown, refine_z_seq=z_seq)
-            real = self.critic(x, given)
-            fake = self.critic(outputs.samples.detach(), given)
-        critic_loss = share * hinge_for_critic(real.scores.float(), fake.scores.float())
+            real = self.discriminator(x, given)
+            fake = self.discriminator(outputs.samples.detach(), given)
+        discriminator_loss = share * discriminator_hinge_loss(real.scores.float(), fake.scores.float())
         if given is not None:
-            critic_loss = critic_loss + share * nn.functional.cross_entropy(real.logits.float(), labels)
-        self._descend(self.critic_optimizer, self.critic, critic_loss)
+            discriminator_loss = discriminator_loss + share * nn.functional.cross_entropy(real.logits.float(), labels)
+        self._descend(self.discriminator_optimizer, self.discriminator, discriminator_loss)
 
         asked = None if given is None else torch.cat([given[: len(shown)], given])
-        self.critic.requires_grad_(False)
+        self.discriminator.requires_grad_(False)
         with self.accelerator.autocast():
-            seen = self.accelerator.unwrap_model(self.critic)(
+            seen = self.accelerator.unwrap_model(self.discriminator)(
                 torch.cat([outputs.reconstruction, outputs.samples]), asked
             )
-        self.critic.requires_grad_(True)
+        self.discriminator.requires_grad_(True)
         error = shown_share * reconstruction_error(outputs.reconstruction, shown)
         features = shown_share * feature_distance(
             [maps[: len(shown)] for maps in real.features], [maps[: len(shown)] for maps in seen.features]
         )
         verdict = -share * seen.scores[len(shown) :].float().mean()
         loss = error + weights.feature_weight * features + weights.adversarial_weight * verdict
-        terms = {"reconstruction_error": error, "critic": critic_loss, "features": features}
+        terms = {"reconstruction_error": error, "discriminator": discriminator_loss, "features": features}
         if asked is not None:
             asked_share = self._share(len(asked), max(half, world_size) + self.batch_images)
             terms["cross_entropy"] = asked_share * nn.functional.cross_entropy(seen.logits.float(), asked)
@@ -374,9 +376,9 @@ class Trainer:
         """Warm-up, then a cosine to zero, within each phase."""
         settings = self.config.train
         phases = (
-            (self.first_refinement_epoch, settings.epochs, settings.refinement_learning_rate),
-            (self.first_settling_epoch, self.first_refinement_epoch, settings.settling_learning_rate),
-            (0, self.first_settling_epoch, settings.learning_rate),
+            (self.first_adversarial_epoch, settings.epochs, settings.adversarial_learning_rate),
+            (self.first_deterministic_epoch, self.first_adversarial_epoch, settings.deterministic_learning_rate),
+            (0, self.first_deterministic_epoch, settings.learning_rate),
         )
         first, last, peak = next(phase for phase in phases if self.epoch >= phase[0])
         start, end = (epoch * self.steps_per_epoch * settings.batch_size for epoch in (first, last))
@@ -386,8 +388,8 @@ class Trainer:
     # ------------------------------------------------------------ between the phases
 
     def _begin_phase(self) -> None:
-        """Go on from the averaged weights, for refinement with the density of their latents fitted."""
-        if self.is_refining:
+        """Go on from the averaged weights, for adversarial fine-tuning with the density of their latents fitted."""
+        if self.is_adversarial:
             self._fit_density(self.averaged_model, count=None)
         self.plain_model.load_state_dict(self.averaged_model.state_dict())
         self.optimizer.optimizer.state.clear()
@@ -419,8 +421,8 @@ class Trainer:
 
     def _finish_epoch(self) -> dict[str, float]:
         self._require_finite_weights()
-        if not self.is_refining or self.epoch == self.first_refinement_epoch:
-            done = self.epoch in (self.first_refinement_epoch, self.config.train.epochs)
+        if not self.is_adversarial or self.epoch == self.first_adversarial_epoch:
+            done = self.epoch in (self.first_adversarial_epoch, self.config.train.epochs)
             self._fit_density(self.averaged_model, count=None if done else _PREVIEW_FIT)
         scores = self._validate()
         if not self.accelerator.is_main_process:
@@ -467,7 +469,7 @@ class Trainer:
         with tqdm(
             total=self.steps_per_epoch * size,
             initial=self.batches_done * size,
-            desc=f"epoch {self.epoch + 1}/{settings.epochs}" + (" (refinement)" if self.is_refining else ""),
+            desc=f"epoch {self.epoch + 1}/{settings.epochs}" + (" (adversarial)" if self.is_adversarial else ""),
             unit="image",
             mininterval=1.0,
             dynamic_ncols=True,
@@ -528,9 +530,9 @@ class Trainer:
         state = {
             "model": self.plain_model.state_dict(),
             "ema": self.ema.state_dict(),
-            "critic": self.accelerator.unwrap_model(self.critic).state_dict(),
+            "discriminator": self.accelerator.unwrap_model(self.discriminator).state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "critic_optimizer": self.critic_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "epoch": self.epoch,
             "batches_done": self.batches_done,
             "images_seen": self.images_seen,
@@ -546,9 +548,9 @@ class Trainer:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self.plain_model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
-            self.accelerator.unwrap_model(self.critic).load_state_dict(state["critic"])
+            self.accelerator.unwrap_model(self.discriminator).load_state_dict(state["discriminator"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+            self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise TrainingError(f"{path} is damaged or of another model and cannot be resumed: {reason}") from error
@@ -600,8 +602,8 @@ def _check_fit(config: RunConfig, train_set: ImageSet) -> None:
         )
     if model.classes and train_set.class_names != model.class_names:
         raise ValueError(f"{config.data.dataset} has the classes {train_set.class_names}, not {model.class_names}")
-    if config.train.refinement_epochs and model.latent != "potential":
-        raise ValueError("refinement needs latent='potential'; set --train.refinement-share 0")
+    if config.train.adversarial_epochs and model.latent != "potential":
+        raise ValueError("adversarial fine-tuning needs latent='potential'; set --train.adversarial-share 0")
 
 
 def _mix(*numbers: int) -> int:

@@ -54,8 +54,8 @@ def vae_objective(
     return Terms(loss, error, divergence, cross_entropy)
 
 
-def hinge_for_critic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """The critic's loss: scores above 1 for images, below -1 for generated ones cost nothing."""
+def discriminator_hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """The discriminator's loss: scores above 1 for images, below -1 for generated ones cost nothing."""
     return functional.relu(1.0 - real_scores).mean() + functional.relu(1.0 + fake_scores).mean()
 
 
