@@ -312,8 +312,8 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
             settings: All settings.
         """
         from spikevae.runtime import reuse_freed_memory
-        from spikevae.training.loop import read_run
         from spikevae.training.loop import train as run_training
+        from spikevae.training.run_folder import read_run
 
         reuse_freed_memory()
         run = resume or out or Path("runs") / dataset.removeprefix("folder:").replace(os.sep, "-")

@@ -95,7 +95,7 @@ def list_files(paths: Sequence[Path]) -> list[ImageFile]:
 
 def _data_of(model: str, data: str, network: SpikingVAE) -> DataConfig:
     """A data set, divided as it was for the training of a model, as far as its folder says that."""
-    from spikevae.training.loop import RUN_NAME, read_run
+    from spikevae.training.run_folder import RUN_NAME, read_run
 
     folder = model_folder(model)
     if (folder / RUN_NAME).is_file():

@@ -23,7 +23,8 @@ from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training.discriminator import PatchDiscriminator
-from spikevae.training.loop import describe_run, train
+from spikevae.training.loop import train
+from spikevae.training.run_folder import describe_run
 from tests import forked
 
 

@@ -25,7 +25,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import spikevae
 from spikevae.config import DataConfig, RunConfig
 from spikevae.nn.vae import SpikingVAE
-from spikevae.training.loop import TrainingError, describe_run, read_run, train
+from spikevae.training.loop import train
+from spikevae.training.run_folder import TrainingError, describe_run, read_run
 from tests import forked
 
 

@@ -1,0 +1,69 @@
+"""Adversarial fine-tuning: the decoder learns to paint new images that a discriminator takes for real ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from spikevae.nn.vae import SpikingVAE
+from spikevae.training.learner import Batch, Learner
+from spikevae.training.losses import discriminator_hinge_loss, feature_distance, reconstruction_error
+
+
+def freeze_encoder(model: SpikingVAE) -> None:
+    """Leave only the decoder to learn: the density of the latents was fitted to what the encoder gives now."""
+    for part in (model.encoder, model.latent, model.classifier):
+        if part is not None:
+            part.eval().requires_grad_(False)
+
+
+def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """One step of discriminator and decoder: half of the images are reconstructed, and as many new ones as all decoded.
+
+    The discriminator learns to tell new images from real ones of their class. Reconstructions are compared with their
+    originals, pixel by pixel and in the discriminator's features. It must also tell the class of both.
+    """
+    weights, (x, labels, total, _) = learner.config.objective, batch
+    rank, world_size, half = learner.accelerator.process_index, learner.accelerator.num_processes, total // 2
+    given = labels if learner.plain_model.config.classes else None
+    shown = x[: max(1, len(range(rank, half, world_size)))]
+    share, shown_share = learner.share(len(x), total), learner.share(len(shown), max(half, world_size))
+
+    with learner.autocast():
+        outputs = learner.model(shown, refine_z_seq=_new_latent_spikes(learner, batch, given))
+        real = learner.discriminator(x, given)
+        fake = learner.discriminator(outputs.samples.detach(), given)
+    discriminator_loss = share * discriminator_hinge_loss(real.scores.float(), fake.scores.float())
+    if given is not None:
+        discriminator_loss = discriminator_loss + share * nn.functional.cross_entropy(real.logits.float(), labels)
+    learner.descend_discriminator(discriminator_loss)
+
+    asked = None if given is None else torch.cat([given[: len(shown)], given])
+    learner.discriminator.requires_grad_(False)
+    with learner.autocast():
+        seen = learner.plain_discriminator(torch.cat([outputs.reconstruction, outputs.samples]), asked)
+    learner.discriminator.requires_grad_(True)
+    error = shown_share * reconstruction_error(outputs.reconstruction, shown)
+    features = shown_share * feature_distance(
+        [maps[: len(shown)] for maps in real.features], [maps[: len(shown)] for maps in seen.features]
+    )
+    score = share * seen.scores[len(shown) :].float().mean()
+    loss = error + weights.feature_weight * features - weights.adversarial_weight * score
+    terms = {"reconstruction_error": error, "discriminator": discriminator_loss, "features": features}
+    if asked is not None:
+        asked_share = learner.share(len(asked), max(half, world_size) + total)
+        terms["cross_entropy"] = asked_share * nn.functional.cross_entropy(seen.logits.float(), asked)
+        loss = loss + weights.label_weight * terms["cross_entropy"]
+    learner.descend(loss)
+    return {name: value.detach().float() for name, value in ({"loss": loss} | terms).items()}
+
+
+def _new_latent_spikes(learner: Learner, batch: Batch, labels: Tensor | None) -> Tensor:
+    """Latent spikes [T, N, L] of as many new images as this process has real ones, of the same classes."""
+    generator = torch.Generator().manual_seed(batch.seed)
+    return learner.plain_model.sample_prior(
+        range(learner.accelerator.process_index, batch.total, learner.accelerator.num_processes),
+        seed=int(torch.randint(2**62, (), generator=generator)),
+        labels=labels,
+        reject=False,
+    )

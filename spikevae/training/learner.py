@@ -1,0 +1,182 @@
+"""What learns: the networks of a run with their optimizers and their moving average, in one process or many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import accelerate
+import torch
+from accelerate.state import AcceleratorState, PartialState
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from spikevae.config import RunConfig
+from spikevae.distributed import is_one_of_many, share_batch_norm
+from spikevae.nn.vae import SpikingVAE
+from spikevae.runtime import has_bfloat16
+from spikevae.training.discriminator import PatchDiscriminator
+
+
+class Batch(NamedTuple):
+    """The images of a step that this process has."""
+
+    x: Tensor  # [N, C, H, W], [0, 1]
+    labels: Tensor  # [N], -1 without one
+    total: int  # images of the step, over all processes
+    seed: int  # the same in all processes
+
+
+def make_accelerator(precision: str, run: Path) -> accelerate.Accelerator:
+    """Connect the processes of a run, if there are several, and choose device and arithmetic."""
+    AcceleratorState._reset_state()  # shared by all runs of a process; it would keep the first one's precision
+    on_cpus = is_one_of_many() and not torch.cuda.is_available()  # else accelerate would not connect them
+    is_half = precision == "bfloat16" or (precision == "auto" and has_bfloat16(PartialState(cpu=on_cpus).device))
+    return accelerate.Accelerator(
+        cpu=on_cpus,
+        mixed_precision="bf16" if is_half else "no",
+        log_with="tensorboard",
+        project_dir=run,
+        step_scheduler_with_optimizer=False,
+        kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+class Learner:
+    """The networks of a run, ready to take steps.
+
+    Args:
+        config: all settings.
+        accelerator: of the processes that learn together.
+    """
+
+    def __init__(self, config: RunConfig, accelerator: accelerate.Accelerator) -> None:
+        settings = config.train
+        self.config = config
+        self.accelerator = accelerator
+        torch.manual_seed(settings.seed)
+        model = SpikingVAE(config.model)
+        self.ema = AveragedModel(
+            model, multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images), use_buffers=True
+        ).to(accelerator.device)
+        model.to(accelerator.device)
+        if accelerator.num_processes > 1:
+            share_batch_norm(model)
+        discriminator = PatchDiscriminator(config.model.image_channels, config.model.classes)
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
+        discriminator_optimizer = torch.optim.AdamW(
+            discriminator.parameters(), lr=settings.adversarial_learning_rate, betas=(0.5, 0.99)
+        )
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.discriminator, self.discriminator_optimizer = accelerator.prepare(discriminator, discriminator_optimizer)
+
+    @property
+    def plain_model(self) -> SpikingVAE:
+        """The network itself, without the wrapper that shares its gradients between processes."""
+        model = self.accelerator.unwrap_model(self.model)
+        assert isinstance(model, SpikingVAE)
+        return model
+
+    @property
+    def averaged_model(self) -> SpikingVAE:
+        """The network with the moving average of the weights: what is validated, shown and released."""
+        model = self.ema.module
+        assert isinstance(model, SpikingVAE)
+        return model
+
+    @property
+    def plain_discriminator(self) -> PatchDiscriminator:
+        """The discriminator, likewise without wrapper."""
+        discriminator = self.accelerator.unwrap_model(self.discriminator)
+        assert isinstance(discriminator, PatchDiscriminator)
+        return discriminator
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Convolutions inside compute as ``TrainConfig.precision`` says."""
+        context: AbstractContextManager[Any] = self.accelerator.autocast()
+        return context
+
+    def start_from_average(self) -> None:
+        """Go on from the averaged weights with a fresh optimizer, as a new phase does."""
+        self.plain_model.load_state_dict(self.averaged_model.state_dict())
+        self.optimizer.optimizer.state.clear()
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Of both optimizers."""
+        for optimizer in (self.optimizer, self.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def descend(self, loss: Tensor) -> None:
+        """One step of the model down the gradient of a loss."""
+        self._descend(self.model, self.optimizer, loss)
+
+    def descend_discriminator(self, loss: Tensor) -> None:
+        """The same of the discriminator."""
+        self._descend(self.discriminator, self.discriminator_optimizer, loss)
+
+    def _descend(self, module: nn.Module, optimizer: Any, loss: Tensor) -> None:
+        optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(module.parameters(), self.config.train.gradient_clip)
+        optimizer.step()
+
+    def share(self, count: int, total: int) -> float:
+        """Factor on the mean over ``count`` images of this process, of ``total`` over all.
+
+        With it the mean over processes, which is what is made of gradients and terms, is the mean over images.
+        """
+        return count * float(self.accelerator.num_processes) / total
+
+    def mean_over_processes(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Averaged terms, so that all processes see the same and stop together if one is no number."""
+        if self.accelerator.num_processes == 1:
+            return terms
+        values = self.accelerator.reduce(torch.stack(list(terms.values())), "mean")
+        return dict(zip(terms, values, strict=True))
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "model": self.plain_model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "discriminator": self.plain_discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        self.plain_model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.plain_discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+
+
+def _moving_average(share: float) -> Callable[[Any, Any, Any], None]:
+    """An exponential average in which a new value gets ``share``, and more at the start, so that it forgets the start.
+
+    After n values a new one gets at least 9 / (10 + n): by then the average's memory is a tenth of what it has seen.
+    """
+
+    def update(averages: Any, values: Any, count: Any) -> None:
+        weight = max(1.0 - math.exp(-share), 9.0 / (10.0 + float(count)))
+        if torch.is_floating_point(averages[0]):
+            torch._foreach_lerp_(averages, values, weight)
+        else:
+            torch._foreach_copy_(averages, values)
+
+    return update
+
+
+def _parameter_groups(model: SpikingVAE, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; norms, biases and time constants do not."""
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

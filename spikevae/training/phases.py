@@ -1,0 +1,81 @@
+"""The phases of a run, as values: when each is, its learning rate, and what a step of it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from spikevae.config import TrainConfig
+from spikevae.distributed import whole_batch_randomness
+from spikevae.nn.vae import SpikingVAE
+from spikevae.training.adversarial import adversarial_step, freeze_encoder
+from spikevae.training.learner import Batch, Learner
+from spikevae.training.losses import vae_objective
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run. It starts from the moving average of the weights of the one before."""
+
+    name: str
+    epochs: range
+    peak_rate: float
+    """Learning rate after the warm-up; a cosine brings it down to zero at the phase's end."""
+    step: Callable[[Learner, Batch], dict[str, Tensor]]
+    """One step of learning; returns the named terms of its loss."""
+    is_augmented: bool = True
+    """Whether images are mirrored and moved as the settings say."""
+    samples: bool = False
+    """Whether it decodes new images, and so needs the density of the latents, which then stays as it is."""
+    freeze: Callable[[SpikingVAE], None] | None = None
+    """Sets apart what shall not learn."""
+
+    def learning_rate(self, images_seen: int, batch_size: int, epoch_images: int, warmup_images: int) -> float:
+        """Of the next step: a linear warm-up and a cosine to zero, both counted in images."""
+        start, end = self.epochs.start * epoch_images, self.epochs.stop * epoch_images
+        warm_up = min(1.0, (images_seen - start + batch_size) / max(warmup_images, 1))
+        return self.peak_rate * warm_up * 0.5 * (1 + math.cos(math.pi * (images_seen - start) / max(end - start, 1)))
+
+
+def phases_of(settings: TrainConfig) -> tuple[Phase, ...]:
+    """The phases of a run, in their order; one may have no epoch."""
+    adversarial = settings.epochs - settings.adversarial_epochs
+    deterministic = adversarial - settings.deterministic_epochs
+    return (
+        Phase("joint", range(deterministic), settings.learning_rate, joint_step),
+        Phase(
+            "deterministic",
+            range(deterministic, adversarial),
+            settings.deterministic_learning_rate,
+            partial(joint_step, random=False),
+        ),
+        Phase(
+            "adversarial",
+            range(adversarial, settings.epochs),
+            settings.adversarial_learning_rate,
+            adversarial_step,
+            is_augmented=False,  # new images shall look like those of the data, unaltered
+            samples=True,
+            freeze=freeze_encoder,
+        ),
+    )
+
+
+def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[str, Tensor]:
+    """One step of encoder, latent, decoder and classifier together.
+
+    ``random``: whether latent spikes are drawn; otherwise they are the most probable ones.
+    """
+    with learner.autocast(), whole_batch_randomness(batch.total):
+        outputs = learner.model(batch.x, random=random)
+    found = vae_objective(
+        outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, learner.config.objective
+    )
+    share = learner.share(len(batch.x), batch.total)
+    terms = {name: share * value for name, value in found._asdict().items()}
+    learner.descend(terms["loss"])
+    return {name: value.detach() for name, value in terms.items()}
