@@ -10,18 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ModelConfig", "SpikingVAE", "load", "released_models"]
+__all__ = ["ModelConfig", "SpikingVAE", "load", "released_models", "train"]
 
 if TYPE_CHECKING:
     from spikevae.config import ModelConfig
     from spikevae.hub.checkpoints import load, released_models
     from spikevae.nn.vae import SpikingVAE
+    from spikevae.training.loop import train
 
 _HOMES = {
     "load": "hub.checkpoints",
     "released_models": "hub.checkpoints",
     "ModelConfig": "config",
     "SpikingVAE": "nn.vae",
+    "train": "training.loop",
 }
 
 

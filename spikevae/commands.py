@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import functools
+import itertools
 import json
-import os
+import logging
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -313,10 +315,10 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
         """
         from spikevae.runtime import reuse_freed_memory
         from spikevae.training.loop import train as run_training
-        from spikevae.training.run_folder import read_run
+        from spikevae.training.run_folder import STATE_NAME, read_run
 
         reuse_freed_memory()
-        run = resume or out or Path("runs") / dataset.removeprefix("folder:").replace(os.sep, "-")
+        run = resume or out or _default_run(dataset)
         if resume is not None:
             if settings != default:
                 raise ValueError("a resumed run keeps its settings; leave them out, or start a new run with --out")
@@ -324,20 +326,46 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
             if settings.data.dataset != dataset:
                 raise ValueError(f"{run} was trained on {settings.data.dataset}, not on {dataset}")
         settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, data_root=data_root))
-        _say(f"training in {run}; stop with Ctrl-C, go on with `spikevae train {dataset} --resume {run}`")
-        scores = run_training(settings, run, is_new=resume is None)
+        logging.getLogger("spikevae").setLevel(logging.INFO)
+        _say(f"training in {run}; Ctrl-C stops and saves")
+        try:
+            scores = run_training(settings, run, is_new=resume is None)
+        except KeyboardInterrupt:
+            if (run / STATE_NAME).is_file():
+                _say(f"go on with: {shlex.join(['spikevae', 'train', dataset, '--resume', str(run)])}")
+            raise
         _say(f"{run} is trained: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
     return train
 
 
+def _default_run(dataset: str) -> Path:
+    """runs/NAME, of a data set or of a folder of pictures."""
+    kind, _, path = dataset.partition(":")
+    return Path("runs") / (Path(path).expanduser().resolve().name if kind == "folder" and path else dataset)
+
+
 def _preset_asked_for(arguments: Sequence[str]) -> RunConfig:
-    """The settings that `train` starts from: its options' defaults depend on data set and --preset."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--preset")
-    known, rest = parser.parse_known_args(arguments)
-    dataset = next((word for word in rest if not word.startswith("-")), "fashion-mnist")
-    return preset_for(dataset, known.preset if known.preset in PRESETS else None)
+    """The settings that `train` starts from: its options' defaults depend on data set and --preset.
+
+    Options may stand before the data set's name, so the words are first read with any preset's defaults.
+    """
+    import tyro
+
+    command = _train_command(RunConfig())
+
+    @functools.wraps(command)
+    def asked_for(dataset: str, *, preset: str | None = None, **_: Any) -> RunConfig:
+        return preset_for(dataset, preset)
+
+    words = [word for word in arguments if word not in ("-h", "--help")]
+    try:
+        asked: RunConfig = tyro.cli(asked_for, args=words, console_outputs=False)
+    except SystemExit:  # wrong or too few words, of which the command itself tells
+        dataset = next((word for word in words if not word.startswith("-")), "fashion-mnist")
+        preset = next((after for word, after in itertools.pairwise(words) if word == "--preset"), None)
+        return preset_for(dataset, preset if preset in PRESETS else None)
+    return asked
 
 
 # ---------------------------------------------------------------- what the commands share

@@ -197,16 +197,18 @@ class TrainConfig:
     Three phases. In the joint phase encoder, latent, decoder and classifier learn together. The deterministic phase is
     the same without randomness in the latent spikes. In adversarial fine-tuning encoder and classifier are frozen, the
     density of the latents is fitted, and the decoder alone learns, against a discriminator.
+
+    A length of 0 is left open: :meth:`fitted_to` chooses it for the number of training images.
     """
 
-    epochs: int = 14
-    """Passes over the training split, in all phases together."""
+    epochs: int = 0
+    """Passes over the training split, in all phases together (0: 20, or more where images are few)."""
     deterministic_share: Annotated[float, arg(aliases=["--train.settling-share"])] = 0.15
     """Share of the epochs with the most probable latent spikes in place of random ones (0: none)."""
     adversarial_share: Annotated[float, arg(aliases=["--train.refinement-share"])] = 0.2
     """Share of the epochs, the last ones, of adversarial fine-tuning (0: none; latents with a density only)."""
-    batch_size: int = 64
-    """Images a step, over all processes together."""
+    batch_size: int = 0
+    """Images a step, over all processes together (0: 16 to 64, the more the more images there are)."""
     learning_rate: float = 4e-3
     """Peak rate of AdamW, reached after the warm-up, then brought down along a cosine."""
     deterministic_learning_rate: Annotated[float, arg(aliases=["--train.settling-learning-rate"])] = 1e-3
@@ -215,12 +217,13 @@ class TrainConfig:
     """Peak rate of the decoder and of the discriminator in adversarial fine-tuning."""
     weight_decay: float = 0.01
     """AdamW's, on matrices and kernels only."""
-    warmup_images: int = 20_000
-    """Images over which the learning rate rises."""
+    warmup_images: int = 0
+    """Images over which the learning rate rises (0: a sixteenth of the run, at most 20,000)."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient."""
-    ema_images: int = 50_000
-    """Time constant of the weights' moving average, which is what is released, in images."""
+    ema_images: int = 0
+    """Time constant of the weights' moving average, which is what is released (0: a sixth of the run, at most 50,000).
+    """
     flip: bool = True
     """Mirror half of the images left to right, but not in adversarial fine-tuning (never for digits)."""
     shift: int = 0
@@ -231,20 +234,36 @@ class TrainConfig:
     """Of weights, shuffling, augmentation and latent spikes."""
     checkpoint_seconds: float = 120.0
     """Longest time between two saved states, and so the most that an interruption can lose."""
-    preview_epochs: int = 1
-    """Epochs between two pictures of samples and reconstructions in the run folder."""
+    preview_epochs: int = 0
+    """Epochs between two validations, with pictures of samples and reconstructions (0: about twenty in a run)."""
     image_limit: int | None = None
     """Use only the first so many training images (for trying things out)."""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "epochs", "batch_size", "learning_rate", "deterministic_learning_rate")
-        _require_positive(self, "adversarial_learning_rate", "gradient_clip", "ema_images", "preview_epochs")
+        _require_positive(self, "learning_rate", "deterministic_learning_rate")
+        _require_positive(self, "adversarial_learning_rate", "gradient_clip")
         for name in ("deterministic_share", "adversarial_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1]")
-        _require_not_negative(self, "weight_decay", "warmup_images", "shift", "checkpoint_seconds", "seed")
+        _require_not_negative(self, "epochs", "batch_size", "warmup_images", "ema_images", "preview_epochs")
+        _require_not_negative(self, "weight_decay", "shift", "checkpoint_seconds", "seed")
         if self.image_limit is not None and self.image_limit < 1:
             raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
+
+    def fitted_to(self, images: int) -> TrainConfig:
+        """These settings with every open length chosen for a run on so many training images; what is set stays.
+
+        The network sees at least 1,800 times the square root of their number, because few images need many epochs.
+        """
+        epochs = self.epochs or max(20, math.ceil(1800 / math.sqrt(images)))
+        return dataclasses.replace(
+            self,
+            epochs=epochs,
+            batch_size=self.batch_size or (16 if images < 1_000 else 32 if images < 20_000 else 64),
+            warmup_images=self.warmup_images or max(1, min(20_000, epochs * images // 16)),
+            ema_images=self.ema_images or max(1, min(50_000, epochs * images // 6)),
+            preview_epochs=self.preview_epochs or max(1, epochs // 20),
+        )
 
     @property
     def adversarial_epochs(self) -> int:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.overrides import TorchFunctionMode
 
 Value = TypeVar("Value")
 
@@ -37,19 +35,23 @@ def together() -> Iterator[None]:
     if not is_one_of_many():
         yield
         return
-    distributed.init_process_group("gloo")  # what is exchanged lies on the CPU
+    from accelerate import PartialState
+
+    state = PartialState(cpu=True)  # what is exchanged lies on the CPU
     try:
         yield
     finally:
-        distributed.destroy_process_group()
+        state.destroy_process_group()
+        PartialState._reset_state()
 
 
 def from_all(value: Value) -> list[Value]:
     """What each process gives here, in order of their numbers."""
     if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * world_size()
-    distributed.all_gather_object(values, value)
+    from accelerate.utils import gather_object
+
+    values: list[Value] = gather_object([value])
     return values
 
 
@@ -141,39 +143,3 @@ def sum_over_processes(x: Tensor) -> Tensor:
         return x
     total: Tensor = _Sum.apply(x)
     return total
-
-
-def whole_batch_randomness(images: int) -> AbstractContextManager[object]:
-    """Lets ``torch.rand`` and dropout draw for a whole batch and keep what belongs to the images of this process.
-
-    So an image's random numbers depend on its place in the batch, and on nothing else. Images lie along the last axis
-    but one, as in [T, N, L] and [N, F].
-
-    Args:
-        images: of the whole batch; this process has every ``world_size()``-th of them, from its own number on.
-    """
-    return nullcontext() if world_size() == 1 else _WholeBatchRandomness(images)
-
-
-class _WholeBatchRandomness(TorchFunctionMode):
-    def __init__(self, images: int) -> None:
-        super().__init__()
-        self.images = images
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.rand:
-            return self._own_part(func(self._whole(args[0]), **kwargs))
-        if func is functional.dropout:
-            x, *settings = args
-            whole = x.new_ones(self._whole(x.shape))
-            return x * self._own_part(func(whole, *settings, **kwargs))
-        return func(*args, **kwargs)
-
-    def _whole(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return (*shape[:-2], self.images, shape[-1])
-
-    def _own_part(self, numbers: Tensor) -> Tensor:
-        return numbers[..., rank() :: world_size(), :].contiguous()

@@ -20,12 +20,14 @@ PRESETS: dict[str, RunConfig] = {
     "fashion-mnist": RunConfig(
         model=ModelConfig(class_names=FASHION_MNIST_CLASSES, classify_mirrored=True),
         objective=ObjectiveConfig(adversarial_weight=0.033),
-        train=TrainConfig(epochs=17, deterministic_share=5 / 17, adversarial_share=3 / 17),
+        train=TrainConfig(epochs=17, batch_size=64, deterministic_share=5 / 17, adversarial_share=3 / 17),
     ),
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES),
         data=DataConfig(dataset="mnist"),
-        train=TrainConfig(epochs=7, deterministic_share=2 / 7, adversarial_share=1 / 7, flip=False, shift=1),
+        train=TrainConfig(
+            epochs=7, batch_size=64, deterministic_share=2 / 7, adversarial_share=1 / 7, flip=False, shift=1
+        ),
     ),
     "faces": RunConfig(
         model=ModelConfig(
@@ -55,6 +57,7 @@ PRESETS: dict[str, RunConfig] = {
             classify_mirrored=True,
         ),
         data=DataConfig(dataset="cifar10"),
+        train=TrainConfig(epochs=14, batch_size=64),
     ),
     "paper": RunConfig(
         model=ModelConfig(
@@ -72,7 +75,15 @@ PRESETS: dict[str, RunConfig] = {
         ),
         data=DataConfig(image_size=32),
         objective=ObjectiveConfig(divergence_weight=1.0),
-        train=TrainConfig(epochs=3, learning_rate=2e-3, deterministic_share=0.0, adversarial_share=0.0),
+        train=TrainConfig(
+            epochs=3,
+            batch_size=64,
+            warmup_images=20_000,
+            ema_images=50_000,
+            learning_rate=2e-3,
+            deterministic_share=0.0,
+            adversarial_share=0.0,
+        ),
     ),
 }
 
@@ -80,12 +91,17 @@ PRESETS: dict[str, RunConfig] = {
 def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
     """The settings to start from for a data set: a preset's, with the data set's own name, channels and classes.
 
+    The lengths of a run on a folder are left open, to be fitted to the number of its pictures.
+
     Args:
         dataset: as :attr:`DataConfig.dataset`.
         preset: a name of ``PRESETS``; None takes the one made for the data set, and "faces" for CelebA and folders.
     """
     start = PRESETS[preset] if preset is not None else PRESETS.get(dataset.removesuffix("-jpeg"), PRESETS["faces"])
     is_digits = dataset == "mnist"
+    train = dataclasses.replace(start.train, flip=start.train.flip and not is_digits)
+    if dataset.startswith("folder:"):
+        train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
     return dataclasses.replace(
         start,
         model=dataclasses.replace(
@@ -95,5 +111,5 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
             classify_mirrored=start.model.classify_mirrored and not is_digits,
         ),
         data=dataclasses.replace(start.data, dataset=dataset),
-        train=dataclasses.replace(start.train, flip=start.train.flip and not is_digits),
+        train=train,
     )

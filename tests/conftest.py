@@ -66,6 +66,8 @@ def config(made_root: Path) -> RunConfig:
             adversarial_share=1 / 3,
             batch_size=32,
             warmup_images=50,
+            ema_images=50_000,
+            preview_epochs=1,
             shift=1,
             precision="float32",
             checkpoint_seconds=0.0,

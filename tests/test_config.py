@@ -93,7 +93,7 @@ def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
         (ObjectiveConfig, {"divergence_weight": -1.0}),
         (ObjectiveConfig, {"feature_weight": float("nan")}),
         (ObjectiveConfig, {"label_smoothing": 1.5}),
-        (TrainConfig, {"epochs": 0}),
+        (TrainConfig, {"epochs": -1}),
         (TrainConfig, {"batch_size": -64}),
         (TrainConfig, {"learning_rate": float("nan")}),
         (TrainConfig, {"learning_rate": float("inf")}),
@@ -159,6 +159,36 @@ def test_a_run_of_a_version_without_classes_of_folders_is_read_as_one_that_ignor
     assert values.pop("unlabelled") is False
     assert from_dict(DataConfig, values).unlabelled
     assert not from_dict(DataConfig, values | {"unlabelled": False}).unlabelled
+
+
+@pytest.mark.parametrize(
+    ("preset", "images", "lengths"),
+    [
+        ("fashion-mnist", 57_000, (17, 64, 20_000, 50_000, 1)),
+        ("mnist", 57_000, (7, 64, 20_000, 50_000, 1)),
+        ("cifar10", 47_500, (14, 64, 20_000, 50_000, 1)),
+        ("faces", 162_770, (20, 32, 10_000, 10_000, 1)),
+        ("paper", 57_000, (3, 64, 20_000, 50_000, 1)),
+    ],
+)
+def test_the_lengths_of_a_preset_on_its_whole_data_set_are_those_that_were_used(
+    preset: str, images: int, lengths: tuple[int, ...]
+) -> None:
+    train = PRESETS[preset].train.fitted_to(images)
+    assert (train.epochs, train.batch_size, train.warmup_images, train.ema_images, train.preview_epochs) == lengths
+
+
+@pytest.mark.parametrize("images", [1, 86, 171, 855, 7_695, 162_770])
+def test_open_lengths_fit_the_number_of_images(images: int) -> None:
+    train = preset_for("folder:pictures").train.fitted_to(images)
+    seen = train.epochs * images
+    assert seen >= 1800 * images**0.5
+    assert train.warmup_images <= max(1, seen / 16)
+    assert train.ema_images <= max(1, seen / 6)
+    assert 10 <= train.epochs / train.preview_epochs < 40
+    assert train.fitted_to(10 * images) == train
+    chosen = replace(preset_for("folder:pictures").train, epochs=3, warmup_images=7).fitted_to(images)
+    assert (chosen.epochs, chosen.warmup_images) == (3, 7)
 
 
 def test_settings_cannot_be_changed_behind_anybodys_back() -> None:

@@ -23,7 +23,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import spikevae
-from spikevae.config import DataConfig, RunConfig
+from spikevae.config import DataConfig, RunConfig, TrainConfig
+from spikevae.data.sets import ImageSet
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training.loop import train
 from spikevae.training.run_folder import TrainingError, describe_run, read_run
@@ -235,17 +236,59 @@ def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_b
     assert process.exitcode == status, printed
     assert "Traceback" not in printed
     if number == signal.SIGINT:
-        assert printed.splitlines()[-1] == "spikevae: stopped"
+        assert printed.splitlines()[-2:] == [
+            f"go on with: spikevae train fashion-mnist --resume {run}",
+            "spikevae: stopped",
+        ]
     assert state_of(run)["images_seen"] < 192
     train(config, run, is_new=False)
     assert differences(state_of(run), state_of(finished)) == []
 
 
-def test_half_a_line_of_statistics_is_written_again(config: RunConfig, finished: Path, tmp_path: Path) -> None:
-    """As a power cut may leave it; a finished run has nothing else to do."""
+def test_ctrl_c_between_two_saves_saves_first(
+    config: RunConfig, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rarely = replace(config, train=replace(config.train, checkpoint_seconds=1e6))
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, times=1)
+        with pytest.raises(KeyboardInterrupt):
+            train(rarely, run)
+    assert state_of(run)["images_seen"] == 32  # of the step that was going on
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(rarely, run, is_new=False)
+    assert_same_run(run, finished)
+
+
+def test_a_second_ctrl_c_stops_at_once(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    press_ctrl_c(monkeypatch, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(config, train=replace(config.train, checkpoint_seconds=1e6)), tmp_path / "run")
+    assert not (tmp_path / "run" / "state.pt").exists()
+
+
+def press_ctrl_c(patch: pytest.MonkeyPatch, *, times: int) -> None:
+    """Press it in the middle of every step."""
+    forward = SpikingVAE.forward
+
+    def interrupted(self: SpikingVAE, *args: Any, **others: Any) -> Any:
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        return forward(self, *args, **others)
+
+    patch.setattr(SpikingVAE, "forward", interrupted)
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"images_seen": 1', b'{"images_seen": "many", "epoch": []}', b"\xff\xfe", b"[" * 100_000, b"3", b"null"]
+)
+def test_a_line_of_statistics_that_is_none_is_dropped(
+    config: RunConfig, finished: Path, tmp_path: Path, line: bytes
+) -> None:
+    """A power cut may leave half a line; a finished run has nothing else to do."""
     run = copy_of(finished, tmp_path)
-    with (run / "stats.jsonl").open("a") as stats:
-        stats.write('{"images_seen": 1')
+    with (run / "stats.jsonl").open("ab") as stats:
+        stats.write(line + b"\n")
     train(config, run, is_new=False)
     assert_same_run(run, finished)
 
@@ -293,8 +336,8 @@ def test_a_loss_that_is_no_number_stops_with_one_line_and_keeps_the_last_good_st
 ) -> None:
     """Some rates only spoil the weights at first, not the loss: then too no state that is no number may be written."""
     run = tmp_path / "run"
-    with pytest.raises(TrainingError, match="the last good state is kept") as caught:
-        train(short(config, learning_rate=rate, epochs=2, warmup_images=0), run)
+    with pytest.raises(TrainingError, match="the last saved state is kept") as caught:
+        train(short(config, learning_rate=rate, epochs=2, warmup_images=1), run)
     assert "\n" not in str(caught.value)
     assert "--train.learning-rate" in str(caught.value)
     assert is_finite(state_of(run))
@@ -381,7 +424,10 @@ class Payload:
         return os.mkdir, (str(self.target),)
 
 
-@pytest.mark.parametrize("kind", ["truncated", "empty", "pickle", "saved pickle", "other state"])
+@pytest.mark.parametrize(
+    "kind",
+    ["truncated", "empty", "flipped bit", "pickle", "saved pickle", "other state", "no epoch", "epoch of words"],
+)
 def test_a_damaged_or_hostile_state_is_refused_and_never_executed(
     config: RunConfig, finished: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -391,16 +437,49 @@ def test_a_damaged_or_hostile_state_is_refused_and_never_executed(
         path.write_bytes(path.read_bytes()[:-1000])
     elif kind == "empty":
         path.write_bytes(b"")
+    elif kind == "flipped bit":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
     elif kind == "pickle":
         path.write_bytes(pickle.dumps(Payload(target)))
     elif kind == "saved pickle":
         torch.save({"model": Payload(target)}, path)
-    else:
+    elif kind == "other state":
+        torch.save(torch.load(path, weights_only=True) | {"model": {}}, path)
+    elif kind == "no epoch":
         torch.save({"model": {}}, path)
+    else:
+        torch.save(torch.load(path, weights_only=True) | {"epoch": "one"}, path)
     with pytest.raises(TrainingError, match=r"state\.pt is damaged or of another model") as caught:
         train(config, run, is_new=False)
     assert "\n" not in str(caught.value)
     assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["state.pt", "stats.jsonl"])
+def test_a_pipe_in_a_run_is_refused_and_not_waited_for(
+    config: RunConfig, finished: Path, tmp_path: Path, name: str
+) -> None:
+    run = copy_of(finished, tmp_path)
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    with pytest.raises(TrainingError, match=f"{name} is not a regular file"):
+        train(config, run, is_new=False)
+
+
+def test_a_run_that_cannot_be_written_is_refused_before_the_data_is_read(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nowhere = replace(config, data=replace(config.data, data_root=str(tmp_path / "nowhere")))
+    with pytest.raises(NotADirectoryError, match=r"file/run cannot be made: .*file is not a folder") as caught:
+        train(nowhere, tmp_path / "file" / "run")
+    assert "kept" not in str(caught.value)
+
+
+def test_a_disk_that_is_full_from_the_start_promises_nothing(config: RunConfig, tmp_path: Path) -> None:
+    with full_disk(64), pytest.raises(TrainingError, match="no state was saved yet") as caught:
+        train(short(config), tmp_path / "run")
+    assert "resume" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -409,7 +488,7 @@ def test_a_damaged_or_hostile_state_is_refused_and_never_executed(
         ({"image_size": 32}, "1x28x28 images, the model is for 1x32x32"),
         ({"image_channels": 3}, "the model is for 3x28x28"),
         ({"class_names": ("a", "b")}, "has the classes"),
-        ({"latent": "autoregressive"}, "adversarial fine-tuning needs latent='potential'"),
+        ({"latent": "autoregressive"}, "adversarial fine-tuning needs a latent with a density"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_is_refused_before_anything_is_written(
@@ -436,6 +515,33 @@ def test_images_without_labels_train_through_both_phases(config: RunConfig, tmp_
     scores = train(unlabelled, tmp_path / "run")
     assert scores.keys() == {"reconstruction_error"}
     assert spikevae.load(tmp_path / "run").sample(2).shape == (2, 3, 16, 16)
+
+
+def test_own_images_train_with_their_classes_and_lengths_that_fit(
+    config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = torch.randint(0, 256, (40, 1, 28, 28), dtype=torch.uint8)
+    own = ImageSet(images, torch.arange(40) % 2, name="own", split="train", class_names=("even", "odd"))
+    settings = TrainConfig(epochs=3, precision="float32", deterministic_share=0.0)
+    start = replace(config, model=replace(config.model, class_names=()), train=settings)
+    with caplog.at_level("INFO", logger="spikevae"):
+        scores = spikevae.train(start, str(tmp_path / "run"), train_set=own)
+    assert scores.keys() == {"reconstruction_error", "accuracy"}
+    assert spikevae.load(tmp_path / "run").config.class_names == ("even", "odd")
+    chosen = read_run(tmp_path / "run")
+    assert chosen.data.dataset == "own"
+    assert chosen.train == settings.fitted_to(32)
+    assert "32 training images, 8 held out; 3 epochs (2 joint, 1 adversarial), batches of 16" in caplog.text
+    spikevae.train(start, tmp_path / "run", train_set=own, is_new=False)
+
+
+def test_what_is_validated_now_and_then_is_validated_at_the_end_of_each_phase(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    seldom = replace(config, train=replace(config.train, epochs=6, preview_epochs=4))
+    train(seldom, tmp_path / "run")
+    assert [entry["epoch"] for entry in statistics_of(tmp_path / "run") if "epoch" in entry] == [2, 4, 6]
+    assert len(list((tmp_path / "run" / "previews").iterdir())) == 6
 
 
 def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> None:

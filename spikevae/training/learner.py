@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import accelerate
@@ -30,7 +29,7 @@ class Batch(NamedTuple):
     seed: int  # the same in all processes
 
 
-def make_accelerator(precision: str, run: Path) -> accelerate.Accelerator:
+def make_accelerator(precision: str) -> accelerate.Accelerator:
     """Connect the processes of a run, if there are several, and choose device and arithmetic."""
     AcceleratorState._reset_state()  # shared by all runs of a process; it would keep the first one's precision
     on_cpus = is_one_of_many() and not torch.cuda.is_available()  # else accelerate would not connect them
@@ -38,8 +37,6 @@ def make_accelerator(precision: str, run: Path) -> accelerate.Accelerator:
     return accelerate.Accelerator(
         cpu=on_cpus,
         mixed_precision="bf16" if is_half else "no",
-        log_with="tensorboard",
-        project_dir=run,
         step_scheduler_with_optimizer=False,
         kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
@@ -51,6 +48,9 @@ class Learner:
     Args:
         config: all settings.
         accelerator: of the processes that learn together.
+
+    Raises:
+        ValueError: if the settings ask for adversarial fine-tuning of a latent without a density.
     """
 
     def __init__(self, config: RunConfig, accelerator: accelerate.Accelerator) -> None:
@@ -59,6 +59,11 @@ class Learner:
         self.accelerator = accelerator
         torch.manual_seed(settings.seed)
         model = SpikingVAE(config.model)
+        if settings.adversarial_epochs and not model.latent.has_density:
+            raise ValueError(
+                f"adversarial fine-tuning needs a latent with a density, as potential, not {config.model.latent!r}; "
+                "set --train.adversarial-share 0"
+            )
         self.ema = AveragedModel(
             model, multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images), use_buffers=True
         ).to(accelerator.device)
@@ -139,6 +144,18 @@ class Learner:
             return terms
         values = self.accelerator.reduce(torch.stack(list(terms.values())), "mean")
         return dict(zip(terms, values, strict=True))
+
+    def any_process(self, flag: bool) -> bool:
+        """Whether a flag is up in any process."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum") > 0)
+
+    def require_finite_weights(self) -> None:
+        """Raise a FloatingPointError where a weight is no longer a number."""
+        for name, value in self.plain_model.state_dict().items():
+            if not bool(value.isfinite().all()):
+                raise FloatingPointError(f"the weight {name} is no longer finite")
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on."""

@@ -10,7 +10,6 @@ from functools import partial
 from torch import Tensor
 
 from spikevae.config import TrainConfig
-from spikevae.distributed import whole_batch_randomness
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training.adversarial import adversarial_step, freeze_encoder
 from spikevae.training.learner import Batch, Learner
@@ -70,7 +69,7 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
 
     ``random``: whether latent spikes are drawn; otherwise they are the most probable ones.
     """
-    with learner.autocast(), whole_batch_randomness(batch.total):
+    with learner.autocast():
         outputs = learner.model(batch.x, random=random)
     found = vae_objective(
         outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, learner.config.objective

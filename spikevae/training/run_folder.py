@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import shlex
 import sys
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +16,15 @@ from typing import Any
 
 import accelerate
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 import spikevae
 from spikevae.config import RunConfig, from_dict, to_dict
 from spikevae.data.images import save_images
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.hub.checkpoints import save_release, write_atomically
+from spikevae.hub.model_card import Training, model_card
+from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
 
 log = logging.getLogger(__name__)
@@ -56,6 +61,22 @@ def library_versions() -> dict[str, str]:
         "torch": torch.__version__,
         "accelerate": accelerate.__version__,
     }
+
+
+def check_run_place(run: Path) -> None:
+    """Refuse a folder that a new run cannot be written to, before work is done for it.
+
+    Raises:
+        FileExistsError: if the folder already holds a run.
+        OSError: if it cannot be written to.
+    """
+    if (run / RUN_NAME).exists():
+        raise FileExistsError(f"{run} already holds a run; go on with --resume {run}, or choose another --out")
+    existing = next(path for path in (run, *run.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise NotADirectoryError(f"{run} cannot be made: {existing} is not a folder; choose another --out")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"{run} cannot be written: no permission for {existing}; choose another --out")
 
 
 def describe_run(config: RunConfig, run: Path) -> None:
@@ -101,29 +122,35 @@ def drop_statistics_after(run: Path, progress: Progress) -> None:
     path = run / STATS_NAME
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = "".join(line for line in lines if _is_done(line, progress))
-    if kept != "".join(lines):
-        write_atomically(path, lambda new: new.write_text(kept, encoding="utf-8"))
+    _require_file(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = b"".join(line for line in lines if _is_done(line, progress))
+    if kept != b"".join(lines):
+        write_atomically(path, lambda new: new.write_bytes(kept))
 
 
-def _is_done(line: str, progress: Progress) -> bool:
+def _is_done(line: bytes, progress: Progress) -> bool:
     try:
         entry = json.loads(line)
-    except ValueError:  # a power cut left half of it
+        return bool(entry.get("images_seen", 0) <= progress.images_seen and entry.get("epoch", 0) <= progress.epoch)
+    except (ValueError, TypeError, AttributeError, RecursionError):  # half a line after a power cut, or no line of ours
         return False
-    return bool(entry.get("images_seen", 0) <= progress.images_seen and entry.get("epoch", 0) <= progress.epoch)
 
 
-# ---------------------------------------------------------------- previews
+# ---------------------------------------------------------------- the model
 
 
-def save_previews(run: Path, epoch: int, samples: Tensor, originals: Tensor, reconstructions: Tensor) -> None:
-    """Write a picture of samples, and one of held-out images, each beside its reconstruction."""
+def publish(
+    run: Path, model: SpikingVAE, config: RunConfig, training: Training, originals: UInt8[Tensor, "N C H W"]
+) -> None:
+    """Write the model with its card, a picture of samples, and one of held-out images beside their reconstructions."""
     folder = run / "previews"
     folder.mkdir(exist_ok=True)
-    save_images(samples, folder / f"samples-{epoch:04d}.png")
-    save_images(reconstructions, folder / f"reconstructions-{epoch:04d}.png", originals)
+    x = originals.float() / 255
+    save_images(model.sample(64, seed=0).cpu(), folder / f"samples-{training.epoch:04d}.png")
+    reconstructions = model.reconstruct(x.to(model.device)).cpu()
+    save_images(reconstructions, folder / f"reconstructions-{training.epoch:04d}.png", x)
+    save_release(model, run, dataset=config.data.dataset, card=model_card(config, training))
 
 
 # ---------------------------------------------------------------- saved state
@@ -142,16 +169,38 @@ def load_state(run: Path) -> tuple[dict[str, Any], Progress] | None:
         TrainingError: if the file is damaged. Nothing in it is executed.
     """
     path = run / STATE_NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
+    _require_file(path)
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums, but does not look at them
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        progress = Progress(**{name: state.pop(name) for name in Progress.__dataclass_fields__})
+        progress = _progress_of(state)
         networks = {name: state.pop(former) for name, former in _FORMER_PARTS.items() if former in state}
     except Exception as error:
         raise damaged_state(run, error) from error
     log.info("resumed %s after %d images", run, progress.images_seen)
     return state | networks, progress
+
+
+def _progress_of(state: dict[str, Any]) -> Progress:
+    """Take how far a run has come out of its saved state."""
+    found: dict[str, Any] = {}
+    for name, kind in (("epoch", int), ("batches_done", int), ("images_seen", int), ("seconds", float)):
+        value = state.pop(name, None)
+        if type(value) is not kind or not 0 <= value < 2**63:
+            raise ValueError(f"{name}={value!r} is not a number of type {kind.__name__}")
+        found[name] = value
+    return Progress(**found)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse a device or a pipe, whose reading may never end."""
+    if not path.is_file():
+        raise TrainingError(f"{path} is not a regular file; remove it, or go on with a copy of the run")
 
 
 def damaged_state(run: Path, error: Exception) -> TrainingError:

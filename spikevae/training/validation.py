@@ -1,0 +1,55 @@
+"""What a run measures after an epoch: held-out images, and the density of the latents that new images come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikevae.data.sets import ImageSet
+from spikevae.nn.vae import SpikingVAE
+from spikevae.training.losses import reconstruction_error
+
+_BATCH = 256
+
+Watch = Callable[[Iterable[tuple[Tensor, Tensor]]], Iterator[tuple[Any, Any]]]
+"""Passes batches on; it may stop between two of them."""
+
+
+@torch.inference_mode()
+def validate(model: SpikingVAE, images: ImageSet, watch: Watch) -> dict[str, float]:
+    """Reconstruction error, and accuracy where there are labels, on held-out images."""
+    model.eval()
+    errors, right, labelled = 0.0, 0, 0
+    for x, labels in watch(images.batches(_BATCH)):
+        x, labels = x.to(model.device), labels.to(model.device)
+        errors += float(reconstruction_error(model.reconstruct(x, batch_size=_BATCH), x)) * len(x)
+        if model.classifier is not None:
+            right += int((model.classify(x, batch_size=_BATCH).argmax(dim=1) == labels).sum())
+            labelled += int((labels >= 0).sum())
+    scores = {"reconstruction_error": errors / max(len(images), 1)}
+    return scores | ({"accuracy": right / labelled} if labelled else {})
+
+
+@torch.inference_mode()
+def fit_density(model: SpikingVAE, images: ImageSet, watch: Watch) -> None:
+    """Fit the density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
+
+    Raises:
+        FloatingPointError: if the latents are no longer finite.
+    """
+    if not model.latent.has_density:
+        return
+    model.eval()
+    potentials, labels = [], []
+    for x, y in watch(images.batches(_BATCH)):
+        potential = model.encode(x.to(model.device)).potential
+        assert potential is not None
+        potentials.append(potential.transpose(0, 1).flatten(1).cpu())
+        labels.append(y)
+    everything = torch.cat(potentials)
+    if not bool(everything.isfinite().all()):
+        raise FloatingPointError("latent potentials are no longer finite")
+    model.latent.fit(everything, torch.cat(labels))
