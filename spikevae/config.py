@@ -184,8 +184,15 @@ class ObjectiveConfig:
     label_weight: float = 0.02
     """Of the discriminator's cross-entropy on the classes of samples and reconstructions, likewise."""
 
+    firing_rate_weight: float = field(default=0.0, metadata={"before": 0.0})
+    """Of how far firing rates lie above the target (mean square over the spiking layers), before fine-tuning."""
+    firing_rate_target: float = field(default=0.1, metadata={"before": 0.1})
+    """Share of a layer's neurons that may fire at a time step for nothing."""
+
     def __post_init__(self) -> None:
         _require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
+        if not 0 <= self.firing_rate_target <= 1:
+            raise ValueError(f"firing_rate_target={self.firing_rate_target} is outside [0, 1]")
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"label_smoothing={self.label_smoothing} is outside [0, 1]")
 

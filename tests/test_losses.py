@@ -6,9 +6,18 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from spikevae.config import ObjectiveConfig
-from spikevae.training.losses import discriminator_hinge_loss, feature_distance, reconstruction_error, vae_objective
+from spikevae.nn.neurons import ParametricSpikingLayer, SpikingLayer
+from spikevae.training.losses import (
+    discriminator_hinge_loss,
+    feature_distance,
+    firing_rate_excess,
+    firing_rates,
+    reconstruction_error,
+    vae_objective,
+)
 
 N, K = 5, 3
 WEIGHTS = ObjectiveConfig(divergence_weight=0.5, classification_weight=0.25, label_smoothing=0.0)
@@ -65,6 +74,36 @@ def test_half_precision_outputs_are_judged_in_float32() -> None:
     )
     assert terms.loss.dtype == torch.float32
     assert math.isfinite(terms.loss)
+
+
+def test_without_a_decoder_the_rest_is_learned() -> None:
+    logits, labels = torch.randn(N, K), torch.tensor([0, 1, 2, 1, 0])
+    terms = vae_objective(None, torch.rand(N, 1, 2, 2), torch.tensor(0.0), logits, labels, WEIGHTS)
+    assert terms.reconstruction_error == 0.0
+    torch.testing.assert_close(terms.loss, 0.25 * terms.cross_entropy)
+
+
+def test_only_firing_above_the_target_costs() -> None:
+    rates = [torch.tensor(0.05), torch.tensor(0.3, requires_grad=True)]
+    excess = firing_rate_excess(rates, 0.1)
+    assert excess.item() == pytest.approx((0.2**2) / 2)
+    (grad,) = torch.autograd.grad(excess, rates[1])
+    assert grad > 0
+
+
+def test_the_firing_rates_of_all_spiking_layers_are_measured_while_it_is_asked_for() -> None:
+    layers = nn.Sequential(SpikingLayer(2.0, 2.0), ParametricSpikingLayer(2.0, 2.0), SpikingLayer(2.0, 2.0, "s"))
+    x_seq = torch.randn(4, N, 3, requires_grad=True)
+    with firing_rates(layers[:2]) as rates:
+        spike_seq = layers[0](x_seq)
+        layers[1](2 * spike_seq)
+    layers[0](x_seq)
+    assert len(rates) == 2
+    torch.testing.assert_close(rates[0], spike_seq.mean())
+    assert rates[0].requires_grad
+    with firing_rates(layers) as rates:
+        layers[2](x_seq[0])
+    assert rates == []
 
 
 def test_a_discriminator_that_is_sure_and_right_pays_nothing() -> None:

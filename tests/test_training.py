@@ -571,6 +571,19 @@ def test_a_last_batch_of_a_single_image_does_not_stop_training(
     assert np.isfinite(scores["reconstruction_error"])
 
 
+def test_neurons_fire_less_where_firing_costs(config: RunConfig, tmp_path: Path) -> None:
+    rates = []
+    for weight in (1e-6, 30.0):
+        objective = replace(config.objective, firing_rate_weight=weight, firing_rate_target=0.0)
+        settings = short(config, epochs=4, image_limit=None, batch_size=16, checkpoint_seconds=1e6, preview_epochs=4)
+        train(replace(settings, objective=objective), tmp_path / str(weight))
+        last = [entry for entry in statistics_of(tmp_path / str(weight)) if "loss" in entry][-1]
+        others = last["reconstruction_error"] + 1e-4 * last["divergence"] + 0.15 * last["cross_entropy"]
+        assert last["loss"] == pytest.approx(others + weight * last["firing_rate"], rel=1e-4)
+        rates.append(last["firing_rate"])
+    assert rates[1] < 0.7 * rates[0]
+
+
 def test_training_makes_a_model_better(config: RunConfig, tmp_path: Path) -> None:
     first = train(short(config), tmp_path / "short")
     more = short(config, epochs=6, image_limit=None, batch_size=16, learning_rate=1e-2, checkpoint_seconds=1e6)

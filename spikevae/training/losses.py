@@ -1,12 +1,15 @@
-"""The training loss and its named terms. Plain tensors in; no network."""
+"""The training loss and its named terms."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from spikingjelly.activation_based import neuron
+from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import ObjectiveConfig
@@ -27,7 +30,7 @@ def reconstruction_error(reconstruction: Tensor, x: Tensor) -> Tensor:
 
 
 def vae_objective(
-    reconstruction: Float[Tensor, "N C H W"],
+    reconstruction: Float[Tensor, "N C H W"] | None,
     x: Float[Tensor, "N C H W"],
     divergence: Tensor,
     logits: Float[Tensor, "N K"] | None,
@@ -37,14 +40,14 @@ def vae_objective(
     """Reconstruction + divergence of the latent + classification, weighted.
 
     Args:
-        reconstruction: images in [0, 1].
+        reconstruction: images in [0, 1], or None without a decoder.
         x: the originals, in [0, 1].
         divergence: of posterior from prior, a scalar per latent spike.
         logits: class scores, or None without a classifier.
         labels: -1 for an image without label, which the classifier then skips.
         weights: of the terms.
     """
-    error = reconstruction_error(reconstruction, x)
+    error = x.new_zeros(()) if reconstruction is None else reconstruction_error(reconstruction, x)
     cross_entropy = error.new_zeros(())
     if logits is not None and bool((labels >= 0).any()):
         cross_entropy = functional.cross_entropy(
@@ -52,6 +55,31 @@ def vae_objective(
         )
     loss = error + weights.divergence_weight * divergence + weights.classification_weight * cross_entropy
     return Terms(loss, error, divergence, cross_entropy)
+
+
+@contextmanager
+def firing_rates(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the mean firing rate of every spiking layer that runs meanwhile, a scalar with a gradient each.
+
+    Layers that are called step by step (of an autoregressive latent) have no gradient, and are left out.
+    """
+    rates: list[Tensor] = []
+
+    def collect(layer: nn.Module, inputs: object, spike_seq: Tensor) -> None:
+        rates.append(spike_seq.float().mean())
+
+    layers = [layer for layer in model.modules() if isinstance(layer, neuron.BaseNode) and layer.step_mode == "m"]
+    hooks = [layer.register_forward_hook(collect) for layer in layers]
+    try:
+        yield rates
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def firing_rate_excess(rates: list[Tensor], target: float) -> Tensor:
+    """Mean square, over layers, of how far their firing rates lie above the target."""
+    return (torch.stack(rates) - target).clamp(min=0).square().mean()
 
 
 def discriminator_hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from spikevae.config import TrainConfig
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training.adversarial import adversarial_step, freeze_encoder
 from spikevae.training.learner import Batch, Learner
-from spikevae.training.losses import vae_objective
+from spikevae.training.losses import firing_rate_excess, firing_rates, vae_objective
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,17 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
 
     ``random``: whether latent spikes are drawn; otherwise they are the most probable ones.
     """
-    with learner.autocast():
-        outputs = learner.model(batch.x, random=random)
-    found = vae_objective(
-        outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, learner.config.objective
+    weights = learner.config.objective
+    measured: AbstractContextManager[list[Tensor]] = (
+        firing_rates(learner.plain_model) if weights.firing_rate_weight else nullcontext([])
     )
+    with learner.autocast(), measured as rates:
+        outputs = learner.model(batch.x, random=random)
+    found = vae_objective(outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights)
     share = learner.share(len(batch.x), batch.total)
     terms = {name: share * value for name, value in found._asdict().items()}
+    if rates:
+        terms["firing_rate"] = share * firing_rate_excess(rates, weights.firing_rate_target)
+        terms["loss"] = terms["loss"] + weights.firing_rate_weight * terms["firing_rate"]
     learner.descend(terms["loss"])
     return {name: value.detach() for name, value in terms.items()}
