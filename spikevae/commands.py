@@ -315,11 +315,13 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
         """
         from spikevae.runtime import reuse_freed_memory
         from spikevae.training.loop import train as run_training
-        from spikevae.training.run_folder import STATE_NAME, read_run
+        from spikevae.training.run_folder import STATE_NAME, check_run_place, read_run
 
         reuse_freed_memory()
         run = resume or out or _default_run(dataset)
-        if resume is not None:
+        if resume is None:
+            check_run_place(run)
+        else:
             if settings != default:
                 raise ValueError("a resumed run keeps its settings; leave them out, or start a new run with --out")
             settings = read_run(run)

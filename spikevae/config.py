@@ -243,7 +243,7 @@ class TrainConfig:
     """Longest time between two saved states, and so the most that an interruption can lose."""
     preview_epochs: int = 0
     """Epochs between two validations, with pictures of samples and reconstructions (0: about twenty in a run)."""
-    image_limit: int | None = None
+    image_limit: Annotated[int | None, arg(metavar="INT")] = None
     """Use only the first so many training images (for trying things out)."""
 
     def __post_init__(self) -> None:
@@ -260,9 +260,9 @@ class TrainConfig:
     def fitted_to(self, images: int) -> TrainConfig:
         """These settings with every open length chosen for a run on so many training images; what is set stays.
 
-        The network sees at least 1,800 times the square root of their number, because few images need many epochs.
+        The network sees at least 1,200 times the square root of their number, because few images need many epochs.
         """
-        epochs = self.epochs or max(20, math.ceil(1800 / math.sqrt(images)))
+        epochs = self.epochs or max(20, math.ceil(1200 / math.sqrt(images)))
         return dataclasses.replace(
             self,
             epochs=epochs,

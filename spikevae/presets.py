@@ -91,16 +91,17 @@ PRESETS: dict[str, RunConfig] = {
 def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
     """The settings to start from for a data set: a preset's, with the data set's own name, channels and classes.
 
-    The lengths of a run on a folder are left open, to be fitted to the number of its pictures.
+    For a folder, and for a data set that no preset was made for, the lengths of a run are left open: they follow from
+    the number of images.
 
     Args:
         dataset: as :attr:`DataConfig.dataset`.
         preset: a name of ``PRESETS``; None takes the one made for the data set, and "faces" for CelebA and folders.
     """
-    start = PRESETS[preset] if preset is not None else PRESETS.get(dataset.removesuffix("-jpeg"), PRESETS["faces"])
+    start = PRESETS[preset] if preset is not None else PRESETS.get(dataset, PRESETS["faces"])
     is_digits = dataset == "mnist"
     train = dataclasses.replace(start.train, flip=start.train.flip and not is_digits)
-    if dataset.startswith("folder:"):
+    if dataset not in (*PRESETS, "celeba"):
         train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
     return dataclasses.replace(
         start,

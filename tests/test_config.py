@@ -182,7 +182,7 @@ def test_the_lengths_of_a_preset_on_its_whole_data_set_are_those_that_were_used(
 def test_open_lengths_fit_the_number_of_images(images: int) -> None:
     train = preset_for("folder:pictures").train.fitted_to(images)
     seen = train.epochs * images
-    assert seen >= 1800 * images**0.5
+    assert seen >= 1200 * images**0.5
     assert train.warmup_images <= max(1, seen / 16)
     assert train.ema_images <= max(1, seen / 6)
     assert 10 <= train.epochs / train.preview_epochs < 40

@@ -71,7 +71,7 @@ def odd_run(config: RunConfig) -> RunConfig:
     which hides some of its inputs at random.
     """
     train = replace(config.train, epochs=2, deterministic_share=0.5, adversarial_share=0.5, image_limit=69)
-    return replace(config, model=replace(config.model, class_names=()), train=train)
+    return replace(config, model=replace(config.model, class_names=(), prior_components=1), train=train)
 
 
 def trained_values(run: Path, part: str) -> dict[str, Tensor]:

@@ -95,7 +95,8 @@ def train(
         message = f"another process trains in {run}; wait until it ends, or stop it and go on with --resume {run}"
         raise TrainingError(message) from None
     except OSError as error:
-        raise TrainingError(f"{error}; {_what_is_kept(run)}") from error
+        reason = f"{error.filename or run}: {error.strerror}" if error.strerror else str(error)
+        raise TrainingError(f"{reason}; {_what_is_kept(run)}") from error
     finally:
         lock.release()
         trainer.close()

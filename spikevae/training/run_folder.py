@@ -11,10 +11,10 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import accelerate
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
@@ -59,7 +59,7 @@ def library_versions() -> dict[str, str]:
         "spikevae": spikevae.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "accelerate": accelerate.__version__,
+        "accelerate": version("accelerate"),
     }
 
 
@@ -104,7 +104,7 @@ def read_run(run: Path) -> RunConfig:
         raise FileNotFoundError(f"{run} holds no run to resume: {RUN_NAME} is missing")
     try:
         return from_dict(RunConfig, json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from spikevae.config import RunConfig, Split
-from spikevae.data.sets import ImageSet, divide, load_split
+from spikevae.data.division import divide
+from spikevae.data.sets import ImageSet, load_split
 
 
 def load_sets(
@@ -21,7 +22,7 @@ def load_sets(
     if train_set is None:
         train_set, validation_set = load_split(config.data, "train"), load_split(config.data, "validation")
     elif validation_set is None:
-        kept, held_out = divide(len(train_set), config.data.validation_share)
+        kept, held_out = divide(len(train_set), config.data.validation_share, train_set.labels)
         train_set, validation_set = _part(train_set, kept, "train"), _part(train_set, held_out, "validation")
     if config.train.image_limit is not None:
         train_set = train_set.subset(config.train.image_limit)
