@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 import spikevae
 from app import limits
+from app.limits import Sent
 from app.watch import Observation, watch
 from spikevae.data.images import read_image
 from spikevae.nn.vae import SpikingVAE
+from spikevae.text import printable
 
 Background = Literal["auto", "dark", "light"]
 BACKGROUNDS: tuple[Background, ...] = ("auto", "dark", "light")
@@ -36,6 +38,8 @@ _BATCH = 16  # images between two reports of progress
 
 Report = Callable[[float], None]
 """Told how much is done, 0 to 1."""
+Decode = Callable[[bytes, int, int], Tensor]
+"""A picture file, channels and size into uint8 [channels, size, size]; ValueError if it is none."""
 
 
 class Samples(NamedTuple):
@@ -70,40 +74,41 @@ class Actions:
 
     Args:
         models: bundled names or folders; a folder is known by its last part.
+        decode: reads a file that came from a visitor; otherwise it is decoded in this process.
 
     Raises:
         ValueError: if there is none, or one is damaged.
         FileNotFoundError: if one is not there.
     """
 
-    def __init__(self, models: Sequence[str]) -> None:
+    def __init__(self, models: Sequence[str], decode: Decode | None = None) -> None:
         if not models:
             raise ValueError(
                 "no model is bundled with this installation; train one with `spikevae train fashion-mnist`"
             )
         self._models = {Path(model).name: spikevae.load(model) for model in models}
         self._locks = {name: threading.Lock() for name in self._models}
-        self._decoding = threading.Lock()
+        self._decode = decode or decode_here
 
     @property
     def names(self) -> tuple[str, ...]:
         """The models, the first being the one that the page opens with."""
         return tuple(self._models)
 
-    def class_names(self, model: str) -> tuple[str, ...]:
+    def class_names(self, model: Sent) -> tuple[str, ...]:
         """Classes of a model; empty where it was trained without labels."""
         return self._known(model).config.class_names
 
-    def has_temperature(self, model: str) -> bool:
+    def has_temperature(self, model: Sent) -> bool:
         """Whether the spread of a model's samples can be chosen."""
         return self._known(model).latent.has_density
 
-    def has_class_choice(self, model: str) -> bool:
+    def has_class_choice(self, model: Sent) -> bool:
         """Whether samples of one class can be asked for."""
         return self._known(model).latent.is_conditional
 
     def sample(
-        self, model: str, count: object, seed: object, label: object, temperature: object, report: Report | None = None
+        self, model: Sent, count: Sent, seed: Sent, label: Sent, temperature: Sent, report: Report | None = None
     ) -> Samples:
         """New pictures: the same for the same arguments, whatever else is computed.
 
@@ -121,7 +126,9 @@ class Actions:
                     report(sum(map(len, parts)) / images_wanted)
             return Samples(torch.cat(parts), time.perf_counter() - start)
 
-    def reconstruct(self, model: str, content: bytes | None, background: str = "auto") -> Reconstruction:
+    def reconstruct(
+        self, model: Sent, content: bytes | None, background: Sent = "auto", *, is_own: bool = False
+    ) -> Reconstruction:
         """A picture file through the latent spikes and back, with its class.
 
         Args:
@@ -129,13 +136,14 @@ class Actions:
             content: the file.
             background: "light": dark things on a light ground, which is inverted for grey models, whose training
                 pictures are light on dark; "dark": left as it is; "auto": judged by the picture's edge.
+            is_own: whether the file is the page's own, and needs no care.
 
         Raises:
             ValueError: if the file is missing, too large, damaged or no picture.
         """
-        return self._through(model, self.read(model, content, background))
+        return self._through(model, self.read(model, content, background, is_own=is_own))
 
-    def reconstruct_drawing(self, model: str, drawing: str | None) -> Reconstruction:
+    def reconstruct_drawing(self, model: Sent, drawing: Sent) -> Reconstruction:
         """A drawing, dark on light, as a data URL with a PNG; cut to its strokes and centred.
 
         Raises:
@@ -143,26 +151,30 @@ class Actions:
         """
         return self._through(model, self.read_drawing(model, drawing))
 
-    def read(self, model: str, content: bytes | None, background: str = "auto") -> Float[Tensor, "C H W"]:
+    def read(
+        self, model: Sent, content: bytes | None, background: Sent = "auto", *, is_own: bool = False
+    ) -> Float[Tensor, "C H W"]:
         """A picture file as the model sees it, in [0, 1]. Arguments and errors as for :meth:`reconstruct`."""
         config = self._known(model).config
         if background not in BACKGROUNDS:
-            raise ValueError(f"There is no background {background[:40]!r}; choose one of: {', '.join(BACKGROUNDS)}")
-        x = self._decoded(content, config.image_channels, config.image_size)
+            raise ValueError(
+                f"There is no background {printable(background, 40)!r}; choose one of: {', '.join(BACKGROUNDS)}"
+            )
+        x = self._decoded(content, config.image_channels, config.image_size, decode_here if is_own else self._decode)
         if config.image_channels == 3 or background == "dark":
             return x
         return 1 - x if background == "light" or float(_edge(x).mean()) > 0.5 else x
 
-    def read_drawing(self, model: str, drawing: str | None) -> Float[Tensor, "C H W"]:
+    def read_drawing(self, model: Sent, drawing: Sent) -> Float[Tensor, "C H W"]:
         """A drawing as the model sees it, in [0, 1]. Arguments and errors as for :meth:`reconstruct_drawing`."""
         config = self._known(model).config
-        if not drawing or not drawing.startswith(_PNG_PREFIX):
+        if not isinstance(drawing, str) or not drawing.startswith(_PNG_PREFIX):
             raise ValueError("Draw something first")
         try:
             content = base64.b64decode(drawing.removeprefix(_PNG_PREFIX), validate=True)
         except binascii.Error as error:
             raise ValueError(f"The drawing is not base64 ({error}); send a data URL with a PNG") from None
-        ink = 1 - self._decoded(content, 1, _DRAWING_SIDE)[0]
+        ink = 1 - self._decoded(content, 1, _DRAWING_SIDE, self._decode)[0]
         rows, columns = (torch.nonzero(ink.amax(dim=axis) > 0.2).flatten() for axis in (1, 0))
         if len(rows) == 0:
             raise ValueError("Draw something first")
@@ -176,7 +188,7 @@ class Actions:
         return x.clamp(0, 1) if config.image_channels == 1 else 1 - x.clamp(0, 1).repeat(3, 1, 1)
 
     def walk_samples(
-        self, model: str, seed: object, label: object, other_seed: object, other_label: object, frames: object
+        self, model: Sent, seed: Sent, label: Sent, other_seed: Sent, other_label: Sent, frames: Sent
     ) -> Walk:
         """From the first picture of one seed to that of another.
 
@@ -199,7 +211,7 @@ class Actions:
             return _walk(network, potentials, spikes, steps)
 
     def walk_pictures(
-        self, model: str, content: bytes | None, other: bytes | None, frames: object, background: str = "auto"
+        self, model: Sent, content: bytes | None, other: bytes | None, frames: Sent, background: Sent = "auto"
     ) -> Walk:
         """From the reconstruction of one picture file to that of another.
 
@@ -214,7 +226,7 @@ class Actions:
             posteriors = [network.encode(end[None]) for end in x]
             return _walk(network, [p.potential for p in posteriors], [p.mode() for p in posteriors], steps)
 
-    def look_inside_sample(self, model: str, seed: object, label: object) -> Observation:
+    def look_inside_sample(self, model: Sent, seed: Sent, label: Sent) -> Observation:
         """The decoder at work on the first picture of a seed.
 
         Raises:
@@ -224,7 +236,7 @@ class Actions:
         with self._alone(model) as network:
             return watch(network, lambda: network.sample(1, **settings))
 
-    def look_inside_picture(self, model: str, content: bytes | None, background: str = "auto") -> Observation:
+    def look_inside_picture(self, model: Sent, content: bytes | None, background: Sent = "auto") -> Observation:
         """Encoder, decoder and classifier at work on a picture file.
 
         Raises:
@@ -241,40 +253,34 @@ class Actions:
 
     # ------------------------------------------------------------ details
 
-    def _known(self, model: str) -> SpikingVAE:
-        if model not in self._models:
-            raise ValueError(f"There is no model {str(model)[:40]!r} here; choose one of: {', '.join(self._models)}")
+    def _known(self, model: Sent) -> SpikingVAE:
+        if not isinstance(model, str) or model not in self._models:
+            raise ValueError(
+                f"There is no model {printable(model, 40)!r} here; choose one of: {', '.join(self._models)}"
+            )
         return self._models[model]
 
     @contextmanager
-    def _alone(self, model: str) -> Iterator[SpikingVAE]:
+    def _alone(self, model: Sent) -> Iterator[SpikingVAE]:
         network = self._known(model)
         with self._locks[model]:
             yield network
 
-    def _prior_settings(self, model: str, seed: object, label: object, temperature: object) -> dict[str, Any]:
+    def _prior_settings(self, model: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:
         return {
             "seed": limits.whole_number("seed", seed, 0, limits.SEED_LIMIT),
             "label": limits.label_index(label, self._known(model).config.class_names),
             "temperature": float(limits.number("temperature", temperature, 0, limits.TEMPERATURE_LIMIT)),
         }
 
-    def _decoded(self, content: bytes | None, channels: int, size: int) -> Float[Tensor, "C H W"]:
+    def _decoded(self, content: bytes | None, channels: int, size: int, decode: Decode) -> Float[Tensor, "C H W"]:
         if content is None:
             raise ValueError("Choose a picture first")
         if len(content) > limits.UPLOAD_BYTES:
-            raise ValueError(f"The file is larger than {limits.UPLOAD_BYTES // 2**20} MB; choose a smaller one")
-        with self._decoding:  # one large picture in memory at a time
-            pixels = read_image(
-                io.BytesIO(content),
-                channels=3 if channels == 3 else 1,
-                size=size,
-                name="The file",
-                pixel_limit=limits.UPLOAD_PIXELS,
-            )
-        return pixels.float() / 255
+            raise ValueError(f"The file is larger than {limits.UPLOAD_BYTES // 2**20} MiB; choose a smaller one")
+        return decode(content, channels, size).float() / 255
 
-    def _through(self, model: str, x: Float[Tensor, "C H W"]) -> Reconstruction:
+    def _through(self, model: Sent, x: Float[Tensor, "C H W"]) -> Reconstruction:
         with self._alone(model) as network:
             start = time.perf_counter()
             image = network.reconstruct(x[None])[0]
@@ -284,6 +290,17 @@ class Actions:
                 probabilities = dict(zip(network.config.class_names, shares, strict=True))
             seconds = time.perf_counter() - start
         return Reconstruction(x, image, probabilities, float(4 * (image - x).square().mean()), seconds)
+
+
+def decode_here(content: bytes, channels: int, size: int) -> UInt8[Tensor, "C {size} {size}"]:
+    """A picture file, decoded in this process: for files of one's own, and where there is no other way."""
+    return read_image(
+        io.BytesIO(content),
+        channels=3 if channels == 3 else 1,
+        size=size,
+        name="The file",
+        pixel_limit=limits.UPLOAD_PIXELS,
+    )
 
 
 def random_seed() -> int:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from spikevae.text import printable
 
 Number = int | float
-"""What arrives from a browser: 8 or 8.0, as it likes."""
+Sent = Any
+"""What a visitor sent, of whatever kind: a browser gives 8 or 8.0, a program what it likes."""
 
 COUNT_LIMIT = 64
 """Images of one request."""
@@ -14,10 +18,45 @@ SEED_LIMIT = 2**32 - 1
 TEMPERATURE_LIMIT = 2.0
 FRAMES = (3, 24)
 """Fewest and most pictures of a walk."""
-UPLOAD_BYTES = 8 * 2**20
-"""Largest file, and largest request of any kind."""
+UPLOAD_BYTES = 24 * 2**20
+"""Largest file: a phone's photo of 50 megapixels takes 20 MB."""
 UPLOAD_PIXELS = 2**24
-"""Pixels of the largest picture that is decoded (16.8 million: 64 MiB in memory)."""
+"""Pixels of the largest picture that is decoded whole (16.8 million: 64 MiB in memory)."""
+PHOTO_PIXELS = 80_000_000
+"""Pixels of the largest JPEG, which is decoded at a half or a quarter of its size."""
+VISITOR_BYTES = 96 * 2**20
+"""What one visitor may upload in a minute."""
+SMALLEST_CHARGE = 2**16
+"""Bytes that an upload counts for at least: files cost more than their content."""
+UPLOADS = 16
+"""Uploads that are received together."""
+FOLDER_BYTES = 10**9
+"""What all files of all visitors may take; the oldest are deleted first."""
+YOUNG_SECONDS = 60
+"""How long a file stays in any case; where there is no room without it, a visitor is told to come later."""
+DECODE_SECONDS = 1.8
+"""Seconds of the processor that the decoding of a picture may take."""
+DECODE_BYTES = 512 * 2**20
+"""Memory that the decoding of a picture may take."""
+DECODERS = 2
+"""Pictures that are decoded together."""
+CALL_BYTES = 2**19
+"""Largest call of a function; a drawing takes some 50 kB."""
+LOGIN_BYTES = 2**12
+BODY_SECONDS = 15.0
+"""How long a call may take to arrive."""
+UPLOAD_SECONDS = 120.0
+"""How long an upload may take to arrive."""
+HEADER_SECONDS = 15.0
+"""How long a request's header may take to arrive, and a connection do nothing."""
+SILENT_SECONDS = 60.0
+"""How long a visitor may read nothing of an answer."""
+CONNECTIONS = 2048
+"""Connections of all visitors, if the process may open so many files; a third of them may be from one address."""
+GUESSES, GUESSES_PER_SECOND = 8, 0.1
+"""Wrong passwords from one address: at once, and later."""
+ALL_GUESSES, ALL_GUESSES_PER_SECOND = 40, 2.0
+"""The same from all addresses together."""
 QUEUE_SIZE = 128
 """Requests that wait; one more is turned away."""
 WORKERS = 2
@@ -33,7 +72,7 @@ ANY = "any"
 """The class of pictures that may be of every class."""
 
 
-def whole_number(name: str, value: object, least: int, most: int) -> int:
+def whole_number(name: str, value: Sent, least: int, most: int) -> int:
     """The value, if it is a whole number in the range.
 
     Raises:
@@ -45,7 +84,7 @@ def whole_number(name: str, value: object, least: int, most: int) -> int:
     return int(found)
 
 
-def number(name: str, value: object, least: Number, most: Number) -> Number:
+def number(name: str, value: Sent, least: Number, most: Number) -> Number:
     """The value, if it is a number in the range.
 
     Raises:
@@ -55,11 +94,11 @@ def number(name: str, value: object, least: Number, most: Number) -> Number:
         given = "is missing" if value is None else "is not a number"
         raise ValueError(f"The {name} {given}; give one from {least:,} to {most:,}")
     if not least <= value <= most:  # not a number is not in it either
-        raise ValueError(f"The {name} {str(value)[:40]} is out of range; give one from {least:,} to {most:,}")
+        raise ValueError(f"The {name} {printable(value, 40)} is out of range; give one from {least:,} to {most:,}")
     return value
 
 
-def label_index(label: object, class_names: Sequence[str]) -> int | None:
+def label_index(label: Sent, class_names: Sequence[str]) -> int | None:
     """The number of a class; None for any.
 
     Raises:
@@ -67,7 +106,7 @@ def label_index(label: object, class_names: Sequence[str]) -> int | None:
     """
     if label is None or label == ANY:
         return None
-    if label not in class_names:
+    if not isinstance(label, str) or label not in class_names:
         known = ", ".join((ANY, *class_names))
-        raise ValueError(f"There is no class {str(label)[:40]!r} in this model; choose one of: {known}")
-    return class_names.index(str(label))
+        raise ValueError(f"There is no class {printable(label, 40)!r} in this model; choose one of: {known}")
+    return class_names.index(label)
