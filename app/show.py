@@ -1,0 +1,65 @@
+"""What the page's outputs are given: files of what was computed, and lines about it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from jaxtyping import Float
+from torch import Tensor
+
+from app import pictures
+from app.actions import Reconstruction, Samples, Walk
+from app.files import Files
+from app.watch import Observation
+
+_ENLARGED = 8  # screen pixels of a pixel in single pictures, so that they stay sharp where they are saved
+
+
+class Show:
+    """Turns results into what Gradio's outputs take.
+
+    Args:
+        files: where their pictures are written.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+
+    def samples(self, found: Samples, settings: dict[str, Any]) -> tuple[list[str], str, str, str]:
+        """Pictures, one PNG with all of them, a ZIP archive, and a line with a link to exactly these."""
+        number = len(found.images)
+        each = 1000 * found.seconds / number
+        words = f"{number} pictures in {found.seconds:.2f} s, {each:.0f} ms each." if number > 1 else f"{each:.0f} ms."
+        return (
+            [self.files.store(pictures.png(image), "picture.png") for image in found.images],
+            self.files.store(pictures.grid_png(found.images), "pictures.png"),
+            self.files.store(pictures.archive(found.images, settings), "pictures.zip"),
+            pictures.facts_line(words, "?" + urlencode(settings)),
+        )
+
+    def reconstruction(self, found: Reconstruction) -> tuple[Any, ...]:
+        """The picture as the model sees it, its reconstruction, the classes' probabilities, and a line."""
+        words = f"Mean squared error {found.error:.4f} (pixels from -1 to 1), in {1000 * found.seconds:.0f} ms."
+        if found.probabilities is None:
+            words += " This model was trained without labels, so it cannot name what it sees."
+        seen, again = self._picture(found.seen), self._picture(found.image)
+        return seen, again, found.probabilities, pictures.facts_line(words)
+
+    def walk(self, found: Walk) -> tuple[str, list[str], str]:
+        """An animation, its frames, and a line."""
+        words = f"{found.flips} of {found.latents:,} latent spikes differ between the ends; each flips once on the way."
+        return (
+            self.files.store(pictures.animation(found.images), "walk.gif"),
+            [self.files.store(pictures.png(image), "frame.png") for image in found.images],
+            pictures.facts_line(words),
+        )
+
+    def observation(self, found: Observation) -> tuple[list[Any], str]:
+        """The picture as it forms, and panels of HTML."""
+        frames = [(self._picture(image), f"t = {t + 1}") for t, image in enumerate(found.forming)]
+        panels = (pictures.spikes_panel, pictures.gates_panel, pictures.rates_panel, pictures.energy_panel)
+        return frames, "".join(panel(found) for panel in panels)
+
+    def _picture(self, image: Float[Tensor, "C H W"]) -> str:
+        return self.files.store(pictures.png(image, _ENLARGED), "picture.png")
