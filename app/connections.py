@@ -1,0 +1,122 @@
+"""Connections: how many there may be, and how long one may do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from app import limits
+
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nRetry-After: 5\r\n"
+    b"Connection: close\r\n\r\nToo many connections; try later"
+)
+_SPARE_FILES = 256  # for everything that is no connection
+
+
+class Connections:
+    """Counts of the open connections of a server.
+
+    Args:
+        most: of all.
+        most_by_address: of one address.
+        unbounded: addresses of reverse proxies, behind which there are many visitors.
+    """
+
+    def __init__(self, most: int, most_by_address: int, unbounded: frozenset[str]) -> None:
+        self._most, self._most_by_address, self._unbounded = most, most_by_address, unbounded
+        self._open: Counter[str] = Counter()
+
+    def admit(self, address: str) -> bool:
+        """Count a connection in, if there is room for it."""
+        is_bounded = address not in self._unbounded and "*" not in self._unbounded
+        if self._open.total() >= self._most or (is_bounded and self._open[address] >= self._most_by_address):
+            return False
+        self._open[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count it out."""
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+
+
+def connections_allowed() -> int:
+    """How many the limit on open files of this process leaves room for; the limit is raised as far as it may be."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return limits.CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.CONNECTIONS + _SPARE_FILES
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+            )
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(min(limits.CONNECTIONS, soft - _SPARE_FILES), 32)
+
+
+def protocol_with(connections: Connections) -> type[H11Protocol]:
+    """uvicorn's protocol, with bounds on what a connection may do without asking for anything."""
+
+    class BoundedProtocol(H11Protocol):
+        """Closes a connection whose header does not come, or whose visitor does not read."""
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self._address: str | None = None
+            self._header_timer: asyncio.TimerHandle | None = None
+            self._reading_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            address = self.client[0] if self.client else ""
+            if connections.admit(address):
+                self._address = address
+                self._await_header()
+            else:
+                transport.write(_BUSY)
+                transport.close()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            for timer in (self._header_timer, self._reading_timer):
+                if timer is not None:
+                    timer.cancel()
+            if self._address is not None:
+                connections.leave(self._address)
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if not self.transport.is_closing():
+                super().data_received(data)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._await_header()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._reading_timer = self.loop.call_later(limits.SILENT_SECONDS, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._reading_timer is not None:
+                self._reading_timer.cancel()
+
+        def _await_header(self) -> None:
+            if self._header_timer is not None:
+                self._header_timer.cancel()
+            self._header_timer = self.loop.call_later(limits.HEADER_SECONDS, self._end_if_idle)
+
+        def _end_if_idle(self) -> None:
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.abort()
+
+    return BoundedProtocol
