@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tyro.conf import Positional
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.hub.checkpoints import RELEASED, WEIGHTS_NAME, load, save_release
 from spikevae.hub.model_card import Training, model_card
+from spikevae.text import printable
 from spikevae.training.run_folder import RUN_NAME, STATS_NAME, read_run
 
 _SCORES_NAME = "scores.json"
@@ -42,7 +45,8 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
 
     Raises:
         FileNotFoundError: if the run holds no model.
-        ValueError: if the run is not finished, or its weights are too large to be bundled.
+        ValueError: if the name is no plain name, the run is not finished, or its weights are too large to be bundled.
+            What was released before stays as it was.
     """
     config = read_run(settings.run)
     record = json.loads((settings.run / RUN_NAME).read_text(encoding="utf-8"))
@@ -51,7 +55,7 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
         raise ValueError(f"{settings.run} stands at epoch {last['epoch']} of {config.train.epochs}; finish it first")
     if settings.dataset is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=settings.dataset))
-    folder = released / settings.name
+    folder = _folder_of(settings.name, released)
     card = model_card(
         config,
         Training(
@@ -68,12 +72,43 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
         commit=_commit(),
         note=settings.note,
     )
-    save_release(load(settings.run), folder, dataset=config.data.dataset, card=card)
-    size = (folder / WEIGHTS_NAME).stat().st_size
-    if size > _LARGEST:
-        shutil.rmtree(folder)
-        raise ValueError(f"the weights take {size:,} bytes; a bundled model may take {_LARGEST:,}")
+    released.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=released) as place:
+        new = Path(place, settings.name)
+        if folder.is_dir():
+            shutil.copytree(folder, new)  # with what else is in it, such as its scores
+        save_release(load(settings.run), new, dataset=config.data.dataset, card=card)
+        size = (new / WEIGHTS_NAME).stat().st_size
+        if size > _LARGEST:
+            raise ValueError(f"the weights take {size:,} bytes; a bundled model may take {_LARGEST:,}")
+        load(new)  # it can be read
+        _swap(new, folder, Path(place, "before"))
     return folder
+
+
+def _folder_of(name: str, released: Path) -> Path:
+    """Where a model of this name belongs; a name is no path."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(
+            f"{printable(name)!r} is no name of a model; give letters, digits, dots, dashes, such as mnist-2"
+        )
+    folder = released / name
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"{folder} is no folder; remove it, or give another name")
+    return folder
+
+
+def _swap(new: Path, folder: Path, aside: Path) -> None:
+    """Put a whole folder in the place of another; where that fails, the other stays."""
+    had_one = folder.exists()
+    if had_one:
+        folder.rename(aside)
+    try:
+        new.rename(folder)
+    except OSError:
+        if had_one:
+            aside.rename(folder)
+        raise
 
 
 def _last_epoch(stats: Path) -> dict[str, Any]:
@@ -106,5 +141,5 @@ if __name__ == "__main__":
     try:
         made = release(tyro.cli(Release, prog="python -m spikevae.release"))
     except (ValueError, OSError) as error:
-        sys.exit(f"spikevae: {error}")
+        sys.exit(f"spikevae: {printable(error, 1000)}")
     print(f"{made} is written ({', '.join(sorted(path.name for path in made.iterdir()))})")

@@ -13,7 +13,7 @@ from spikevae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.checkpoints import load
 from spikevae.hub.model_card import Training, model_card
 from spikevae.presets import preset_for
-from spikevae.release import Release, release
+from spikevae.release import Release, _swap, release
 from spikevae.training.loop import train
 
 TRAINING = Training(
@@ -76,6 +76,52 @@ def test_an_unfinished_run_is_not_released(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stands at epoch 1 of 2"):
         release(Release(copy, "garments"), released=tmp_path / "released")
     assert not (tmp_path / "released").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_release_that_is_too_large_leaves_the_one_before_as_it_was(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(Release(run, "garments"), released=tmp_path)
+    before = contents(tmp_path)
+    monkeypatch.setattr("spikevae.release._LARGEST", 1000)
+    for name in ("garments", "new"):
+        with pytest.raises(ValueError, match="a bundled model may take 1,000"):
+            release(Release(run, name), released=tmp_path)
+        assert contents(tmp_path) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["garments"]
+
+
+def test_a_release_that_cannot_be_put_in_its_place_leaves_the_one_before(tmp_path: Path) -> None:
+    new, folder = tmp_path / "missing", tmp_path / "garments"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        _swap(new, folder, tmp_path / "before")
+    assert contents(tmp_path) == {"garments/config.json": b"{}"}
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "../x", "a/b", "/tmp/x", ".hidden", "a\n", "a" * 65, "-x", "a b"])
+def test_a_name_of_a_release_is_no_path(run: Path, tmp_path: Path, name: str) -> None:
+    released = tmp_path / "released"
+    released.mkdir()
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(ValueError, match="no name of a model"):
+        release(Release(run, name), released=released)
+    assert contents(tmp_path) == {"notes.txt": b"precious"}
+
+
+def test_a_release_follows_no_link(run: Path, tmp_path: Path) -> None:
+    theirs, released = tmp_path / "theirs", tmp_path / "released"
+    theirs.mkdir()
+    released.mkdir()
+    (released / "garments").symlink_to(theirs)
+    with pytest.raises(ValueError, match="is no folder"):
+        release(Release(run, "garments"), released=released)
+    assert contents(theirs) == {}
 
 
 @pytest.mark.parametrize(("dataset", "words"), [("mnist", "CC BY-SA 3.0"), ("folder:mine", "images of one's own")])
