@@ -8,7 +8,16 @@ __all__ = ["launch"]
 
 
 def launch(
-    host: str = "127.0.0.1", port: int = 7860, auth: str | None = None, models: Sequence[str] | None = None
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    auth: str | None = None,
+    models: Sequence[str] | None = None,
+    *,
+    allow_host: Sequence[str] = (),
+    allow_origin: Sequence[str] = (),
+    embed_in: Sequence[str] = (),
+    root_path: str = "",
+    proxy: Sequence[str] = (),
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -17,11 +26,18 @@ def launch(
         port: 1 to 65535.
         auth: "name:password" that visitors must give; None lets everybody in.
         models: bundled names or folders; None for all that are bundled.
+        allow_host: names under which browsers may ask for the page, besides the address itself and localhost.
+        allow_origin: other sites ("https://example.org") whose scripts may call the API.
+        embed_in: other sites that may show the page in a frame.
+        root_path: path, or whole address, under which a reverse proxy serves the page.
+        proxy: addresses of reverse proxies, whose word on a visitor's address is believed; "*" for all.
 
     Raises:
         ValueError: if an argument is out of range, there is no model, or Gradio is not installed.
         OSError: if the address or the port is taken, or not ours to take.
     """
+    from app.access import Access, on_a_space
     from app.server import serve
 
-    serve(host, port, auth, models)
+    access = Access(host, port, auth, allow_host, allow_origin, embed_in, root_path, proxy)
+    serve(on_a_space(access), models)

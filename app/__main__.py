@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from spikevae.runtime import reuse_freed_memory, sleep_while_waiting
+from spikevae.text import printable
 
 
 def main() -> int:
@@ -15,15 +16,24 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (%(default)s)")
     parser.add_argument("--port", default=7860, type=int, help="port to listen on (%(default)s)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for this name and password")
-    arguments = parser.parse_args()
+    for option, metavar, words in (
+        ("--allow-host", "NAME", "a name under which browsers may ask for the page; may be repeated"),
+        ("--allow-origin", "SITE", "another site whose scripts may call the API; may be repeated"),
+        ("--embed-in", "SITE", "another site that may show the page in a frame; may be repeated"),
+        ("--proxy", "ADDRESS", "a reverse proxy, whose word on a visitor's address is believed; may be repeated"),
+    ):
+        parser.add_argument(option, action="append", default=[], metavar=metavar, help=words)
+    parser.add_argument("--root-path", default="", help="path under which a reverse proxy serves the page")
+    arguments = vars(parser.parse_args())
+    arguments["models"] = arguments["models"] or None
     sleep_while_waiting()
     reuse_freed_memory(stores=2)
     from app import launch
 
     try:
-        launch(arguments.host, arguments.port, arguments.auth, arguments.models or None)
+        launch(**arguments)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error, 1000)}", file=sys.stderr)
         return 1
     return 0
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -18,27 +17,26 @@ import gradio as gr
 from gradio.queueing import Queue
 
 from app import limits
+from app.files import Files
 
 log = logging.getLogger(__name__)
 
 
-def tidying(page: gr.Blocks, folder: Path) -> Callable[[object], AbstractAsyncContextManager[None]]:
+def tidying(page: gr.Blocks, files: Files) -> Callable[[object], AbstractAsyncContextManager[None]]:
     """A lifespan for the page's server: as long as it runs, it forgets sessions that are over and deletes old files.
 
     Args:
         page: its queue must be set up.
-        folder: where files of requests are. What is there when the server starts stays.
+        files: what is part of the page stays.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(server: object) -> AsyncIterator[None]:
-        first = frozenset(folder.rglob("*"))
-
         async def forget() -> None:
             forget_finished_sessions(page._queue)
 
         async def delete() -> None:
-            await asyncio.to_thread(delete_old_files, page, folder, first)
+            await asyncio.to_thread(delete_old_files, page, files)
 
         # Answers that nobody fetches. Those that somebody waits for are far fewer, and newer.
         page._queue.pending_messages_per_session.max_size = 4 * limits.QUEUE_SIZE
@@ -65,17 +63,9 @@ def forget_finished_sessions(queue: Queue) -> None:
             mailboxes.pop(session, None)
 
 
-def delete_old_files(page: gr.Blocks, folder: Path, kept: Collection[Path]) -> None:
+def delete_old_files(page: gr.Blocks, files: Files) -> None:
     """Delete what was written more than ``limits.KEEP_SECONDS`` ago, and what Gradio remembers of it."""
-    oldest = time.time() - limits.KEEP_SECONDS
-    for path in sorted(folder.rglob("*"), reverse=True):  # files before the folders that they are in
-        if path in kept:
-            continue
-        with contextlib.suppress(OSError):  # a folder that is not empty; or it is gone already
-            if path.is_dir():
-                path.rmdir()
-            elif path.stat().st_ctime < oldest:
-                path.unlink()
+    files.delete_old()
     for names in page.temp_file_sets:
         names.difference_update([name for name in tuple(names) if not Path(name).exists()])
 

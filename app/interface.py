@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
-from jaxtyping import Float
-from torch import Tensor
 
-from app import limits, pictures
-from app.actions import BACKGROUNDS, Actions, Reconstruction, Samples, Walk, random_seed
-from app.limits import Number
+from app import limits
+from app.actions import BACKGROUNDS, Actions, random_seed
+from app.files import Files
+from app.limits import Number, Sent
+from app.page import Page
 from app.scores import scores_page
+from app.show import Show
 from app.upload import Upload
-from app.watch import Observation
-
-log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 CSS = (HERE / "style.css").read_text(encoding="utf-8")
@@ -44,9 +36,6 @@ _TITLE_HTML = (
 )
 _EXAMPLES = sorted((HERE / "examples").glob("*.png"))  # six garments, then six digits
 _FIRST_COUNT, _FIRST_SEED = 24, 0
-_ENLARGED = 8  # screen pixels of a pixel in single pictures, so that they stay sharp where they are saved
-
-FAILURE = "Something went wrong here, and it is not your doing. Please try again."
 
 
 def theme() -> gr.themes.Base:
@@ -96,14 +85,16 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build_page(actions: Actions, models: Sequence[str]) -> gr.Blocks:
+def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Blocks:
     """The page, with the first model's first results already on every tab.
 
     Args:
         actions: what its buttons call.
         models: names or folders of the same models, for their scores.
+        files: where uploads are, and where results are written.
     """
-    page = gr.Blocks(title="spikevae: images from spikes", analytics_enabled=False)
+    show = Show(files)
+    page = Page(title="spikevae: images from spikes", analytics_enabled=False)
     with page:
         with gr.Row(elem_id="top"):
             gr.HTML(_TITLE_HTML, elem_id="title", padding=False)
@@ -116,13 +107,13 @@ def build_page(actions: Actions, models: Sequence[str]) -> gr.Blocks:
             )
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Sample", id="sample", elem_id="sample"):
-                _sample_tab(page, actions, model)
+                _sample_tab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
-                refreshes = [_reconstruct_tab(actions, model)]
+                refreshes = [_reconstruct_tab(actions, model, show)]
             with gr.Tab("Walk", id="walk", elem_id="walk"):
-                refreshes.append(_walk_tab(actions, model))
+                refreshes.append(_walk_tab(actions, model, show))
             with gr.Tab("Look inside", id="inside", elem_id="inside"):
-                refreshes.append(_inside_tab(actions, model))
+                refreshes.append(_inside_tab(actions, model, show))
             with gr.Tab("Scores", id="scores", elem_id="scores"):
                 gr.HTML(scores_page(models))
         # Another model, by hand or by a link: whatever the other tabs show is of the old one. One after the other,
@@ -136,10 +127,10 @@ def build_page(actions: Actions, models: Sequence[str]) -> gr.Blocks:
 # ---------------------------------------------------------------- tabs
 
 
-def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> None:
+def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio, show: Show) -> None:
     first = actions.names[0]
     settings = _settings(first, _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0)
-    shown, grid, archive, facts = _samples_shown(
+    shown, grid, archive, facts = show.samples(
         actions.sample(first, _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0), settings
     )
     with gr.Row():
@@ -167,35 +158,33 @@ def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> None:
                 as_zip = gr.DownloadButton("Download ZIP", value=archive, size="sm", min_width=100)
 
     def sample(
-        model: str,
-        count: Number,
-        seed: Number,
-        label: str,
-        temperature: Number,
+        model: Sent,
+        count: Sent,
+        seed: Sent,
+        label: Sent,
+        temperature: Sent,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[list[str], str, str, str]:
         """New pictures: PNG files, one PNG with all, a ZIP archive, and a line about them."""
-        with _errors_shown():
-            found = actions.sample(model, count, seed, label, temperature, report=progress)
-            return _samples_shown(found, _settings(model, count, seed, label, temperature))
+        found = actions.sample(model, count, seed, label, temperature, report=progress)
+        return show.samples(found, _settings(model, count, seed, label, temperature))
 
     def open_link(request: gr.Request) -> list[Any]:
         """What the page's address asks for, if it asks for anything."""
         asked = dict(request.query_params)
         if not {"model", "count", "seed", "label", "temperature"} & set(asked):
             return [gr.skip()] * 9
-        with _errors_shown():
-            values = (
-                asked.get("model", first),
-                _as_number(asked.get("count", _FIRST_COUNT)),
-                _as_number(asked.get("seed", _FIRST_SEED)),
-                asked.get("label", limits.ANY),
-                _as_number(asked.get("temperature", 1.0)),
-            )
-            found = actions.sample(*values)
-            name, count, seed, chosen, spread = values
-            boxes = (_label_choices(actions, name, chosen), _temperature_box(actions, name, spread))
-            return [name, count, seed, *boxes, *_samples_shown(found, _settings(*values))]
+        values = (
+            asked.get("model", first),
+            _as_number(asked.get("count", _FIRST_COUNT)),
+            _as_number(asked.get("seed", _FIRST_SEED)),
+            asked.get("label", limits.ANY),
+            _as_number(asked.get("temperature", 1.0)),
+        )
+        found = actions.sample(*values)
+        name, count, seed, chosen, spread = values
+        boxes = (_label_choices(actions, name, chosen), _temperature_box(actions, name, spread))
+        return [name, count, seed, *boxes, *show.samples(found, _settings(*values))]
 
     boxes = [model, count, seed, label, temperature]
     outputs = [gallery, as_png, as_zip, line]
@@ -217,9 +206,9 @@ def _sample_tab(page: gr.Blocks, actions: Actions, model: gr.Radio) -> None:
     page.load(open_link, None, [*boxes, *outputs], api_visibility="private", show_progress="hidden", **_SHARED)
 
 
-def _reconstruct_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
+def _reconstruct_tab(actions: Actions, model: gr.Radio, show: Show) -> dict[str, Any]:
     first, example = actions.names[0], _EXAMPLES[0]
-    x, image, named, facts = _reconstruction_shown(actions.reconstruct(first, example.read_bytes()))
+    x, image, named, facts = show.reconstruction(actions.reconstruct(first, example.read_bytes(), is_own=True))
     with gr.Row():
         with gr.Column(scale=4, min_width=280), gr.Tabs():
             with gr.Tab("A picture"):
@@ -244,20 +233,18 @@ def _reconstruct_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
             line = gr.HTML(facts, padding=False)
     outputs = [seen, again, classes, line]
 
-    def reconstruct(model: str, picture: str | None, background: str) -> tuple[Any, ...]:
+    def reconstruct(model: Sent, picture: Sent, background: Sent) -> tuple[Any, ...]:
         """A picture as the model sees it, its reconstruction, the classes' probabilities, and a line about them."""
-        with _errors_shown():
-            return _reconstruction_shown(actions.reconstruct(model, _content(picture), background))
+        return show.reconstruction(actions.reconstruct(model, _content(show, picture), background))
 
-    def reconstruct_drawing(model: str, drawing: str | None) -> tuple[Any, ...]:
+    def reconstruct_drawing(model: Sent, drawing: Sent) -> tuple[Any, ...]:
         """The same of a drawing, given as a data URL with a PNG: dark strokes on white."""
-        with _errors_shown():
-            return _reconstruction_shown(actions.reconstruct_drawing(model, drawing))
+        return show.reconstruction(actions.reconstruct_drawing(model, drawing))
 
-    def changed(model: str, picture: str | None, background: str) -> tuple[Any, ...]:
+    def changed(model: Sent, picture: Sent, background: Sent) -> tuple[Any, ...]:
         return (None, None, None, "") if picture is None else reconstruct(model, picture, background)
 
-    def refresh(model: str, picture: str | None, background: str) -> tuple[Any, ...]:
+    def refresh(model: Sent, picture: Sent, background: Sent) -> tuple[Any, ...]:
         x, image, named, facts = changed(model, picture, background)
         return x, image, gr.Label(named, visible=bool(actions.class_names(model))), facts
 
@@ -271,10 +258,10 @@ def _reconstruct_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
     return {"fn": refresh, "inputs": inputs, "outputs": outputs}
 
 
-def _walk_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
+def _walk_tab(actions: Actions, model: gr.Radio, show: Show) -> dict[str, Any]:
     classes = actions.class_names(actions.names[0]) if actions.has_class_choice(actions.names[0]) else (limits.ANY,)
     start = (1, classes[0], 2, classes[-1], 12)
-    animation, images, facts = _walk_shown(actions.walk_samples(actions.names[0], *start))
+    animation, images, facts = show.walk(actions.walk_samples(actions.names[0], *start))
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
             with gr.Tabs():
@@ -299,20 +286,16 @@ def _walk_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
     outputs = [film, gallery, line]
 
     def walk_samples(
-        model: str, seed: Number, label: str, other_seed: Number, other_label: str, frames: Number
+        model: Sent, seed: Sent, label: Sent, other_seed: Sent, other_label: Sent, frames: Sent
     ) -> tuple[str, list[str], str]:
         """From the first picture of one seed to that of another: an animation, its frames, and a line about them."""
-        with _errors_shown():
-            return _walk_shown(actions.walk_samples(model, seed, label, other_seed, other_label, frames))
+        return show.walk(actions.walk_samples(model, seed, label, other_seed, other_label, frames))
 
-    def walk_pictures(model: str, picture: str | None, other: str | None, frames: Number) -> tuple[str, list[str], str]:
+    def walk_pictures(model: Sent, picture: Sent, other: Sent, frames: Sent) -> tuple[str, list[str], str]:
         """From the reconstruction of one picture to that of another: an animation, its frames, and a line."""
-        with _errors_shown():
-            return _walk_shown(actions.walk_pictures(model, _content(picture), _content(other), frames))
+        return show.walk(actions.walk_pictures(model, _content(show, picture), _content(show, other), frames))
 
-    def refresh(
-        model: str, seed: Number, other_seed: Number, frames: Number, picture: str | None, other: str | None
-    ) -> tuple[Any, ...]:
+    def refresh(model: Sent, seed: Sent, other_seed: Sent, frames: Sent, picture: Sent, other: Sent) -> tuple[Any, ...]:
         names = actions.class_names(model) if actions.has_class_choice(model) else (limits.ANY,)
         shown = (
             walk_samples(model, seed, names[0], other_seed, names[-1], frames)
@@ -331,8 +314,8 @@ def _walk_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
     }
 
 
-def _inside_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
-    first_frames, first_panels = _observation_shown(actions.look_inside_sample(actions.names[0], 0, limits.ANY))
+def _inside_tab(actions: Actions, model: gr.Radio, show: Show) -> dict[str, Any]:
+    first_frames, first_panels = show.observation(actions.look_inside_sample(actions.names[0], 0, limits.ANY))
     with gr.Row():
         with gr.Column(scale=4, min_width=280), gr.Tabs():
             with gr.Tab("At a sample"):
@@ -354,17 +337,15 @@ def _inside_tab(actions: Actions, model: gr.Radio) -> dict[str, Any]:
     panels = gr.HTML(first_panels, padding=False)
     outputs = [gallery, panels]
 
-    def look_inside_sample(model: str, seed: Number, label: str) -> tuple[list[Any], str]:
+    def look_inside_sample(model: Sent, seed: Sent, label: Sent) -> tuple[list[Any], str]:
         """The decoder at work on a sample: the picture as it forms, and panels of HTML."""
-        with _errors_shown():
-            return _observation_shown(actions.look_inside_sample(model, seed, label))
+        return show.observation(actions.look_inside_sample(model, seed, label))
 
-    def look_inside_picture(model: str, picture: str | None) -> tuple[list[Any], str]:
+    def look_inside_picture(model: Sent, picture: Sent) -> tuple[list[Any], str]:
         """Encoder and decoder at work on a picture: the picture as it forms, and panels of HTML."""
-        with _errors_shown():
-            return _observation_shown(actions.look_inside_picture(model, _content(picture)))
+        return show.observation(actions.look_inside_picture(model, _content(show, picture)))
 
-    def refresh(model: str, seed: Number, picture: str | None) -> tuple[Any, ...]:
+    def refresh(model: Sent, seed: Sent, picture: Sent) -> tuple[Any, ...]:
         shown = look_inside_sample(model, seed, limits.ANY) if picture is None else look_inside_picture(model, picture)
         return (_label_choices(actions, model), *shown)
 
@@ -451,72 +432,17 @@ def _examples(*boxes: Upload) -> None:
     )
 
 
-# ---------------------------------------------------------------- what is shown
+# ---------------------------------------------------------------- details
 
 
-def _samples_shown(found: Samples, settings: dict[str, Any]) -> tuple[list[str], str, str, str]:
-    number = len(found.images)
-    each = 1000 * found.seconds / number
-    words = f"{number} pictures in {found.seconds:.2f} s, {each:.0f} ms each." if number > 1 else f"{each:.0f} ms."
-    return (
-        [_stored(pictures.png(image), "picture.png") for image in found.images],
-        _stored(pictures.grid_png(found.images), "pictures.png"),
-        _stored(pictures.archive(found.images, settings), "pictures.zip"),
-        pictures.facts_line(words, "?" + urlencode(settings)),
-    )
-
-
-def _reconstruction_shown(found: Reconstruction) -> tuple[Any, ...]:
-    words = f"Mean squared error {found.error:.4f} (pixels from -1 to 1), in {1000 * found.seconds:.0f} ms."
-    if found.probabilities is None:
-        words += " This model was trained without labels, so it cannot name what it sees."
-    return _shown(found.seen), _shown(found.image), found.probabilities, pictures.facts_line(words)
-
-
-def _walk_shown(found: Walk) -> tuple[str, list[str], str]:
-    words = f"{found.flips} of {found.latents:,} latent spikes differ between the ends; each flips once on the way."
-    return (
-        _stored(pictures.animation(found.images), "walk.gif"),
-        [_stored(pictures.png(image), "frame.png") for image in found.images],
-        pictures.facts_line(words),
-    )
-
-
-def _observation_shown(found: Observation) -> tuple[list[Any], str]:
-    frames = [(_shown(image), f"t = {t + 1}") for t, image in enumerate(found.forming)]
-    panels = (pictures.spikes_panel, pictures.gates_panel, pictures.rates_panel, pictures.energy_panel)
-    return frames, "".join(panel(found) for panel in panels)
-
-
-def _shown(image: Float[Tensor, "C H W"]) -> str:
-    return _stored(pictures.png(image, _ENLARGED), "picture.png")
-
-
-def _stored(content: bytes, name: str) -> str:
-    """A file for the browser to fetch, in the folder that the server cleans; equal content is the same file."""
-    files = Path(os.environ["GRADIO_TEMP_DIR"])
-    folder = files / hashlib.sha256(content).hexdigest()[:32]
-    # Renamed when whole: another visitor may be fetching the same pictures.
-    temporary = files / f".{secrets.token_hex(8)}"
-    temporary.write_bytes(content)
-    folder.mkdir(exist_ok=True)
-    try:
-        temporary.replace(folder / name)
-    except FileNotFoundError:  # the folder was empty and old, and was deleted just now
-        folder.mkdir(exist_ok=True)
-        temporary.replace(folder / name)
-    return str(folder / name)
-
-
-def _content(path: str | None) -> bytes | None:
-    """An uploaded file's bytes, of which more than the limit are never read."""
-    if path is None:
+def _content(show: Show, picture: Sent) -> bytes | None:
+    """An uploaded file's bytes. Whatever else a visitor sends in its place is refused."""
+    if picture is None:
         return None
-    with Path(path).open("rb") as file:
-        return file.read(limits.UPLOAD_BYTES + 1)
+    return show.files.read_upload(picture.get("path") if isinstance(picture, dict) else picture)
 
 
-def _settings(model: str, count: Number, seed: Number, label: str, temperature: Number) -> dict[str, Any]:
+def _settings(model: Sent, count: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:
     return {
         "model": model,
         "count": int(count),
@@ -533,17 +459,6 @@ def _as_number(text: Any) -> float:
         raise ValueError(f"The link asks for {str(text)[:40]!r} where a number is expected") from None
 
 
-@contextmanager
-def _errors_shown() -> Iterator[None]:
-    """Show a visitor's mistake as a message, and any other error as an apology, never as a stack trace."""
-    try:
-        yield
-    except ValueError as error:
-        raise gr.Error(str(error), title="That did not work", print_exception=False) from None
-    except Exception:
-        log.exception("a request failed")
-        raise gr.Error(FAILURE, title="That did not work", print_exception=False) from None
-
-
-_SHARED: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits.WORKERS}
+# Values arrive as they were sent: the actions check them, and say what is wrong in words of their own.
+_SHARED: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits.WORKERS, "preprocess": False}
 _QUEUED: dict[str, Any] = {**_SHARED, "trigger_mode": "once"}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
 import spikevae
-from app import limits
+from app.access import Access
+from app.actions import Actions
+from app.decoder import Decoder
+from app.leftovers import private_folder
 from spikevae.hub.checkpoints import model_folder, read_config
 
 # No report to Gradio's makers; and none on the last 10,000 requests, made anew after each, which no page shows.
@@ -23,12 +25,16 @@ _NO_ANALYTICS = {
     "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
 }
 
+# Python's own: what a refused request leaves in cycles is found soon. The command line looks for them rarely.
+_COLLECT = (700, 10, 10)
 
-def serve(host: str, port: int, auth: str | None, models: Sequence[str] | None = None) -> None:
-    """Serve the models until Ctrl-C or SIGTERM. Arguments and errors as for `app.launch`."""
+
+def serve(access: Access, models: Sequence[str] | None = None) -> None:
+    """Serve the models until Ctrl-C or SIGTERM. Errors as for `app.launch`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    gc.set_threshold(*_COLLECT)
     try:
-        with running(models or bundled(), host, port, auth) as address:
+        with running(models or bundled(), access) as address:
             print(f"the demo is on {address} (Ctrl-C stops it)", flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -42,57 +48,39 @@ def bundled() -> list[str]:
 
 
 @contextmanager
-def running(models: Sequence[str], host: str, port: int, auth: str | None) -> Iterator[str]:
+def running(models: Sequence[str], access: Access) -> Iterator[str]:
     """A server in threads of its own, as long as the block lasts; gives its address.
 
     Args:
         models: bundled names or folders.
-        host, port, auth: as for `app.launch`.
+        access: where it listens, and who may come in.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the demo needs gradio: pip install 'spikevae[app]'")
-    if not 1 <= port <= 65535:
-        raise ValueError(f"port {port} is outside 1 to 65535")
-    name, _, password = (auth or "").partition(":")
-    if auth is not None and not (name and password):
-        raise ValueError("auth is not NAME:PASSWORD with neither part empty")
-    _check_address(host, port)
-    with tempfile.TemporaryDirectory(prefix="spikevae-demo-", ignore_cleanup_errors=True) as files:
-        # Gradio reads these when it is imported, a component is made, or the queue is.
-        before = os.environ.get("GRADIO_TEMP_DIR")
-        os.environ.update(GRADIO_TEMP_DIR=files, **_NO_ANALYTICS)
-        from app.actions import Actions
-        from app.cleanup import tidying
-        from app.interface import CSS, build_page, theme
-        from app.middleware import Door
+    _check_address(access.host, access.port)
+    with ExitStack() as stack:
+        folder = stack.enter_context(private_folder())
+        stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), **_NO_ANALYTICS))
+        decode = stack.enter_context(Decoder()).decode if hasattr(os, "fork") else None
+        # Gradio reads the environment when it is imported, a component is made, or the queue is.
+        from app.mounted import mounted
 
-        page = build_page(Actions(models), models)
-        page.queue(max_size=limits.QUEUE_SIZE)
-        page.launch(
-            server_name=host,
-            server_port=port,
-            auth=(name, password) if auth else None,
-            app_kwargs={"middleware": [(Door, (), {})], "lifespan": tidying(page, Path(files))},
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            ssr_mode=False,
-            enable_monitoring=False,
-            run_history=False,
-            show_error=False,
-            max_file_size=limits.UPLOAD_BYTES,
-            state_session_capacity=limits.SESSIONS,
-            footer_links=["api"],
-            theme=theme(),
-            css=CSS,
-        )
-        try:
-            yield f"http://{host}:{port}"
-        finally:
-            page.close(verbose=False)
-            del os.environ["GRADIO_TEMP_DIR"]
-            if before is not None:
-                os.environ["GRADIO_TEMP_DIR"] = before
+        stack.enter_context(mounted(Actions(models, decode), models, folder, access))
+        yield f"http://{access.host}:{access.port}"
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _check_address(host: str, port: int) -> None:

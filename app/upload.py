@@ -1,20 +1,29 @@
-"""A picture to upload, which is not decoded before it is checked."""
+"""A picture to upload, which nothing opens before it is checked."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
 
 
 class Upload(gr.Image):
-    """Gives the file's place among the uploads.
+    """Hands on the path that a visitor gives, whatever it is; `app.files` knows which may be read.
 
-    Gradio's own decodes whatever comes, whatever its size, before any check of ours. Its settings are gr.Image's:
-    Gradio reads them off the signature of ``__init__`` to build the page, so there must be no other one.
+    Gradio's own opens and decodes whatever comes before any check of ours. Its settings are gr.Image's: Gradio reads
+    them off the signature of ``__init__`` to build the page, so there must be no other one.
     """
 
     is_template = True  # it looks as gr.Image does
+    data_model = None  # type: ignore[assignment]  # so that Gradio hands on what is no picture too, and the answer can be a line
 
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """The file, which Gradio has found to be one that was uploaded."""
-        return None if payload is None else payload.path
+    def api_info(self) -> dict[str, Any]:
+        """What programs send, as for gr.Image."""
+        schema = ImageData.model_json_schema()
+        schema["additional_description"] = schema.pop("description", None)
+        return schema
+
+    def preprocess(self, payload: object) -> Any:
+        """The path, if the value has one; another value as it is."""
+        return payload.get("path") if isinstance(payload, dict) else payload

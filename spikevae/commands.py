@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from spikevae.config import RunConfig, Split
 from spikevae.console import say as _say
@@ -237,6 +237,11 @@ def demo(
     host: str = "127.0.0.1",
     port: int = 7860,
     auth: str | None = None,
+    allow_host: UseAppendAction[tuple[str, ...]] = (),
+    allow_origin: UseAppendAction[tuple[str, ...]] = (),
+    embed_in: UseAppendAction[tuple[str, ...]] = (),
+    root_path: str = "",
+    proxy: UseAppendAction[tuple[str, ...]] = (),
 ) -> None:
     """Open a web page to sample, reconstruct, classify and look inside.
 
@@ -249,6 +254,11 @@ def demo(
         host: Address to listen on; 0.0.0.0 lets other machines in.
         port: Port to listen on.
         auth: user:password that visitors have to give.
+        allow_host: A name under which browsers may ask for the page (demo.example.org). Repeat it for several.
+        allow_origin: Another site (https://example.org) whose scripts may call the API. Repeat it for several.
+        embed_in: Another site (https://example.org) that may show the page in a frame. Repeat it for several.
+        root_path: Path (/demo), or whole address, under which a reverse proxy serves the page.
+        proxy: Address of a reverse proxy, whose word on a visitor's address is believed. Repeat it for several.
     """
     try:
         from app import launch
@@ -258,7 +268,17 @@ def demo(
 
     forget_proxies()
     reuse_freed_memory(stores=2)
-    launch(host, port, auth, models or None)
+    launch(
+        host,
+        port,
+        auth,
+        models or None,
+        allow_host=allow_host,
+        allow_origin=allow_origin,
+        embed_in=embed_in,
+        root_path=root_path,
+        proxy=proxy,
+    )
 
 
 def evaluate(config: OmitArgPrefixes[EvaluationConfig]) -> None:

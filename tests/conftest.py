@@ -122,10 +122,11 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def page_address(tiny_release: Path, autoregressive_release: Path, unlabelled_release: Path) -> Iterator[str]:
     """Where the page is served with the three models above, "tiny" first."""
+    from app.access import Access
     from app.server import running
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     models = [str(folder) for folder in (tiny_release, autoregressive_release, unlabelled_release)]
-    with running(models, "127.0.0.1", port, None) as address:
+    with running(models, Access(port=port)) as address:
         yield address

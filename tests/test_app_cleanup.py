@@ -16,6 +16,8 @@ import pytest
 from gradio.queueing import Queue
 
 from app import cleanup, limits
+from app.access import Access
+from app.files import Files
 from app.server import running
 
 
@@ -39,7 +41,7 @@ def test_visitors_leave_no_objects_behind(
     tiny_release: Path, monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
     monkeypatch.setattr(limits, "SESSIONS", 4)
-    with running([str(tiny_release)], "127.0.0.1", unused_port, None) as address:
+    with running([str(tiny_release)], Access(port=unused_port)) as address:
         ask(address, 20)
         threading.Event().wait(2 * limits.FORGET_SECONDS)
         before = objects()
@@ -71,22 +73,13 @@ def test_only_sessions_that_wait_are_remembered() -> None:
     assert set(mailboxes) == set(waiting) == {"waits"}
 
 
-def test_old_files_are_deleted_with_their_folders_and_no_longer_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradio_forgets_the_names_of_files_that_are_gone(tmp_path: Path) -> None:
     with gr.Blocks() as page:
         gr.Image()
-    for name in ("first", "old"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "picture.png").write_bytes(b"")
-        page.temp_file_sets[-1].add(str(tmp_path / name / "picture.png"))
-    kept = frozenset((tmp_path / "first", tmp_path / "first" / "picture.png"))
-    cleanup.delete_old_files(page, tmp_path, kept)
-    assert len(list(tmp_path.rglob("*.png"))) == 2  # both are new
-    monkeypatch.setattr(limits, "KEEP_SECONDS", -1)
-    cleanup.delete_old_files(page, tmp_path, kept)
-    assert set(tmp_path.rglob("*")) == kept
-    assert page.temp_file_sets[-1] == {str(tmp_path / "first" / "picture.png")}
+    (tmp_path / "here.png").write_bytes(b"")
+    page.temp_file_sets[-1].update({str(tmp_path / "here.png"), str(tmp_path / "gone.png")})
+    cleanup.delete_old_files(page, Files(tmp_path))
+    assert page.temp_file_sets[-1] == {str(tmp_path / "here.png")}
 
 
 def test_tidying_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,274 @@
+"""The one layer in front of Gradio: it knows what may pass, and refuses all else in a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from app import limits
+from app.access import Access
+from app.calls import BadCall, Calls
+from app.files import Files
+from app.rates import Allowance
+from app.routes import Kind, kind_of
+from spikevae.text import printable
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+_FILE = "/gradio_api/file="
+_LARGEST_QUERY = 2000  # bytes
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; media-src 'self' blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors"
+)
+_FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors"
+
+
+class Refused(Exception):  # noqa: N818 - a status and a line, not a failure
+    """A request that is not answered but refused: a status of HTTP, and a line."""
+
+    def __init__(self, status: int, words: str, wait: float | None = None) -> None:
+        super().__init__(words)
+        self.status, self.words, self.wait = status, words, wait
+
+
+class Guard:
+    """ASGI middleware around the whole server.
+
+    Args:
+        app: the server.
+        access: who may come in, by which names.
+        calls: the page's functions.
+        files: what may be fetched.
+    """
+
+    def __init__(self, app: App, access: Access, calls: Calls, files: Files) -> None:
+        self._app, self._access, self._calls, self._files = app, access, calls, files
+        ancestors = " ".join(("'self'", *access.embed_in))
+        self._policies = {False: f"{_POLICY} {ancestors}".encode(), True: f"{_FILE_POLICY} {ancestors}".encode()}
+        self._guesses = Allowance(limits.GUESSES, limits.GUESSES_PER_SECOND)
+        self._all_guesses = Allowance(limits.ALL_GUESSES, limits.ALL_GUESSES_PER_SECOND)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            try:
+                await self._pass(scope, receive, send)
+            except (Refused, BadCall) as refused:
+                await _refuse(send, refused.status, refused.words, getattr(refused, "wait", None))
+
+    async def _pass(self, scope: Message, receive: Receive, send: Send) -> None:
+        headers = _single_headers(scope["headers"])
+        path = self._own_path(scope["path"])
+        scope = {**scope, "path": path, "raw_path": path.encode(), "headers": self._trusted_headers(scope["headers"])}
+        self._check_origin(scope, headers, path)
+        if scope["method"] == "OPTIONS" and "origin" in headers:  # of a site that is allowed: the server answers it
+            await self._app(scope, receive, send)
+            return
+        kind = kind_of(scope["method"], path)
+        if kind is None:
+            raise Refused(404, "There is nothing here")
+        self._check_query(scope, path)
+        send = self._with_headers(send, is_file=kind is Kind.FILE)
+        if kind is Kind.FILE and not self._files.is_output(path.removeprefix(_FILE)):
+            raise Refused(404, "There is no such file here, or not any more")
+        if kind is Kind.ANSWERS:
+            self._check_answers(scope, path)
+        if kind is Kind.CALL:
+            await self._app(*await self._checked_call(scope, receive, headers, path), send)
+        elif kind is Kind.LOGIN:
+            await self._login(scope, receive, send, headers)
+        else:
+            await self._app(scope, receive if kind is Kind.UPLOAD else _no_body(receive), send)
+
+    # ------------------------------------------------------------ where from, and where to
+
+    def _own_path(self, path: str) -> str:
+        """Without what a reverse proxy may have left in front of it."""
+        prefix = self._access.path
+        return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
+
+    def _trusted_headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """All but those that would let a visitor choose the page's address."""
+
+        def is_trusted(name: bytes, value: bytes) -> bool:
+            text = value.decode("latin-1")
+            if name == b"x-forwarded-host":
+                return all(self._access.knows_host(host.strip()) for host in text.split(","))
+            if name == b"x-forwarded-proto":
+                return all(scheme.strip() in ("http", "https") for scheme in text.split(","))
+            return name not in (b"x-gradio-server", b"forwarded")
+
+        return [(name, value) for name, value in headers if is_trusted(name, value)]
+
+    def _check_origin(self, scope: Message, headers: dict[str, str], path: str) -> None:
+        host = headers.get("host", "")
+        if not self._access.knows_host(host):
+            name = printable(host, 60)
+            raise Refused(403, f"This server does not go by the name {name!r} (its operator may --allow-host it)")
+        origin = headers.get("origin")
+        if origin is not None:
+            if not self._access.knows_origin(origin, host):
+                raise Refused(403, "Requests from pages of other sites are refused")
+        elif headers.get("sec-fetch-site") == "cross-site":
+            is_visit = scope["method"] in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
+            if not (is_visit and path == "/"):
+                raise Refused(403, "Requests from pages of other sites are refused")
+
+    def _check_query(self, scope: Message, path: str) -> None:
+        query = scope["query_string"]
+        if len(query) > _LARGEST_QUERY:
+            raise Refused(414, "The address is too long")
+        if path == "/" and b"deep_link" in query:
+            raise Refused(404, "There is nothing here")
+
+    def _check_answers(self, scope: Message, path: str) -> None:
+        if path == "/gradio_api/queue/data":
+            session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+            if not self._calls.knows_session(session):
+                raise Refused(404, "There is no such session here, or not any more")
+        elif not self._calls.knows_event(path.rsplit("/", 1)[1]):
+            raise Refused(404, "There is no such call here, or not any more")
+
+    # ------------------------------------------------------------ what they bring
+
+    async def _checked_call(
+        self, scope: Message, receive: Receive, headers: dict[str, str], path: str
+    ) -> tuple[Message, Receive]:
+        if _media_type(headers) != "application/json":
+            raise Refused(415, "Send JSON, as Content-Type: application/json")
+        body = self._calls.checked(path, await _body(receive, headers, limits.CALL_BYTES))
+        kept = [(name, value) for name, value in scope["headers"] if name not in _BODY_HEADERS]
+        own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        return {**scope, "headers": [*kept, *own]}, _given(body, receive)
+
+    async def _login(self, scope: Message, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+        """Let so many passwords be tried; one that is right costs nothing."""
+        if _media_type(headers) not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+            raise Refused(415, "Send a form")
+        visitor = (scope.get("client") or ("",))[0]
+        for guesses, key in ((self._guesses, visitor), (self._all_guesses, "")):
+            if wait := guesses.take(key):
+                log.warning("passwords are guessed from %s", printable(visitor))
+                raise Refused(429, "Too many wrong passwords; wait a little", wait)
+        body = await _body(receive, headers, limits.LOGIN_BYTES)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] < 400:
+                    self._guesses.give_back(visitor)
+                    self._all_guesses.give_back("")
+                message = {**message, "headers": [_same_site(header) for header in message.get("headers", [])]}
+            await send(message)
+
+        await self._app(scope, _given(body, receive), watched)
+
+    def _with_headers(self, send: Send, *, is_file: bool) -> Send:
+        own = [
+            (b"content-security-policy", self._policies[is_file]),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+        ]
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *own]}
+            await send(message)
+
+        return with_headers
+
+
+_BODY_HEADERS = (b"content-type", b"content-length", b"transfer-encoding", b"content-encoding")
+
+
+def _single_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By name. A header that is given twice would be read differently by different parts."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        text = name.decode("latin-1")
+        if text in found and text in ("host", "origin", "content-type", "content-length", "sec-fetch-site"):
+            raise Refused(400, f"The header {text} is given twice")
+        found[text] = value.decode("latin-1")
+    return found
+
+
+def _media_type(headers: dict[str, str]) -> str:
+    return headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+async def _body(receive: Receive, headers: dict[str, str], most: int) -> bytes:
+    """The whole body, if it is small and comes in time."""
+    too_large = Refused(413, f"The request is larger than {most:,} bytes")
+    if (length := headers.get("content-length", "0")).isdigit() and int(length[:20]) > most:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.BODY_SECONDS):
+            while True:
+                message = await receive()
+                body += message.get("body", b"")
+                if len(body) > most:
+                    raise too_large
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise Refused(408, f"The request did not come within {limits.BODY_SECONDS:g} s") from None
+
+
+def _given(body: bytes, receive: Receive) -> Receive:
+    """First the body, then whatever comes."""
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _no_body(receive: Receive) -> Receive:
+    """What follows a request that brings nothing: its end."""
+
+    async def watched() -> Message:
+        while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+            pass
+        return {**message, "body": b""} if message["type"] == "http.request" else message
+
+    return watched
+
+
+def _same_site(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A cookie that goes with no request from another site."""
+    name, value = header
+    if name.lower() != b"set-cookie":
+        return header
+    parts = [part for part in value.split(b";") if not part.strip().lower().startswith(b"samesite")]
+    return name, b";".join([*parts, b" SameSite=Lax"])
+
+
+async def _refuse(send: Send, status: int, words: str, wait: float | None) -> None:
+    body = json.dumps({"detail": words}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if wait is not None:
+        headers.append((b"retry-after", str(int(wait) + 1).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,136 @@
+"""Gradio's page in a server of our own: the guard in front, bounds on connections, the tidying behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import uvicorn
+from gradio.routes import App
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.routing import Mount
+
+from app import limits
+from app.access import Access
+from app.actions import Actions
+from app.calls import Calls
+from app.cleanup import tidying
+from app.connections import Connections, connections_allowed, protocol_with
+from app.files import Files
+from app.guard import Guard
+from app.interface import CSS, build_page, theme
+from app.receiving import upload_routes
+
+_START_SECONDS = 60.0
+
+
+@contextmanager
+def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Access) -> Iterator[None]:
+    """The page, served as long as the block lasts.
+
+    Args:
+        actions: what its buttons call.
+        models: names or folders of the same models.
+        folder: for its files.
+        access: where it listens, and who may come in.
+
+    Raises:
+        OSError: if the server does not start.
+    """
+    files = Files(folder)
+    page = build_page(actions, models, files)
+    for function in page.fns.values():
+        function.queue = function.fn is not None  # one queue for everything, so that its length bounds everything
+    page.queue(max_size=limits.QUEUE_SIZE, api_open=False)
+    page.state_session_capacity = limits.SESSIONS
+    app = _application(page, files, access)
+    files.keep_present()
+    server = uvicorn.Server(_config(Guard(app, access, Calls(page, files), files), access))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        _wait_until_started(server, thread)
+        page.is_running = True
+        yield
+    finally:
+        page._queue.close()  # type: ignore[no-untyped-call]
+        page.is_running = False
+        page.app.stop_event.set()
+        server.should_exit = True
+        thread.join(timeout=5)
+
+
+def _application(page: gr.Blocks, files: Files, access: Access) -> Starlette:
+    """Gradio's application, inside one that receives uploads and answers other sites."""
+
+    def is_welcome(request: Request) -> bool:
+        app: App = page.server_app
+        names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+        return app.auth is None or any(request.cookies.get(name) in app.tokens for name in names)
+
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(access.allow_origin),
+        allow_methods=["GET", "POST"],
+        allow_headers=["content-type"],
+    )
+    app = Starlette(routes=upload_routes(files, is_welcome), middleware=[cors])
+    gr.mount_gradio_app(
+        app,  # a FastAPI is wanted, of which what a Starlette has is used
+        page,
+        "",
+        server_name=access.host,
+        server_port=access.port,
+        auth=access.account,
+        root_path=access.root_path or None,
+        app_kwargs={"lifespan": tidying(page, files)},
+        ssr_mode=False,
+        enable_monitoring=False,
+        run_history=False,
+        show_error=False,
+        max_file_size=limits.UPLOAD_BYTES,
+        pwa=False,
+        mcp_server=False,
+        footer_links=["api"],
+        theme=theme(),
+        css=CSS,
+    )
+    # The application that is served knows who has logged in; what the page had until now is another one.
+    served = next(route.app for route in app.routes if isinstance(route, Mount))
+    assert isinstance(served, App)
+    page.app = page.server_app = served
+    return app
+
+
+def _config(app: Any, access: Access) -> uvicorn.Config:
+    allowed = connections_allowed()
+    connections = Connections(allowed, max(allowed // 3, 16), frozenset(access.proxy))
+    return uvicorn.Config(
+        app,
+        host=access.host,
+        port=access.port,
+        http=protocol_with(connections),
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(access.proxy),
+        forwarded_allow_ips=list(access.proxy),
+        timeout_graceful_shutdown=2,
+    )
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > end:
+            raise OSError("the server did not start; its log says why")
+        time.sleep(0.005)

@@ -1,0 +1,55 @@
+"""Gradio's page, except that a visitor's mistake is always answered by a line."""
+
+from __future__ import annotations
+
+import html
+import logging
+from typing import Any
+
+import gradio as gr
+
+from spikevae.text import printable
+
+log = logging.getLogger(__name__)
+
+FAILURE = "Something went wrong here, and it is not your doing. Please try again."
+_TITLE = "That did not work"
+_LONGEST = 600  # characters of a message
+
+
+class Page(gr.Blocks):
+    """A page whose every error has words for the visitor, and no trace in the log unless it is ours.
+
+    Gradio answers ``null`` to values of wrong kinds, and prints a trace that holds all of them.
+    """
+
+    async def preprocess_data(self, *arguments: Any, **named: Any) -> Any:
+        """The values for a function."""
+        try:
+            return await super().preprocess_data(*arguments, **named)
+        except Exception as error:
+            words = error.message if isinstance(error, gr.Error) else "A value is of a kind that is not expected here"
+            raise shown(words) from None
+
+    async def call_function(self, *arguments: Any, **named: Any) -> Any:
+        """A function of the page, whose ValueError is a visitor's mistake and is shown as it is."""
+        try:
+            return await super().call_function(*arguments, **named)
+        except ValueError as error:
+            raise shown(error) from None
+
+    async def process_api(self, *arguments: Any, **named: Any) -> Any:
+        """All of a call. Any other error is ours: its trace goes to the log, and an apology to the visitor."""
+        try:
+            return await super().process_api(*arguments, **named)
+        except gr.Error:
+            raise
+        except Exception:
+            log.exception("a request failed")
+            raise shown(FAILURE) from None
+
+
+def shown(words: object) -> gr.Error:
+    """A message on the page, which shows markup: none of it is a visitor's."""
+    text = html.escape(printable(words, _LONGEST), quote=False)
+    return gr.Error(text, title=_TITLE, print_exception=False)
