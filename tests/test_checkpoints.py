@@ -199,6 +199,46 @@ def test_a_header_that_promises_more_than_the_file_holds_is_refused(folder: Path
     assert_refused(folder, "not a safetensors file, or a damaged one")
 
 
+def test_a_header_of_many_megabytes_is_refused_unread(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    header = json.dumps({"__metadata__": {str(number): "" for number in range(400_000)}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    assert_refused(folder, "its header takes")
+
+
+def test_sparse_weights_of_a_huge_network_are_refused_without_their_memory(folder: Path) -> None:
+    edit_config(folder, lambda values: values["model"].update(encoder_widths=[4000, 4000]))
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(2**36)  # takes no room on the disk
+    assert_refused(folder, "weights; at most")
+
+
+def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(folder: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).rename(folder / "aside")
+        os.mkfifo(folder / name)
+        with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
+            spikevae.load(folder)
+        (folder / "aside").replace(folder / name)
+
+
+def test_names_from_a_model_cannot_steer_a_terminal(folder: Path) -> None:
+    escape = "\x1b[2J"
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, escape + "m" * 5000: torch.zeros(1)}, folder / "model.safetensors")
+    for change in (
+        lambda values: values,
+        lambda values: values["model"].update({escape: 1}),
+        lambda values: values.update(dataset=[escape]),
+        lambda values: values.update(format=escape * 1000),
+    ):
+        edit_config(folder, change)
+        with pytest.raises(ValueError, match=str(folder)) as caught:
+            spikevae.load(folder)
+        assert "\x1b" not in str(caught.value)
+        assert len(str(caught.value)) < 1000
+
+
 # ---------------------------------------------------------------- configs that are not what they should be
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.nn.vae import SpikingVAE
+from spikevae.text import printable
 
 FORMAT = 1  # of config.json
 CONFIG_NAME = "config.json"
@@ -23,6 +24,8 @@ WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 RELEASED = Path(__file__).parents[1] / "released"
 _LARGEST_CONFIG = 2**20  # bytes
+_LARGEST_HEADER = 2**20  # bytes of a weights file that name its tensors: a hundred of them take some 10,000
+_MOST_WEIGHTS = 2**27  # numbers: half a GiB of them as float32, fifty times those of the released models
 _FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)  # safetensors' names
 
 
@@ -73,6 +76,9 @@ def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device =
         raise ValueError(f"{folder / CONFIG_NAME}: {error}") from None
     except (RuntimeError, OverflowError) as error:  # even the number of bytes does not fit 64 bits
         raise ValueError(f"{folder / CONFIG_NAME} asks for a network larger than any memory: {error}") from None
+    count = sum(tensor.numel() for tensor in expected.values())
+    if count > _MOST_WEIGHTS:
+        raise ValueError(f"{folder / CONFIG_NAME} asks for {count:,} weights; at most {_MOST_WEIGHTS:,} are read")
     state = _read_weights(folder / WEIGHTS_NAME, expected)
     model = SpikingVAE(config)
     model.load_state_dict(state, strict=True)
@@ -95,7 +101,7 @@ def read_config(folder: Path) -> ModelConfig:
     try:
         return from_dict(ModelConfig, values["model"])
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {printable(error, 400)}") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -104,24 +110,30 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a number of thousands of digits
-        raise ValueError(f"{path} is not a JSON file: {error}") from None
+        raise ValueError(f"{path} is not a JSON file: {printable(error)}") from None
     if not isinstance(values, dict) or set(values) != {"format", "dataset", "model"}:
         raise ValueError(f"{path} is not a model's config: expected the entries format, dataset and model")
     if values["format"] != FORMAT or isinstance(values["format"], bool):
-        raise ValueError(f"{path} has format {values['format']!r}; this version of spikevae reads format {FORMAT}")
+        raise ValueError(
+            f"{path} has format {printable(repr(values['format']))}; this version of spikevae reads format {FORMAT}"
+        )
     if not isinstance(values["dataset"], str):
-        raise ValueError(f"{path}: dataset={values['dataset']!r} is not a name")
+        raise ValueError(f"{path}: dataset={printable(repr(values['dataset']))} is not a name")
     return values
 
 
 def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a file, if they have the names, shapes and kinds of number of ``expected``, and are finite."""
     state = {}
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _LARGEST_HEADER:
+        raise ValueError(f"{path} is not a safetensors file, or a foreign one: its header takes {header:,} bytes")
     try:
         with safe_open(path, framework="pt") as weights:
             for name in sorted(expected.keys() ^ set(weights.keys())):
                 what = "is missing" if name in expected else "is unknown to this config"
-                raise ValueError(f"{path}: the weight {name} {what}")
+                raise ValueError(f"{path}: the weight {printable(name)} {what}")
             for name, like in expected.items():
                 stored = weights.get_slice(name)
                 if tuple(stored.get_shape()) != tuple(like.shape):
@@ -136,7 +148,7 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
                     raise ValueError(f"{path}: the weight {name} is not finite")
                 state[name] = tensor
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file, or a damaged one: {error}") from None
+        raise ValueError(f"{path} is not a safetensors file, or a damaged one: {printable(error)}") from None
     return state
 
 
