@@ -2,8 +2,10 @@
 #   docker build --tag spikevae .                                        for CPUs
 #   docker build --tag spikevae --build-arg TORCH_BACKEND=cu130 .        for NVIDIA GPUs; run it with --gpus all
 #   docker run --rm --publish 7860:7860 spikevae                         the demo, on http://localhost:7860
+#   (for the open internet: with the options in docs/security.md)
 #   docker run --rm --volume "$PWD:/out" --user "$(id -u)" spikevae spikevae sample fashion-mnist --out /out/samples.png
 #   docker run --rm --volume spikevae-data:/data spikevae spikevae classify mnist --data mnist --split test
+# The tag may be moved by its owners. To pin it, add the digest that this prints: docker buildx imagetools inspect NAME:TAG
 FROM python:3.11.14-slim-bookworm
 
 # Which build of PyTorch: cpu, cu130, ..., or empty for the one that PyPI carries (on x86-64 Linux a CUDA build).
@@ -20,8 +22,11 @@ RUN pip install --no-cache-dir uv==0.13.9 && uv venv /opt/spikevae
 # The dependencies change seldom and take gigabytes: a layer of their own, which an edit of the source leaves alone.
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
+# PyTorch comes from its own index, whose files have other hashes; everything else is checked by its hash.
 RUN uv pip install --python /opt/spikevae/bin/python ${TORCH_BACKEND:+--torch-backend "${TORCH_BACKEND}"} \
-        --constraint requirements.lock --extra app --requirements pyproject.toml
+        --no-verify-hashes --constraint requirements.lock torch torchvision \
+    && uv pip install --python /opt/spikevae/bin/python --require-hashes --constraint requirements.lock \
+        --extra app --requirements pyproject.toml
 
 COPY README.md LICENSE ./
 COPY spikevae spikevae

@@ -6,17 +6,20 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3 py
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-INSTALL = $(BIN)/uv pip install --python $(BIN)/python --constraint requirements.lock --editable
+# First what others wrote, each file of it checked by its hash; then the project itself, which needs nothing more.
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python --require-hashes --constraint requirements.lock \
+	--requirements pyproject.toml
+INSTALL_SELF = $(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
 
 export UV_HTTP_TIMEOUT ?= 300
 export UV_HTTP_RETRIES ?= 8
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help sample demo test lint format notebooks bench lock clean
+.PHONY: help sample demo test test-security lint format notebooks bench lock clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 sample: $(VENV)/installed  ## Write samples.png: 64 images from the bundled Fashion-MNIST model
 	$(BIN)/spikevae sample fashion-mnist --count 64 --seed 0 --out samples.png
@@ -26,6 +29,9 @@ demo: $(VENV)/installed-app  ## Serve the web page on http://127.0.0.1:7860
 
 test: lint  ## Lint, then run the tests
 	$(BIN)/python -m pytest
+
+test-security: $(VENV)/installed-dev  ## Attack the demo for some minutes; print what was measured
+	$(BIN)/python -m pytest -m security_slow -s tests/test_security_slow.py
 
 lint: $(VENV)/installed-dev  ## Check style, types and the Dockerfile
 	$(BIN)/ruff check .
@@ -45,7 +51,7 @@ bench: $(VENV)/installed-dev  ## Measure speed and memory
 
 lock: $(BIN)/uv  ## Resolve requirements.lock anew (UPGRADE=--upgrade takes the newest versions)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --all-extras --python-version 3.11 \
-		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock $(UPGRADE)
+		--no-emit-index-url --generate-hashes --custom-compile-command "make lock" --output-file requirements.lock $(UPGRADE)
 
 clean:  ## Remove all that make has made, .venv included
 	rm -rf $(VENV) build dist samples.png .mypy_cache .pytest_cache .ruff_cache
@@ -58,13 +64,16 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(VENV)/installed: pyproject.toml requirements.lock | $(BIN)/uv
-	$(INSTALL) .
+	$(INSTALL)
+	$(INSTALL_SELF)
 	@touch $@
 
 $(VENV)/installed-app: pyproject.toml requirements.lock | $(BIN)/uv
-	$(INSTALL) '.[app]'
+	$(INSTALL) --extra app
+	$(INSTALL_SELF)
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-dev: pyproject.toml requirements.lock | $(BIN)/uv
-	$(INSTALL) '.[app,notebooks,dev]'
+	$(INSTALL) --extra app --extra notebooks --extra dev
+	$(INSTALL_SELF)
 	@touch $@ $(VENV)/installed $(VENV)/installed-app
