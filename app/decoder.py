@@ -36,7 +36,7 @@ _LARGEST_MESSAGE = 1000  # bytes
 
 
 class Decoder:
-    """The helper process; a context. Pictures are decoded by at most ``limits.DECODERS`` children at once."""
+    """The helper process, ended with the context; at most ``limits.DECODERS`` children decode at once."""
 
     def __init__(self) -> None:
         self._places = threading.BoundedSemaphore(limits.DECODERS)
@@ -46,7 +46,6 @@ class Decoder:
         self._is_ready = False
 
     def __enter__(self) -> Decoder:
-        self._ensure_running()
         return self
 
     def __exit__(
@@ -54,6 +53,11 @@ class Decoder:
     ) -> None:
         with self._lock:
             self._stop()
+
+    def start(self) -> None:
+        """Start the helper, so that the first picture need not wait for it."""
+        with self._lock:
+            self._ensure_running()
 
     def decode(self, content: bytes, channels: int, size: int) -> UInt8[Tensor, "C {size} {size}"]:
         """A picture file, read as `spikevae.data.images.read_image` does it.

@@ -119,7 +119,7 @@ def _config(app: Any, access: Access) -> uvicorn.Config:
         port=access.port,
         http=protocol_with(connections),
         ws="none",
-        log_level="warning",
+        log_level="error",  # a warning for each spoilt request would fill the log
         access_log=False,
         server_header=False,
         proxy_headers=bool(access.proxy),

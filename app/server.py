@@ -61,11 +61,14 @@ def running(models: Sequence[str], access: Access) -> Iterator[str]:
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), **_NO_ANALYTICS))
-        decode = stack.enter_context(Decoder()).decode if hasattr(os, "fork") else None
+        decoder = stack.enter_context(Decoder()) if hasattr(os, "fork") else None
         # Gradio reads the environment when it is imported, a component is made, or the queue is.
         from app.mounted import mounted
 
-        stack.enter_context(mounted(Actions(models, decode), models, folder, access))
+        actions = Actions(models, None if decoder is None else decoder.decode)
+        stack.enter_context(mounted(actions, models, folder, access))
+        if decoder is not None:
+            decoder.start()  # not before: its imports would hold up the page
         yield f"http://{access.host}:{access.port}"
 
 
