@@ -97,6 +97,11 @@ def protocol_with(connections: Connections) -> type[H11Protocol]:
             if not self.transport.is_closing():
                 super().data_received(data)
 
+        def send_400_response(self, msg: str) -> None:
+            super().send_400_response(msg)
+            if self.cycle is not None:
+                self.cycle.disconnected = True  # the application's own answer has no place any more
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._await_header()

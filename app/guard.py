@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
+
 from app import limits
 from app.access import Access
 from app.calls import BadCall, Calls
@@ -85,8 +87,8 @@ class Guard:
         if kind is Kind.FILE and not self._files.is_output(path.removeprefix(_FILE)):
             raise Refused(404, "There is no such file here, or not any more")
         if kind is Kind.ANSWERS:
-            self._check_answers(scope, path)
-        if kind is Kind.CALL:
+            await self._answers(scope, receive, send, path)
+        elif kind is Kind.CALL:
             await self._app(*await self._checked_call(scope, receive, headers, path), send)
         elif kind is Kind.LOGIN:
             await self._login(scope, receive, send, headers)
@@ -131,8 +133,15 @@ class Guard:
         query = scope["query_string"]
         if len(query) > _LARGEST_QUERY:
             raise Refused(414, "The address is too long")
-        if path == "/" and b"deep_link" in query:
-            raise Refused(404, "There is nothing here")
+        if path == "/" and {"deep_link", "page"} & parse_qs(query.decode("latin-1")).keys():
+            raise Refused(404, "There is nothing here")  # Gradio would look for a file, or fail
+
+    async def _answers(self, scope: Message, receive: Receive, send: Send, path: str) -> None:
+        self._check_answers(scope, path)
+        try:
+            await self._app(scope, _no_body(receive), send)
+        except (HTTPException, RuntimeError):  # Gradio's way to say that the session ended meanwhile
+            await send({"type": "http.response.body", "body": b""})
 
     def _check_answers(self, scope: Message, path: str) -> None:
         if path == "/gradio_api/queue/data":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ def serve(access: Access, models: Sequence[str] | None = None) -> None:
     """Serve the models until Ctrl-C or SIGTERM. Errors as for `app.launch`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     gc.set_threshold(*_COLLECT)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every spoilt upload
     try:
         with running(models or bundled(), access) as address:
             print(f"the demo is on {address} (Ctrl-C stops it)", flush=True)

@@ -148,6 +148,7 @@ def test_an_uploaded_page_is_no_page_of_the_site(visitor: Visitor) -> None:
         ("GET", "/gradio_api/stream/a/b/c/playlist.m3u8"),
         ("GET", "/gradio_api/deep_link?session_hash=a"),
         ("GET", "/?deep_link=../../x"),
+        ("GET", "/?page=x"),
         ("GET", "/gradio_api/dev/reload"),
         ("GET", "/gradio_api/custom_component/a/b/c/d"),
         ("GET", "/gradio_api/token"),
