@@ -18,7 +18,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from spikevae.config import Split
-from spikevae.data.images import FILE_FORMATS, IMAGE_SUFFIXES, read_image
+from spikevae.data.decode import FILE_FORMATS, IMAGE_SUFFIXES
+from spikevae.data.images import read_image
 from spikevae.files import open_regular
 
 log = logging.getLogger(__name__)

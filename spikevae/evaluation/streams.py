@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
+from spikevae.data.decode import FILE_FORMATS
 from spikevae.data.folders import ImageFile, list_pictures
-from spikevae.data.images import FILE_FORMATS, to_uint8
+from spikevae.data.images import to_uint8
 from spikevae.data.sets import ImageSet
 from spikevae.distributed import shared_batches
 from spikevae.files import open_regular
