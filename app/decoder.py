@@ -7,32 +7,24 @@ whatever a decoder does with a hostile file, it costs that child and never the s
 from __future__ import annotations
 
 import contextlib
-import gc
-import io
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from types import TracebackType
-from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from app import limits
-from spikevae.data.images import read_image
+from app.decoding import LARGEST_MESSAGE, PATIENCE
 from spikevae.text import printable
 
-_START = "import sys; sys.path[:] = sys.argv[2:]; from app.decoder import wait; wait(int(sys.argv[1]))"
+_START = "import sys; sys.path[:] = sys.argv[2:]; from app.decoding import wait; wait(int(sys.argv[1]))"
 _START_SECONDS = 120.0  # until the helper is there, on a busy machine
-_PATIENCE = 3  # a busy machine takes longer than the seconds of its processor that count
 _SLACK = 10.0  # seconds
-_LARGEST_MESSAGE = 1000  # bytes
 
 
 class Decoder:
@@ -78,7 +70,8 @@ class Decoder:
             except TimeoutError:
                 answer = b""
         if answer[:1] == b"+" and len(answer) == 1 + channels * size * size:
-            return torch.frombuffer(bytearray(answer[1:]), dtype=torch.uint8).reshape(channels, size, size)
+            pixels = torch.frombuffer(bytearray(answer[1:]), dtype=torch.uint8).reshape(size, size, channels)
+            return pixels.permute(2, 0, 1).contiguous()
         if answer[:1] == b"-":
             raise ValueError(printable(answer[1:].decode(errors="replace"), limit=400))
         raise ValueError(
@@ -92,13 +85,13 @@ class Decoder:
         with ours:
             with theirs:
                 self._hand_over(theirs)
-            ours.settimeout(_PATIENCE * limits.DECODE_SECONDS + _SLACK)
+            ours.settimeout(PATIENCE * limits.DECODE_SECONDS + _SLACK)
             with contextlib.suppress(ConnectionError):  # it was ended meanwhile
                 ours.sendall(request)
                 ours.shutdown(socket.SHUT_WR)
             answer = b""
             with contextlib.suppress(ConnectionError):
-                while len(answer) <= most + _LARGEST_MESSAGE and (part := ours.recv(2**16)):
+                while len(answer) <= most + LARGEST_MESSAGE and (part := ours.recv(2**16)):
                     answer += part
         return answer
 
@@ -130,84 +123,3 @@ class Decoder:
             self._process.wait()
         self._control = self._process = None
         self._is_ready = False
-
-
-def wait(control: int) -> None:
-    """The helper: fork a child for every connection that arrives, until the server is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system forgets children that are over
-    Image.init()  # so that no child has to find Pillow's parts anew
-    gc.freeze()
-    with socket.socket(fileno=control) as server:
-        server.sendall(b"r")
-        while True:
-            message, descriptors, _, _ = socket.recv_fds(server, 1, 1)
-            if not message:
-                return
-            with socket.socket(fileno=descriptors[0]) as connection:
-                if os.fork() == 0:
-                    _decode_once(connection)
-
-
-def _decode_once(connection: socket.socket) -> None:
-    """The child: one picture, then the end."""
-    try:
-        with connection.makefile("rb") as request:
-            order = json.loads(request.readline())
-            content = request.read()
-        _limit(order["seconds"], order["memory"])
-        connection.sendall(_decoded(content, order))
-    finally:
-        os._exit(0)
-
-
-def _limit(seconds: float, memory: int) -> None:
-    """Let the system end this process after some time, and refuse it memory, files and writing."""
-    import resource
-
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, _PATIENCE * seconds)
-    with contextlib.suppress(OSError, ValueError):  # not every system knows every limit
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + memory,) * 2)
-
-
-def _data_bytes() -> int:
-    """Memory of this process that counts for RLIMIT_DATA (Linux)."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[5]) * os.sysconf("SC_PAGESIZE")
-
-
-def _decoded(content: bytes, order: dict[str, Any]) -> bytes:
-    try:
-        pixels = read_image(
-            io.BytesIO(_reduced(content, order["pixels"], order["photo"])),
-            channels=3 if order["channels"] == 3 else 1,
-            size=order["size"],
-            name="The file",
-            pixel_limit=order["pixels"],
-        )
-    except ValueError as error:
-        return b"-" + str(error).encode(errors="replace")[: _LARGEST_MESSAGE - 1]
-    except MemoryError:
-        return b""
-    return b"+" + pixels.numpy().tobytes()
-
-
-def _reduced(content: bytes, pixels: int, most: int) -> bytes:
-    """A JPEG of more than so many pixels, decoded at a half, a quarter or an eighth of its size; others as they are."""
-    try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            width, height = image.size
-            if not pixels < width * height <= most:
-                return content
-            shrink = next(shrink for shrink in (2, 4, 8) if width * height <= pixels * shrink**2)
-            image.draft(None, (width // shrink, height // shrink))
-            whole = io.BytesIO()
-            ImageOps.exif_transpose(image).save(whole, "TIFF")
-            return whole.getvalue()
-    except Exception:  # no JPEG, or a damaged one: what is read next says so
-        return content
