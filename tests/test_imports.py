@@ -28,7 +28,7 @@ ORDER = (
     ("hub", "plots"),
     ("evaluation",),
     ("training",),
-    ("release", "inputs"),
+    ("api", "release", "inputs"),
     ("commands",),
     ("cli",),
 )

@@ -17,21 +17,26 @@ from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Score, Scores, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.files import check_can_write
+from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import is_main_process
 from spikevae.versions import library_versions
 
 _RESCUED = "scores.json"
 
 
-def evaluate(config: EvaluationConfig) -> Scores:
+def evaluate(config: EvaluationConfig, model: SpikingVAE | None = None) -> Scores:
     """Measure a model, or images, and write the files that the settings name. Processes share images and features.
+
+    Args:
+        config: what to measure, and which files to write.
+        model: a model at hand, which ``config.model`` names only; otherwise that name or folder is loaded.
 
     Raises:
         ValueError, OSError: if the settings, the model, the data or the images are not usable, or a file cannot be
             written; one line says why.
     """
     earlier = _check_files(config)
-    evaluation, scores = _measure(config)
+    evaluation, scores = _measure(config, model)
     _write(config, evaluation, scores, earlier)
     return scores
 
@@ -96,8 +101,8 @@ def _write(config: EvaluationConfig, evaluation: Evaluation, scores: Scores, ear
     return written
 
 
-def _measure(config: EvaluationConfig) -> tuple[Evaluation, Scores]:
-    evaluation = open_evaluation(config)
+def _measure(config: EvaluationConfig, model: SpikingVAE | None = None) -> tuple[Evaluation, Scores]:
+    evaluation = open_evaluation(config, model)
     metrics = chosen_metrics(evaluation)
     with together():
         evaluation.extract(space for metric in metrics for space in metric.spaces)

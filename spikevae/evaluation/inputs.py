@@ -78,8 +78,12 @@ class Evaluation:
         return found
 
 
-def open_evaluation(config: EvaluationConfig) -> Evaluation:
+def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -> Evaluation:
     """Find the model or the images, and what they are compared with.
+
+    Args:
+        config: what to measure.
+        model: a model at hand, in eval mode on a device; otherwise ``config.model`` is loaded.
 
     Raises:
         ValueError, OSError: if they cannot be had, or do not go together.
@@ -94,13 +98,17 @@ def open_evaluation(config: EvaluationConfig) -> Evaluation:
         return Evaluation(
             config, str(config.images), "", None, samples, reference, reference_set, config.data, domain, device
         )
-    folder = model_folder(config.model)
-    try:
-        model = load(config.model, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
-        raise ValueError(f"--device {config.device}: {str(error).splitlines()[0]}") from None
+    trained_on, weights_hash = None, ""
+    if model is None:
+        weights_hash = hash_file(model_folder(config.model) / WEIGHTS_NAME)
+        trained_on = read_dataset_name(config.model)
+        try:
+            model = load(config.model, device=device)
+        except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
+            raise ValueError(f"--device {config.device}: {str(error).splitlines()[0]}") from None
+    elif config.data is None and config.reference is None:
+        raise ValueError("a model in memory does not know its data set; name it: data=NAME, or reference=PATH")
     channels: Channels = 3 if model.config.image_channels == 3 else 1
-    trained_on = read_dataset_name(config.model)
     dataset = config.data or trained_on
     reference, reference_set = _reference(config, dataset, model.config.image_size, channels)
     if reference_set is not None and reference_set.image_channels != channels:
@@ -112,7 +120,6 @@ def open_evaluation(config: EvaluationConfig) -> Evaluation:
     if config.count is None and config.protocol == "torch-fidelity":
         count = min(count, reference.count)
     samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), KEPT_SAMPLES)
-    weights_hash = hash_file(folder / WEIGHTS_NAME)
     domain = _domain(config, dataset, trained_on)
     return Evaluation(
         config, config.model, weights_hash, model, samples, reference, reference_set, dataset, domain, device

@@ -11,6 +11,7 @@ from torch import Tensor
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.settings import BUILT_IN
+from spikevae.registry import register as add_part
 
 Need = Literal["model", "split", "papers' files"]
 Measure = Callable[[Evaluation], Sequence[Score]]
@@ -71,10 +72,13 @@ def register(
         scores: the keys of the numbers that it gives, each with what a table calls it; otherwise ``name`` alone.
         spaces: keys of `spikevae.evaluation.networks.spaces.SPACES`, for ``evaluation.features(space)``.
         needs: what an evaluation must have for it.
+
+    Raises:
+        ValueError: if the name is taken.
     """
 
     def add(measure: Measure) -> Measure:
-        METRICS[name] = Metric(name, measure, scores or {name: name}, spaces, needs)
+        add_part(METRICS, name)(Metric(name, measure, scores or {name: name}, spaces, needs))
         return measure
 
     return add

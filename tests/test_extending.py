@@ -1,0 +1,126 @@
+"""Every block of docs/extending.md runs, and the parts that it adds are those that the model is made of."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import spikevae
+from spikevae.config import CLASS_NAMES
+from spikevae.registry import choose
+
+PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+REGISTERS: dict[str, dict[str, Any]] = {
+    "squeeze": spikevae.ATTENTIONS,
+    "integrate": spikevae.NEURONS,
+    "coins": spikevae.LATENTS,
+    "stripes": spikevae.DATASETS,
+    "brightness": spikevae.METRICS,
+}
+
+
+def written(page: Path, to: Path) -> Path:
+    """A program of all blocks, as a reader would copy them."""
+    to.write_text("\n\n".join(re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)))
+    return to
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("extending")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        yield runpy.run_path(str(written(PAGE, folder / "mine.py")))
+    for name, parts in REGISTERS.items():
+        del parts[name]
+    del CLASS_NAMES["stripes"]
+
+
+def test_the_parts_of_the_page_are_the_parts_of_its_trained_model(page: dict[str, Any]) -> None:
+    model = page["trained"]
+    assert isinstance(model.encoder.stages[0].attention, page["SqueezeAttention"])
+    assert isinstance(model.encoder.stages[0].neurons, page["IntegrateAndFire"])
+    assert isinstance(model.latent, page["CoinLatent"])
+    assert model.config.class_names == ("columns", "rows")
+    assert torch.equal(page["images"], model.sample(8, seed=0))
+
+
+def test_the_metric_of_the_page_measures_its_samples(page: dict[str, Any]) -> None:
+    (score,) = page["scores"].scores
+    samples = page["trained"].sample(20, seed=0).mul(255).round()
+    assert score.value == pytest.approx(float(samples.mean()) / 127.5, rel=1e-4)  # half of the stripes are light
+    assert score.name == "brightness over real"
+
+
+def test_the_integrating_neurons_of_the_page_fire_as_worked_by_hand(page: dict[str, Any]) -> None:
+    neurons = page["IntegrateAndFire"](page["trained"].config)
+    currents = torch.tensor([0.6, 0.6, 0.6, 0.3, 0.3]).reshape(5, 1, 1)  # 0.6, 1.2 fires, 0.6, 0.9, 1.2 fires
+    assert neurons(currents).flatten().tolist() == [0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("name", REGISTERS)
+def test_a_name_is_registered_once_and_an_unknown_one_lists_the_known(page: dict[str, Any], name: str) -> None:
+    before = REGISTERS[name][name]
+    again = {
+        "squeeze": spikevae.register_attention,
+        "integrate": spikevae.register_neuron,
+        "coins": spikevae.register_latent,
+        "stripes": lambda taken: spikevae.register_dataset(taken, class_names=("a",)),
+        "brightness": spikevae.register_metric,
+    }
+    with pytest.raises(ValueError, match=f"'{name}' is registered already"):
+        again[name](name)(page["measure_brightness"])
+    assert REGISTERS[name][name] is before
+    with pytest.raises(ValueError, match=name):
+        choose(REGISTERS[name], "part", f"{name}s")
+
+
+def test_the_command_line_knows_the_parts_of_a_program_that_ends_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: dict[str, Any]
+) -> None:
+    text = written(PAGE, tmp_path / "mine.py").read_text()
+    ending = text[text.index('if __name__ == "__main__":') :]
+    (tmp_path / "main.py").write_text(ending)
+    monkeypatch.chdir(tmp_path)
+    tiny = "--model.image-size 16 --model.encoder-widths 4 --model.decoder-widths 4 4 --model.latent-size 4"
+    parts = "--model.attention squeeze --model.neuron integrate --model.latent coins"
+    command = f"train stripes --out run --train.epochs 1 {tiny} {parts}"
+    monkeypatch.setattr(sys, "argv", ["main.py", *command.split()])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path("main.py", run_name="__main__")
+    assert ended.value.code in (0, None)
+    assert spikevae.load("run").config.attention == "squeeze"
+
+
+def test_a_model_that_is_saved_is_loaded_with_the_same_images(tmp_path: Path) -> None:
+    config = spikevae.ModelConfig(
+        image_size=8, encoder_widths=(4,), decoder_widths=(4, 4), latent_size=4, attention="none", latent="potential"
+    )
+    model = spikevae.SpikingVAE(config).eval()
+    model.load_state_dict({name: x.half().to(x.dtype) for name, x in model.state_dict().items()})
+    spikevae.save(model, tmp_path / "mine", dataset="mnist")
+    assert torch.equal(spikevae.load(tmp_path / "mine").sample(3, seed=1), model.sample(3, seed=1))
+
+
+def test_a_model_in_memory_is_scored_as_its_folder_is_and_needs_a_data_set(page: dict[str, Any]) -> None:
+    model = page["trained"].train()
+    in_memory = spikevae.evaluate(model, data="stripes", metrics=("brightness",), count=20)
+    assert model.training
+    model.eval()
+    assert in_memory.scores == page["scores"].scores
+    from_folder = spikevae.evaluate("runs/stripes", metrics=("brightness",), count=20)
+    assert from_folder.scores == in_memory.scores
+    with pytest.raises(ValueError, match="does not know its data set"):
+        spikevae.evaluate(model)
+
+
+def test_all_that_is_public_is_there() -> None:
+    for name in spikevae.__all__:
+        assert getattr(spikevae, name) is not None
+    assert set(spikevae.__all__) <= set(dir(spikevae))
