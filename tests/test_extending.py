@@ -88,7 +88,7 @@ def test_the_command_line_knows_the_parts_of_a_program_that_ends_as_the_page_say
     ending = text[text.index('if __name__ == "__main__":') :]
     (tmp_path / "main.py").write_text(ending)
     monkeypatch.chdir(tmp_path)
-    tiny = "--model.image-size 16 --model.encoder-widths 4 --model.decoder-widths 4 4 --model.latent-size 4"
+    tiny = "--model.image-size 16 --model.image-channels 1 --model.encoder-widths 4 --model.decoder-widths 4 4"
     parts = "--model.attention squeeze --model.neuron integrate --model.latent coins"
     command = f"train stripes --out run --train.epochs 1 {tiny} {parts}"
     monkeypatch.setattr(sys, "argv", ["main.py", *command.split()])
