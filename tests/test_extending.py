@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_the_integrating_neurons_of_the_page_fire_as_worked_by_hand(page: dict[s
 @pytest.mark.parametrize("name", REGISTERS)
 def test_a_name_is_registered_once_and_an_unknown_one_lists_the_known(page: dict[str, Any], name: str) -> None:
     before = REGISTERS[name][name]
-    again = {
+    again: dict[str, Callable[[str], Callable[[Any], Any]]] = {
         "squeeze": spikevae.register_attention,
         "integrate": spikevae.register_neuron,
         "coins": spikevae.register_latent,
