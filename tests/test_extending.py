@@ -93,9 +93,7 @@ def test_the_command_line_knows_the_parts_of_a_program_that_ends_as_the_page_say
     parts = "--model.attention squeeze --model.neuron integrate --model.latent coins"
     command = f"train stripes --out run --train.epochs 1 {tiny} {parts}"
     monkeypatch.setattr(sys, "argv", ["main.py", *command.split()])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path("main.py", run_name="__main__")
-    assert ended.value.code in (0, None)
+    runpy.run_path("main.py", run_name="__main__")  # ends without an exit status, which is 0
     assert spikevae.load("run").config.attention == "squeeze"
 
 
