@@ -54,9 +54,8 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
             with counting(model, images=len(x)) as costs[name]:
                 call()
     for name, module in model.named_modules():
-        if isinstance(module, ClassMixtures):
-            # Not a module's forward, so no hook sees it: matrices of D x R and R x R, and D products, once an image.
-            products = float(module.basis[0].numel() + module.factor[0, 0].numel() + module.spread[0].numel())
+        if isinstance(module, ClassMixtures):  # not a module's forward, so no hook sees it: once an image
+            products = float(module.connections)
             costs["sample"].layers[name] = LayerCost(name, multiply_accumulates=products, dense=products).as_plain()
     return costs
 

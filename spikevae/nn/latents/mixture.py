@@ -75,32 +75,20 @@ class ClassMixtures(nn.Module):
             self.mean[group] = mean.float()
             self.basis[group] = basis.float()
             self.spread[group] = rest.sqrt().float()
-            self._fit_components(group, centred @ vectors[:, -rank:] / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12))
-
-    def _fit_components(self, group: int, coordinates: Float[Tensor, "M R"]) -> None:
-        """The Gaussians of a class, whose coordinates have mean 0 and variance 1 in every direction."""
-        _, components, rank = self.centre.shape
-        count = max(1, min(components, len(coordinates) // (_IMAGES_PER_DIRECTION * rank)))
-        self.weight[group] = 0.0
-        self.weight[group, 0] = 1.0
-        self.centre[group] = 0.0
-        self.factor[group] = torch.eye(rank)
-        if count == 1:
-            return
-        from sklearn.mixture import GaussianMixture
-        from threadpoolctl import threadpool_limits
-
-        mixture = GaussianMixture(count, reg_covar=1e-3, tol=1e-2, max_iter=50, random_state=0)
-        with threadpool_limits(1):  # sums of several threads come in any order, and so would the last digits
-            mixture.fit(coordinates.numpy())
-        self.weight[group, :count] = torch.from_numpy(mixture.weights_)
-        self.centre[group, :count] = torch.from_numpy(mixture.means_)
-        self.factor[group, :count] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)).float()
+            coordinates = centred @ vectors[:, -rank:] / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
+            self.weight[group], self.centre[group], self.factor[group] = fit_gaussians(
+                coordinates, self.weight.shape[1]
+            )
 
     @property
     def noise_size(self) -> int:
         """Numbers of :meth:`noise`: 2 + R + D."""
         return 2 + self.basis.shape[2] + self.basis.shape[1]
+
+    @property
+    def connections(self) -> int:
+        """Products of numbers that a new image takes."""
+        return self.basis[0].numel() + self.factor[0, 0].numel() + self.spread[0].numel()
 
     def noise(self, rng: np.random.Generator) -> np.ndarray:
         """The random numbers behind one image: two from U(0, 1) for class and component, R + D from N(0, 1)."""
@@ -109,7 +97,7 @@ class ClassMixtures(nn.Module):
 
     def labels_of(self, noise: Float[Tensor, "N E"]) -> Int[Tensor, " N"]:
         """Classes of images that were asked for without one, as often as they are in the training data."""
-        return _choose(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
+        return choose(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
 
     def sample(self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
         """Potentials [N, D].
@@ -122,13 +110,12 @@ class ClassMixtures(nn.Module):
         Raises:
             ValueError: if the temperature is negative or no number.
         """
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"temperature={temperature}: expected a number of at least 0")
+        check_temperature(temperature)
         # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
         draws = noise.detach().cpu().double()
         rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        component = _choose(self.weight.cpu()[labels], draws[:, 1])
+        component = choose(self.weight.cpu()[labels], draws[:, 1])
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():
             rows = labels == group
@@ -141,7 +128,42 @@ class ClassMixtures(nn.Module):
         return potential.float().to(self.mean.device)
 
 
-def _choose(shares: Float[Tensor, "N K"], u: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
+def fit_gaussians(
+    coordinates: Float[Tensor, "M R"], components: int
+) -> tuple[Float[Tensor, " C"], Float[Tensor, "C R"], Float[Tensor, "C R R"]]:
+    """Weights, centres and lower triangular factors of full Gaussians, fewer than ``components`` for few images.
+
+    The coordinates have mean 0 and variance 1 in every direction. What is not used has the weight 0.
+    """
+    rank = coordinates.shape[1]
+    weight, centre = torch.zeros(components), torch.zeros(components, rank)
+    factor = torch.eye(rank).repeat(components, 1, 1)
+    weight[0] = 1.0
+    count = max(1, min(components, len(coordinates) // (_IMAGES_PER_DIRECTION * rank)))
+    if count > 1:
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
+
+        mixture = GaussianMixture(count, reg_covar=1e-3, tol=1e-2, max_iter=50, random_state=0)
+        with threadpool_limits(1):  # sums of several threads come in any order, and so would the last digits
+            mixture.fit(coordinates.numpy())
+        weight[:count] = torch.from_numpy(mixture.weights_)
+        centre[:count] = torch.from_numpy(mixture.means_)
+        factor[:count] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)).float()
+    return weight, centre, factor
+
+
+def check_temperature(temperature: float) -> None:
+    """A spread is a number of at least 0.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(f"temperature={temperature}: expected a number of at least 0")
+
+
+def choose(shares: Float[Tensor, "N K"], u: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
     """For each row the place in which a number from U(0, 1) falls when its shares are laid side by side."""
     edges = shares.cpu().double().cumsum(dim=1)
     edges = edges / edges[:, -1:]
