@@ -62,6 +62,8 @@ class ModelConfig:
     """Feature maps at the decoder's lowest resolution and after each stage, of which every one doubles the image."""
     decoder_depth: int = 0
     """Spiking convolutions at the decoder's lowest resolution, before the first doubling."""
+    encoder_depth: int = field(default=0, metadata={"before": 0})
+    """Spiking convolutions in the encoder before the latent spikes of a grid (grid latent only)."""
     upsampling: Literal["subpixel", "transposed"] = "subpixel"
     """How a decoder stage doubles the image."""
     attention: str = "tcja"
@@ -117,6 +119,8 @@ class ModelConfig:
                 f"temporal_kernel={self.temporal_kernel} is wider than time_steps={self.time_steps}; "
                 f"use at most {self.time_steps}"
             )
+        if self.latent == "grid":
+            self._check_grid()
         narrowest = min(*self.encoder_widths, *self.decoder_widths)
         if self.attention in ("tcja", "cla") and self.channel_kernel > narrowest:
             raise ValueError(
@@ -130,10 +134,38 @@ class ModelConfig:
                 f"than {_LARGEST_SEQUENCE:,} numbers for one image; reduce one of them"
             )
 
+    def _check_grid(self) -> None:
+        side, sides = self.padded_size, []
+        for _ in self.encoder_widths:
+            side = math.ceil(side / 2)
+            sides.append(side)
+        if self.grid_size not in sides:
+            raise ValueError(
+                f"latent='grid': the decoder starts at {self.grid_size}x{self.grid_size}, but the encoder has maps of "
+                f"{' and '.join(map(str, sides))}; give another number of encoder_widths or decoder_widths"
+            )
+        if self.latent_size % self.grid_size**2:
+            raise ValueError(
+                f"latent_size={self.latent_size}: a grid of {self.grid_size}x{self.grid_size} places needs a multiple "
+                f"of {self.grid_size**2}"
+            )
+        if not 0 <= self.encoder_depth <= _DEEPEST:
+            raise ValueError(f"encoder_depth={self.encoder_depth} is outside 0 to {_DEEPEST}")
+
     @property
     def classes(self) -> int:
         """K, the number of labels; 0 without a classifier."""
         return len(self.class_names)
+
+    @property
+    def grid_size(self) -> int:
+        """S, height and width of the decoder's lowest maps, and of a grid of latent spikes."""
+        return self.padded_size // self.read_out_scale // int(2 ** (len(self.decoder_widths) - 1))
+
+    @property
+    def latent_channels(self) -> int:
+        """C_z, latent spikes of each place of a grid and time step."""
+        return self.latent_size // self.grid_size**2
 
     @property
     def padded_size(self) -> int:

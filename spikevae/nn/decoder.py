@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
-from spikevae.nn.stage import convolutional_stage, latent_stage
+from spikevae.nn.stage import convolutional_stage, grid_stage, latent_stage
 from spikevae.ops import weighted_sum
 
 MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
@@ -21,9 +21,9 @@ class SpikingDecoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths = config.decoder_widths
-        side = config.padded_size // config.read_out_scale // 2 ** (len(widths) - 1)
         self.latent_shape = (config.time_steps, config.latent_size)
-        self.expand = latent_stage(config, widths[0], side)
+        make = grid_stage if config.latent == "grid" else latent_stage
+        self.expand = make(config, widths[0], config.grid_size)
         self.stages = nn.Sequential(
             *(convolutional_stage(config, widths[0], widths[0], "same") for _ in range(config.decoder_depth)),
             *(convolutional_stage(config, before, after, "up") for before, after in pairwise(widths)),

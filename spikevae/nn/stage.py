@@ -98,5 +98,26 @@ def latent_stage(config: ModelConfig, out_channels: int, side: int) -> SpikingSt
         nn.Linear(config.latent_size, out_channels * side**2, bias=False),
         nn.Unflatten(1, (out_channels, side, side)),
     )
-    lasting = ExponentialSynapses(out_channels) if config.latent_synapses == "exponential" else None
-    return SpikingStage(config, synapses, out_channels, lasting)
+    return SpikingStage(config, synapses, out_channels, _lasting(config, out_channels))
+
+
+def grid_stage(config: ModelConfig, out_channels: int, side: int) -> SpikingStage:
+    """The decoder's first stage after a grid of latent spikes: a 3x3 convolution of the spikes of each step."""
+    synapses = nn.Sequential(GridMaps(side), SpikeConv2d(config.latent_channels, out_channels))
+    return SpikingStage(config, synapses, out_channels, _lasting(config, out_channels))
+
+
+class GridMaps(nn.Module):
+    """Rows of latent spikes, place after place, as maps."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, z: Float[Tensor, "N L"]) -> Float[Tensor, "N C S S"]:
+        """A view, with the channels of a place side by side."""
+        return z.reshape(len(z), self.side, self.side, -1).permute(0, 3, 1, 2)
+
+
+def _lasting(config: ModelConfig, channels: int) -> nn.Module | None:
+    return ExponentialSynapses(channels) if config.latent_synapses == "exponential" else None

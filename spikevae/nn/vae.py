@@ -51,7 +51,7 @@ class SpikingVAE(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = SpikingEncoder(config)
-        self.latent: Latent = build_latent(config, self.encoder.features)
+        self.latent: Latent = build_latent(config, self.encoder.lower_features or self.encoder.features)
         self.decoder = SpikingDecoder(config)
         self.classifier = RateClassifier(self.encoder.features, config.classes) if config.classes else None
         self.to(memory_format=torch.channels_last)
@@ -85,8 +85,9 @@ class SpikingVAE(nn.Module):
                 z_seq = self.encode(x).mode()
             images = self.decode(torch.cat([z_seq, refine_z_seq], dim=1))
             return Outputs(images[: len(x)], None, None, images[len(x) :])
-        feature_seq = self._features(x)
-        posterior = self.latent.posterior(feature_seq)
+        lower_seq = self._lower(x)
+        feature_seq = self.encoder.upper(lower_seq)
+        posterior = self._posterior(lower_seq)
         spikes = posterior.spikes(generator, random=random)
         return Outputs(
             reconstruction=self.decode(spikes.z_seq),
@@ -103,7 +104,7 @@ class SpikingVAE(nn.Module):
         Raises:
             ValueError: if ``x`` is not [N, C, H, W] with this model's C, H, W.
         """
-        return self.latent.posterior(self._features(x))
+        return self._posterior(self._lower(x))
 
     def decode(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
         """Images in [0, 1] of latent spikes in {0, 1}.
@@ -251,6 +252,12 @@ class SpikingVAE(nn.Module):
     # ------------------------------------------------------------ details
 
     def _features(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N F"]:
+        return self.encoder.upper(self._lower(x))
+
+    def _posterior(self, x_seq: Float[Tensor, "T N C H W"]) -> Posterior:
+        return self.latent.posterior(x_seq if self.encoder.lower_stages else x_seq.flatten(2))
+
+    def _lower(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N C2 H2 W2"]:
         expected = (self.config.image_channels, self.config.image_size, self.config.image_size)
         if x.dim() != 4 or tuple(x.shape[1:]) != expected:
             raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
@@ -259,7 +266,7 @@ class SpikingVAE(nn.Module):
         if not self.training and not is_traced():
             _check_range(x)
         x = x.to(next(self.parameters()).dtype)
-        features: Tensor = self.encoder(self._pad(2.0 * x - 1.0).contiguous(memory_format=torch.channels_last))
+        features: Tensor = self.encoder.lower(self._pad(2.0 * x - 1.0).contiguous(memory_format=torch.channels_last))
         return features
 
     def _pad(self, x: Tensor) -> Tensor:

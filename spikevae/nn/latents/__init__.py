@@ -8,10 +8,12 @@ from spikevae.config import ModelConfig
 from spikevae.nn.latents.autoregressive import AutoregressiveLatent
 from spikevae.nn.latents.base import Latent
 from spikevae.nn.latents.bernoulli import PotentialLatent
+from spikevae.nn.latents.grid import GridLatent
 from spikevae.registry import choose
 
 LATENTS: dict[str, Callable[[ModelConfig, int], Latent]] = {
     "potential": PotentialLatent,
+    "grid": GridLatent,
     "autoregressive": AutoregressiveLatent,
 }
 """By the name that a config gives: a latent, from the config and the features of a time step."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikevae.config import ModelConfig
 from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
 from spikevae.nn.latents.discriminant import LatentDiscriminant
+from spikevae.nn.latents.grid_density import GridMixtures
 from spikevae.nn.latents.mixture import ClassMixtures
 
 _MOST_TRIES = 8  # of rejection sampling, for one image
@@ -51,9 +52,16 @@ class PotentialLatent(Latent):
         self.is_conditional = config.classes > 0
         self.shape = (config.time_steps, config.latent_size)
         size = config.time_steps * config.latent_size
-        self.synapses = nn.Linear(features, size)
-        self.density = ClassMixtures(size, config.classes, config.prior_rank, config.prior_components)
+        self.synapses, self.density = self._parts(config, features)
         self.discriminant = LatentDiscriminant(size, config.classes) if config.classes > 1 else None
+
+    def _parts(self, config: ModelConfig, features: int) -> tuple[nn.Module, ClassMixtures | GridMixtures]:
+        """What the potentials are made by, and drawn from."""
+        size = config.time_steps * config.latent_size
+        return (
+            nn.Linear(features, size),
+            ClassMixtures(size, config.classes, config.prior_rank, config.prior_components),
+        )
 
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PotentialPosterior:
         """q(z | x) from the encoder's gated spikes."""

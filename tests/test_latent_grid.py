@@ -1,0 +1,191 @@
+"""Latent spikes on a grid: where each comes from, what it reaches, and what configs ask for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from spikevae.config import ModelConfig, from_dict, to_dict
+from spikevae.hub.checkpoints import load, save_release
+from spikevae.nn.latents.grid import GridLatent
+from spikevae.nn.latents.grid_density import GridMixtures
+from spikevae.nn.stage import GridMaps
+from spikevae.nn.vae import SpikingVAE
+
+T, N, S, C = 3, 2, 7, 4
+CONFIG = ModelConfig(
+    class_names=("a", "b"),
+    time_steps=T,
+    latent="grid",
+    latent_size=S * S * C,
+    encoder_widths=(4, 6, 8),
+    encoder_depth=1,
+    decoder_widths=(6, 4, 4),
+    prior_rank=3,
+    prior_components=1,
+)
+
+
+def places(rows: Tensor) -> Tensor:
+    """[T, N, L] as [T, N, S, S, C]."""
+    return rows.reshape(*rows.shape[:2], S, S, C)
+
+
+def fitted_model() -> SpikingVAE:
+    model = SpikingVAE(CONFIG).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(torch.rand(32, 1, 28, 28))  # so that norms know their input, and about half of the neurons fire
+    model.eval()
+    model.latent.fit(torch.randn(80, T * CONFIG.latent_size), torch.arange(80) % 2)
+    return model
+
+
+def test_a_potential_is_the_convolution_of_firing_rates_around_its_place() -> None:
+    latent = GridLatent(CONFIG, 6)
+    features = torch.rand(T, N, 6, S, S)
+    potential = latent.posterior(features).potential
+    assert potential.shape == (T, N, CONFIG.latent_size)
+    t, n, row, column, channel = 2, 1, 3, 5, 1
+    around = features.mean(dim=0)[n, :, row - 1 : row + 2, column - 1 : column + 2]
+    convolution = latent.synapses
+    assert isinstance(convolution, torch.nn.Conv2d)
+    assert convolution.bias is not None
+    expected = (convolution.weight[t * C + channel] * around).sum() + convolution.bias[t * C + channel]
+    torch.testing.assert_close(places(potential)[t, n, row, column, channel], expected)
+
+
+def test_a_latent_spike_reaches_the_places_around_its_own() -> None:
+    synapses = SpikingVAE(CONFIG).decoder.expand.synapses
+    silence, spike = torch.zeros(1, CONFIG.latent_size), torch.zeros(1, S, S, C)
+    spike[0, 2, 4, 3] = 1
+    reached = (synapses(spike.flatten(1)) - synapses(silence))[0].abs().sum(dim=0) > 0
+    expected = torch.zeros(S, S, dtype=torch.bool)
+    expected[1:4, 3:6] = True
+    assert torch.equal(reached, expected)
+
+
+def test_maps_are_a_view_of_rows() -> None:
+    rows = torch.rand(N, S * S * C)
+    maps = GridMaps(S)(rows)
+    assert maps.data_ptr() == rows.data_ptr()
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    assert maps[1, 2, 3, 4] == rows[1, (3 * S + 4) * C + 2]
+
+
+def test_latent_spikes_come_from_the_maps_of_the_grids_size_and_classes_from_deeper_ones() -> None:
+    model = fitted_model()
+    x = torch.rand(N, 1, 28, 28)
+    lower = model.encoder.lower(2 * x - 1)
+    assert lower.shape == (T, N, 6, S, S)
+    assert model.encoder(2 * x - 1).shape == (T, N, 8 * 4 * 4)
+    torch.testing.assert_close(model.encode(x).rate(), model.latent.posterior(lower).rate())
+
+
+def test_every_weight_learns() -> None:
+    model = SpikingVAE(CONFIG).train()
+    x = torch.rand(8, 1, 28, 28)
+    outputs = model(x)
+    assert outputs.logits is not None
+    assert outputs.divergence is not None
+    (outputs.reconstruction.square().mean() + outputs.logits.square().mean() + outputs.divergence).backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
+
+
+def test_a_new_image_does_not_depend_on_those_beside_it() -> None:
+    model = fitted_model()
+    together = model.sample(6, seed=3, label=[0, 1, 1, 0, 1, 0])
+    alone = torch.cat([model.sample(1, seed=3, label=label, start=i) for i, label in enumerate([0, 1, 1, 0, 1, 0])])
+    torch.testing.assert_close(together, alone)
+    assert together.std(dim=0).max() > 0
+
+
+def test_what_is_saved_samples_the_same(tmp_path: Path) -> None:
+    save_release(fitted_model(), tmp_path, dataset="fashion-mnist", card="")
+    once, again = load(tmp_path), load(tmp_path)
+    assert once.config == CONFIG
+    assert torch.equal(once.sample(4, seed=1), again.sample(4, seed=1))
+
+
+def correlated_potentials(count: int = 200) -> tuple[Tensor, Tensor]:
+    """Two classes; everything in an image depends on everything else a little."""
+    size = 2 * 4 * 3
+    mixing = torch.randn(2, size, size) / size**0.5
+    labels = torch.arange(count) % 2
+    return torch.einsum("nde,ne->nd", mixing[labels], torch.randn(count, size)) + labels[:, None], labels
+
+
+def by_place(matrix: Tensor) -> Tensor:
+    """Of [D, D] the blocks [P, B, B] that belong to one place."""
+    blocks = matrix.unflatten(1, (2, 4, 3)).unflatten(0, (2, 4, 3))  # [T, P, C, T, P, C]
+    return torch.stack([blocks[:, place, :, :, place].flatten(2).flatten(0, 1) for place in range(4)])
+
+
+def test_a_place_keeps_its_whole_covariance_whatever_the_rank() -> None:
+    potentials, labels = correlated_potentials()
+    density = GridMixtures(2, 4, 3, 2, rank=3, components=1)
+    density.fit(potentials, labels)
+    for group in range(2):
+        shared = density.basis[group] @ density.basis[group].T
+        rest = torch.zeros(4, 6, 6)
+        row, column = torch.tril_indices(6, 6)
+        rest[:, row, column] = density.rest[group]
+        expected = torch.cov(potentials[labels == group].T)
+        torch.testing.assert_close(by_place(shared) + rest @ rest.mT, by_place(expected), atol=1e-4, rtol=1e-3)
+        assert (shared - expected).norm() < 0.9 * expected.norm()  # the directions are those that explain most
+
+
+def test_drawn_potentials_have_the_mean_and_covariance_that_was_fitted() -> None:
+    potentials, labels = correlated_potentials()
+    density = GridMixtures(2, 4, 3, 2, rank=24, components=1)  # all directions: then nothing is left for the places
+    density.fit(potentials, labels)
+    rng = np.random.default_rng(0)
+    noise = torch.from_numpy(np.stack([density.noise(rng) for _ in range(20_000)]))
+    drawn = density.draw(noise, torch.ones(len(noise), dtype=torch.int64), 1.0)
+    members = potentials[labels == 1]
+    torch.testing.assert_close(drawn.mean(dim=0), members.mean(dim=0), atol=0.05, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn.T), torch.cov(members.T), atol=0.1, rtol=0)
+
+
+def test_without_spread_it_is_the_centre_of_a_gaussian() -> None:
+    potentials, labels = correlated_potentials()
+    density = GridMixtures(2, 4, 3, 2, rank=3, components=1)
+    density.fit(potentials, labels)
+    noise = torch.from_numpy(np.stack([density.noise(np.random.default_rng(0))]))
+    drawn = density.draw(noise, torch.tensor([1]), 0.0)
+    torch.testing.assert_close(drawn[0], potentials[labels == 1].mean(dim=0), atol=1e-5, rtol=1e-5)
+
+
+def test_a_class_of_one_image_has_no_density() -> None:
+    with pytest.raises(ValueError, match="class 1 has 1 images"):
+        GridMixtures(2, 4, 3, 2, rank=3, components=1).fit(torch.randn(5, 24), torch.tensor([0, 0, 0, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"latent_size": 50}, "latent_size=50: a grid of 7x7 places needs a multiple of 49"),
+        ({"encoder_widths": (4,)}, "the decoder starts at 7x7, but the encoder has maps of 14"),
+        ({"encoder_depth": 7}, "encoder_depth=7 is outside 0 to 6"),
+    ],
+)
+def test_a_grid_that_does_not_fit_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIG, **settings)  # type: ignore[arg-type]
+
+
+def test_a_config_from_before_there_were_grids_still_loads() -> None:
+    values = json.loads(json.dumps(to_dict(ModelConfig())))
+    del values["encoder_depth"]
+    assert from_dict(ModelConfig, values) == ModelConfig()
+    del values["attention"]
+    with pytest.raises(ValueError, match="the setting 'attention' is missing"):
+        from_dict(ModelConfig, values)
