@@ -67,10 +67,10 @@ class GridMixtures(nn.Module):
                 raise ValueError(f"class {group} has {len(members)} images; a density needs at least 2 of each class")
             mean = members.double().mean(dim=0)
             centred = members.double() - mean
-            values, vectors = torch.linalg.eigh(centred.T @ centred / (len(members) - 1))  # ascending
-            scale = values[-rank:].clamp(min=0).sqrt()
-            basis = vectors[:, -rank:] * scale
-            coordinates = centred @ vectors[:, -rank:] / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
+            values, vectors = _leading(centred.T @ centred / (len(members) - 1), rank)
+            scale = values.clamp(min=0).sqrt()
+            basis = vectors * scale
+            coordinates = centred @ vectors / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
             self.share[group] = len(members) / sum(map(len, parts))
             self.mean[group], self.basis[group] = mean.float(), basis.float()
             self.weight[group], self.centre[group], factor = fit_gaussians(coordinates, self.weight.shape[1])
@@ -139,6 +139,17 @@ class GridMixtures(nn.Module):
     def _in_rows(self, by_place: Float[Tensor, "N P B"]) -> Float[Tensor, "N D"]:
         time_steps, places, channels = self.shape
         return by_place.reshape(-1, places, time_steps, channels).transpose(1, 2).flatten(1)
+
+
+def _leading(covariance: Float[Tensor, "D D"], count: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
+    """The largest eigenvalues, ascending, and their vectors: of thousands of dimensions, a few."""
+    from scipy.linalg import eigh
+    from threadpoolctl import threadpool_limits
+
+    size = len(covariance)
+    with threadpool_limits(1):  # sums of several threads come in any order, and so would the last digits
+        values, vectors = eigh(covariance.numpy(), subset_by_index=(size - count, size - 1))
+    return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def _packed(triangles: Float[Tensor, "*k B B"]) -> Float[Tensor, "*k E"]:
