@@ -295,5 +295,5 @@ def test_a_config_names_its_latent() -> None:
 
 
 def test_a_latent_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ValueError, match="latent='potental' is none of potential, autoregressive; did you mean"):
+    with pytest.raises(ValueError, match="latent='potental' is none of potential, grid, autoregressive; did you mean"):
         build_latent(replace(POTENTIAL, latent="potental"), F)

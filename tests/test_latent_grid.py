@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
+from spikevae.evaluation.energy import measure_costs
 from spikevae.hub.checkpoints import load, save_release
 from spikevae.nn.latents.grid import GridLatent
 from spikevae.nn.latents.grid_density import GridMixtures
@@ -108,6 +109,14 @@ def test_a_new_image_does_not_depend_on_those_beside_it() -> None:
     assert together.std(dim=0).max() > 0
 
 
+def test_its_energy_counts_the_density_and_takes_binary_spikes_into_the_decoder() -> None:
+    layers = measure_costs(fitted_model(), torch.rand(N, 1, 28, 28), seed=0)["sample"].layers
+    size, block = T * S * S * C, T * C
+    assert layers["latent.density"].multiply_accumulates == size * 3 + 6 + S * S * block * (block + 1) / 2
+    first = layers["decoder.expand.synapses.1"]
+    assert first.multiply_accumulates == 0 < first.accumulates
+
+
 def test_what_is_saved_samples_the_same(tmp_path: Path) -> None:
     save_release(fitted_model(), tmp_path, dataset="fashion-mnist", card="")
     once, again = load(tmp_path), load(tmp_path)
@@ -149,7 +158,7 @@ def test_drawn_potentials_have_the_mean_and_covariance_that_was_fitted() -> None
     density.fit(potentials, labels)
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(np.stack([density.noise(rng) for _ in range(20_000)]))
-    drawn = density.draw(noise, torch.ones(len(noise), dtype=torch.int64), 1.0)
+    drawn = density.sample(noise, torch.ones(len(noise), dtype=torch.int64), 1.0)
     members = potentials[labels == 1]
     torch.testing.assert_close(drawn.mean(dim=0), members.mean(dim=0), atol=0.05, rtol=0)
     torch.testing.assert_close(torch.cov(drawn.T), torch.cov(members.T), atol=0.1, rtol=0)
@@ -160,7 +169,7 @@ def test_without_spread_it_is_the_centre_of_a_gaussian() -> None:
     density = GridMixtures(2, 4, 3, 2, rank=3, components=1)
     density.fit(potentials, labels)
     noise = torch.from_numpy(np.stack([density.noise(np.random.default_rng(0))]))
-    drawn = density.draw(noise, torch.tensor([1]), 0.0)
+    drawn = density.sample(noise, torch.tensor([1]), 0.0)
     torch.testing.assert_close(drawn[0], potentials[labels == 1].mean(dim=0), atol=1e-5, rtol=1e-5)
 
 

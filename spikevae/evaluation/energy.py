@@ -55,7 +55,8 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
             with counting(model, images=len(x)) as costs[name]:
                 call()
     for name, module in model.named_modules():
-        if isinstance(module, ClassMixtures | GridMixtures):  # not a module's forward, so no hook sees it: once an image
+        if isinstance(module, ClassMixtures | GridMixtures):
+            # Not a module's forward, so no hook sees it: once an image.
             products = float(module.connections)
             costs["sample"].layers[name] = LayerCost(name, multiply_accumulates=products, dense=products).as_plain()
     return costs

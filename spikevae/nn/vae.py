@@ -86,8 +86,8 @@ class SpikingVAE(nn.Module):
             images = self.decode(torch.cat([z_seq, refine_z_seq], dim=1))
             return Outputs(images[: len(x)], None, None, images[len(x) :])
         lower_seq = self._lower(x)
-        feature_seq = self.encoder.upper(lower_seq)
-        posterior = self._posterior(lower_seq)
+        feature_seq = self._upper(lower_seq)
+        posterior = self.latent.posterior(lower_seq)
         spikes = posterior.spikes(generator, random=random)
         return Outputs(
             reconstruction=self.decode(spikes.z_seq),
@@ -104,7 +104,7 @@ class SpikingVAE(nn.Module):
         Raises:
             ValueError: if ``x`` is not [N, C, H, W] with this model's C, H, W.
         """
-        return self._posterior(self._lower(x))
+        return self.latent.posterior(self._lower(x))
 
     def decode(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
         """Images in [0, 1] of latent spikes in {0, 1}.
@@ -252,12 +252,13 @@ class SpikingVAE(nn.Module):
     # ------------------------------------------------------------ details
 
     def _features(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N F"]:
-        return self.encoder.upper(self._lower(x))
+        return self._upper(self._lower(x))
 
-    def _posterior(self, x_seq: Float[Tensor, "T N C H W"]) -> Posterior:
-        return self.latent.posterior(x_seq if self.encoder.lower_stages else x_seq.flatten(2))
+    def _upper(self, lower_seq: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N F"]:
+        return self.encoder.upper(lower_seq) if self.encoder.lower_stages else lower_seq
 
-    def _lower(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N C2 H2 W2"]:
+    def _lower(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N ..."]:
+        """What latent spikes come from: the encoder's output, or for a grid its maps of that size."""
         expected = (self.config.image_channels, self.config.image_size, self.config.image_size)
         if x.dim() != 4 or tuple(x.shape[1:]) != expected:
             raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
@@ -266,7 +267,8 @@ class SpikingVAE(nn.Module):
         if not self.training and not is_traced():
             _check_range(x)
         x = x.to(next(self.parameters()).dtype)
-        features: Tensor = self.encoder.lower(self._pad(2.0 * x - 1.0).contiguous(memory_format=torch.channels_last))
+        encode = self.encoder.lower if self.encoder.lower_stages else self.encoder
+        features: Tensor = encode(self._pad(2.0 * x - 1.0).contiguous(memory_format=torch.channels_last))
         return features
 
     def _pad(self, x: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class PotentialLatent(Latent):
     """
 
     has_density = True
+    synapses: nn.Module
+    density: ClassMixtures | GridMixtures
 
     def __init__(self, config: ModelConfig, features: int) -> None:
         super().__init__()

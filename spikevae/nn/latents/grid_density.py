@@ -100,7 +100,7 @@ class GridMixtures(nn.Module):
         """Classes of images that were asked for without one, as often as they are in the training data."""
         return choose(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
 
-    def draw(self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
+    def sample(self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
         """Potentials [N, D].
 
         Args:
