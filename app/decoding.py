@@ -29,7 +29,10 @@ def wait(control: int) -> None:
     with socket.socket(fileno=control) as server:
         server.sendall(b"r")
         while True:
-            message, descriptors, _, _ = socket.recv_fds(server, 1, 1)
+            try:
+                message, descriptors, _, _ = socket.recv_fds(server, 1, 1)
+            except ConnectionError:
+                return
             if not message:
                 return
             with socket.socket(fileno=descriptors[0]) as connection:

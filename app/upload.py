@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import gradio as gr
@@ -20,10 +21,15 @@ class Upload(gr.Image):
 
     def api_info(self) -> dict[str, Any]:
         """What programs send, as for gr.Image."""
-        schema = ImageData.model_json_schema()
-        schema["additional_description"] = schema.pop("description", None)
-        return schema
+        return _schema()
 
     def preprocess(self, payload: object) -> Any:
         """The path, if the value has one; another value as it is."""
         return payload.get("path") if isinstance(payload, dict) else payload
+
+
+@functools.cache  # Gradio asks for it for every visitor
+def _schema() -> dict[str, Any]:
+    schema = ImageData.model_json_schema()
+    schema["additional_description"] = schema.pop("description", None)
+    return schema
