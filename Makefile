@@ -74,6 +74,6 @@ $(VENV)/installed-app: pyproject.toml requirements.lock | $(BIN)/uv
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-dev: pyproject.toml requirements.lock | $(BIN)/uv
-	$(INSTALL) --extra app --extra notebooks --extra dev
+	$(INSTALL) --extra app --extra export --extra notebooks --extra dev
 	$(INSTALL_SELF)
 	@touch $@ $(VENV)/installed $(VENV)/installed-app

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "Measure a model, or anybody's images, so that another lab can do it again.",
     "train": "Train a model. Interrupt it whenever you like; --resume goes on.",
     "models": "List the models that come with the package, with their measured scores.",
+    "export": "Write a part of a model for another runtime.",
     "demo": "Open a web page to sample, reconstruct, classify and look inside.",
 }
 """By name, the first line of each command's own help."""
@@ -72,7 +73,7 @@ def _run(name: str, arguments: Sequence[str]) -> None:
 
 def _reason(error: Exception) -> str:
     """What an error means, in a line."""
-    if isinstance(error, ValueError | OSError | RuntimeError):
+    if isinstance(error, ValueError | OSError | RuntimeError | ImportError):
         return str(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory; ask for fewer or smaller images"

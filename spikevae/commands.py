@@ -17,6 +17,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from spikevae.config import RunConfig, Split
 from spikevae.console import say as _say
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.export_command import export
 from spikevae.presets import PRESETS, preset_for
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
@@ -303,7 +304,7 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
     """
     if name == "train":
         return _train_command(_preset_asked_for(arguments))
-    functions: tuple[Callable[..., None], ...] = (sample, reconstruct, classify, evaluate, models, demo)
+    functions: tuple[Callable[..., None], ...] = (sample, reconstruct, classify, evaluate, models, export, demo)
     return {function.__name__: function for function in functions}[name]
 
 

@@ -90,6 +90,13 @@ def autoregressive_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def gateless_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first one without attention, and with fixed time constants, in a folder named "gateless"."""
+    folder = tmp_path_factory.mktemp("models") / "gateless"
+    return _write_release(folder, class_names=MNIST_CLASSES, attention="none", neuron="lif")
+
+
+@pytest.fixture(scope="session")
 def unlabelled_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of colour images without classes, in a folder named "unlabelled"."""
     return _write_release(tmp_path_factory.mktemp("models") / "unlabelled", image_size=16, image_channels=3)

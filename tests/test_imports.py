@@ -29,6 +29,7 @@ ORDER = (
     ("evaluation",),
     ("training",),
     ("api", "release", "inputs"),
+    ("export_command",),
     ("commands",),
     ("cli",),
 )
@@ -130,7 +131,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
     declared = {
         package: {re.split(r"[^\w.-]", line)[0].lower() for line in lines}
         for package, lines in (
-            ("spikevae", project["dependencies"]),
+            ("spikevae", project["dependencies"] + project["optional-dependencies"]["export"]),
             ("app", project["dependencies"] + project["optional-dependencies"]["app"]),
         )
     }

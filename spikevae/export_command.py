@@ -1,0 +1,56 @@
+"""The command that writes a part of a model for another runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from spikevae.console import say
+from spikevae.text import printable
+
+_SUFFIXES = {"onnx": ".onnx", "nir": ".nir"}
+
+
+def export(
+    model: Positional[
+        Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
+    ],
+    *,
+    format: Literal["onnx", "nir"],
+    part: Literal["encoder", "decoder", "classifier"],
+    out: Path,
+    calibrate: int = 0,
+) -> None:
+    """Write a part of a model for another runtime.
+
+    Examples:
+        spikevae export fashion-mnist --format onnx --part decoder --out decoder.onnx
+        spikevae export fashion-mnist --format nir --part classifier --calibrate 256 --out classifier.nir
+
+    Args:
+        format: onnx for onnxruntime and the like; nir for simulators of spiking networks and their hardware.
+        part: encoder (image to latent spikes), decoder (latent spikes to image), classifier (image to probabilities).
+        out: The file: .onnx or .nir.
+        calibrate: NIR only: fix TCJA's gates to their means over so many samples of the model, an approximation.
+    """
+    if out.suffix != _SUFFIXES[format]:
+        raise ValueError(f"--out {printable(out)}: a file of --format {format} ends in {_SUFFIXES[format]}")
+    if calibrate < 0 or (calibrate and format == "onnx"):
+        raise ValueError(f"--calibrate {calibrate}: expected at least 1 image, and --format nir (ONNX keeps the gates)")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out {printable(out)}: the folder {printable(out.parent)} is not there; make it first")
+
+    from spikevae.hub.checkpoints import load
+
+    network = load(model)
+    if format == "onnx":
+        from spikevae.hub.export.onnx import export_onnx
+
+        notes = export_onnx(network, part, out)
+    else:
+        from spikevae.hub.export.nir import export_nir
+
+        notes = export_nir(network, part, out, calibration=calibrate)
+    say(f"{part} written to {printable(out)}: " + "; ".join(notes))

@@ -1,0 +1,127 @@
+"""A part of a model as an ONNX file, for any number of images."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from spikevae import __version__
+from spikevae.hub.checkpoints import write_atomically
+from spikevae.nn.vae import SpikingVAE
+
+Part = Literal["encoder", "decoder", "classifier"]
+_OPSET = 18
+
+
+class _Encoder(nn.Module):
+    """From images to the latent spikes of the mode, and to the potentials that they fire from where there are some."""
+
+    def __init__(self, model: SpikingVAE) -> None:
+        super().__init__()
+        self.model = model
+        self.input_name = "image"
+        self.output_names = ("z_seq", "potential") if model.latent.has_density else ("z_seq",)
+        shape = (model.config.image_channels, model.config.image_size, model.config.image_size)
+        self.example, self.batch_axis = torch.rand(2, *shape), 0
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        posterior = self.model.encode(x)
+        z_seq = posterior.mode()
+        return (z_seq,) if posterior.potential is None else (z_seq, posterior.potential)
+
+
+class _Decoder(nn.Module):
+    """From latent spikes to images."""
+
+    def __init__(self, model: SpikingVAE) -> None:
+        super().__init__()
+        self.model = model
+        self.input_name, self.output_names = "z_seq", ("image",)
+        self.example = torch.zeros(model.config.time_steps, 2, model.config.latent_size)
+        self.batch_axis = 1
+
+    def forward(self, z_seq: Tensor) -> Tensor:
+        return self.model.decode(z_seq)
+
+
+class _Classifier(nn.Module):
+    """From images to class probabilities, of both views of an image where the model was released so."""
+
+    def __init__(self, model: SpikingVAE) -> None:
+        super().__init__()
+        if model.classifier is None:
+            raise ValueError("this model was trained without labels, so it has no classifier; export its encoder")
+        self.model = model
+        self.input_name, self.output_names = "image", ("probabilities",)
+        self.example, self.batch_axis = _Encoder(model).example, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        views = [x, x.flip(3)] if self.model.config.classify_mirrored else [x]
+        assert self.model.classifier is not None
+        # Not `classify`: it cuts a batch into parts, and then the number of images would be fixed in the file.
+        answers = [self.model.classifier(self.model._features(view)).softmax(dim=1) for view in views]
+        return torch.stack(answers).mean(dim=0)
+
+
+_PARTS: dict[Part, Callable[[SpikingVAE], _Encoder | _Decoder | _Classifier]] = {
+    "encoder": _Encoder,
+    "decoder": _Decoder,
+    "classifier": _Classifier,
+}
+
+
+def export_onnx(model: SpikingVAE, part: Part, path: Path) -> list[str]:
+    """Write a part of a model, on the CPU and in eval mode, as an ONNX file; return what to say of it.
+
+    The file's inputs and outputs have the shapes of the Python interface: images [N, C, H, W] in [0, 1], latent spikes
+    and potentials [T, N, L], probabilities [N, K]. N is free. Its metadata name part, sizes and classes.
+
+    Raises:
+        ImportError: if the packages of ``spikevae[export]`` are not there.
+        ValueError: if the model lacks the part, or a module of it has no counterpart in ONNX.
+    """
+    wrapped = _PARTS[part](model).eval()
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  # what torch's exporter needs, and would complain of in many lines
+    except ImportError as error:
+        raise ImportError(f"{error.name} is missing: pip install 'spikevae[export]'") from None
+    logging.getLogger("onnxscript").setLevel(logging.WARNING)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter, about its own parts
+        try:
+            program = torch.onnx.export(
+                wrapped,
+                (wrapped.example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=[wrapped.input_name],
+                output_names=list(wrapped.output_names),
+                dynamic_shapes=({wrapped.batch_axis: torch.export.Dim("N")},),
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise ValueError(f"the {part} of this model has no form in ONNX: {reason}") from error
+    assert program is not None
+    proto = program.model_proto
+    config = model.config
+    about = {
+        "spikevae": __version__,
+        "part": part,
+        "time_steps": config.time_steps,
+        "latent_size": config.latent_size,
+        "class_names": list(config.class_names),
+    }
+    onnx.helper.set_model_props(
+        proto, {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
+    )
+    write_atomically(path, lambda temporary: temporary.write_bytes(proto.SerializeToString()))
+    return [f"input {wrapped.input_name}, outputs {', '.join(wrapped.output_names)}; the number of images is free"]

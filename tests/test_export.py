@@ -1,0 +1,203 @@
+"""Models in other runtimes compute what they compute here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import spikevae
+from spikevae.hub.export.nir import export_nir, fold_gates
+from spikevae.hub.export.onnx import Part
+from spikevae.nn.vae import SpikingVAE
+from tests.test_cli import one_line, run
+
+nir = pytest.importorskip("nir")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+DOCS = Path(__file__).parents[1] / "docs" / "export.md"
+
+
+def images_for(model: SpikingVAE, count: int) -> Tensor:
+    config = model.config
+    shape = (count, config.image_channels, config.image_size, config.image_size)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+# ---------------------------------------------------------------- ONNX
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny model's parts as ONNX files. Do not change it."""
+    folder = tmp_path_factory.mktemp("onnx")
+    for part in ("encoder", "decoder", "classifier"):
+        out = folder / f"{part}.onnx"
+        assert run("export", tiny_release, "--format", "onnx", "--part", part, "--out", out) == 0
+    return folder
+
+
+def outputs(folder: Path, part: str, given: Tensor) -> list[np.ndarray[Any, Any]]:
+    session = onnxruntime.InferenceSession(str(folder / f"{part}.onnx"))
+    found: list[np.ndarray[Any, Any]] = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_onnxruntime_gives_the_same_spikes_images_and_probabilities_for_any_number_of_images(
+    exported: Path, tiny_release: Path, count: int
+) -> None:
+    model = spikevae.load(tiny_release)
+    x = images_for(model, count)
+    with torch.no_grad():
+        posterior = model.encode(x)
+        z_seq = posterior.mode()
+        image = model.decode(z_seq)
+    assert 0 < z_seq.mean() < 1
+    spikes, potential = outputs(exported, "encoder", x)
+    assert posterior.potential is not None
+    np.testing.assert_array_equal(spikes, z_seq.numpy())
+    np.testing.assert_allclose(potential, posterior.potential.numpy(), atol=1e-4)
+    np.testing.assert_allclose(outputs(exported, "decoder", z_seq)[0], image.numpy(), atol=1e-4)
+    np.testing.assert_allclose(outputs(exported, "classifier", x)[0], model.classify(x).numpy(), atol=1e-4)
+
+
+def test_the_program_of_the_documentation_samples_the_same_images(
+    exported: Path, tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert "torch" not in program
+    for source in (exported / "decoder.onnx", tiny_release / "model.safetensors"):
+        (tmp_path / source.name).symlink_to(source)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    np.testing.assert_allclose(names["images"], spikevae.load(tiny_release).sample(4, seed=0).numpy(), atol=1e-4)
+
+
+# ---------------------------------------------------------------- NIR
+
+
+def spikes_and_output(net: nn.Module, x: Tensor, time_steps: int) -> tuple[list[Tensor], Tensor]:
+    """The spikes of every stage, [T, N, C, H, W], of a network read from NIR, and the mean of its output."""
+    fired: dict[str, list[Tensor]] = {}
+    for name, module in net.named_modules():
+        if re.fullmatch(r"stage_\d_neurons", name):
+            fired[name] = []
+            module.register_forward_hook(
+                lambda _, given, out, seen=fired[name]: seen.append(out if isinstance(out, Tensor) else out[0])
+            )
+    state, steps = None, []
+    with torch.no_grad():
+        for _ in range(time_steps):
+            out, state = net(2 * x - 1, state)
+            steps.append(out)
+    return [torch.stack(seen) for seen in fired.values()], torch.stack(steps).mean(dim=0)
+
+
+def read_by_spikingjelly(path: Path) -> nn.Module:
+    from spikingjelly.activation_based.nir_exchange import import_from_nir
+
+    net: nn.Module = import_from_nir(nir.read(path))
+    return net
+
+
+def read_by_snntorch(path: Path) -> nn.Module:
+    import_nir = pytest.importorskip("snntorch.import_nir")
+    graph = nir.read(path)
+    graph.nodes["flatten"].start_dim = 1
+    net: nn.Module = import_nir.import_from_nir(graph)
+    return net
+
+
+@pytest.mark.parametrize("read", [read_by_spikingjelly, read_by_snntorch])
+@pytest.mark.parametrize("part", ["encoder", "classifier"])
+@pytest.mark.parametrize("calibration", [0, 6])
+def test_other_simulators_fire_the_same_spikes(
+    tiny_release: Path, gateless_release: Path, tmp_path: Path, read: Any, part: Part, calibration: int
+) -> None:
+    model = spikevae.load(tiny_release if calibration else gateless_release)
+    export_nir(model, part, tmp_path / "part.nir", calibration=calibration)
+    if calibration:
+        model = fold_gates(model, model.sample(calibration, seed=0))
+    x = images_for(model, 5)
+    expected: list[Tensor] = []
+    for stage in model.encoder.stages:
+        assert isinstance(stage.neurons, nn.Module)
+        stage.neurons.register_forward_hook(lambda _, given, out: expected.append(out))
+    posterior = model.encode(x)
+    assert posterior.potential is not None
+    assert model.classifier is not None
+    wanted = posterior.potential.transpose(0, 1).flatten(1)
+    if part == "classifier":
+        wanted = model.classifier.linear(model._features(x).mean(dim=0))
+        del expected[len(model.encoder.stages) :]
+    spikes, output = spikes_and_output(read(tmp_path / "part.nir"), x, model.config.time_steps)
+    assert len(spikes) == len(expected)
+    for found, fired in zip(spikes, expected, strict=True):
+        assert 0 < fired.mean() < 1
+        assert torch.equal(found, fired)
+    torch.testing.assert_close(output, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_file_says_whether_its_gates_are_an_approximation(
+    tiny_release: Path, gateless_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exact, folded = tmp_path / "exact.nir", tmp_path / "folded.nir"
+    words = ("--format", "nir", "--part", "classifier", "--out")
+    assert run("export", gateless_release, *words, exact) == 0
+    assert "approximation" not in capsys.readouterr().out
+    assert run("export", tiny_release, *words, folded, "--calibrate", "6") == 0
+    assert "an approximation: gates are folded" in capsys.readouterr().out
+    assert nir.read(exact).metadata["gates"] == "none"
+    assert "6 calibration images" in nir.read(folded).metadata["gates"]
+
+
+@pytest.mark.parametrize(
+    ("release", "part", "named"),
+    [
+        ("tiny_release", "classifier", "encoder.stages.0.attention"),
+        ("tiny_release", "decoder", "decoder.stages"),
+        ("autoregressive_release", "encoder", "latent (AutoregressiveLatent)"),
+        ("unlabelled_release", "classifier", "without labels"),
+    ],
+)
+def test_what_nir_cannot_hold_is_named_in_one_line_and_no_file_is_left(
+    release: str,
+    part: str,
+    named: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = request.getfixturevalue(release)
+    assert run("export", folder, "--format", "nir", "--part", part, "--out", tmp_path / "a.nir") == 1
+    assert named in one_line(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (("--format", "onnx", "--out", "a.nir"), "ends in .onnx"),
+        (("--format", "onnx", "--out", "a.onnx", "--calibrate", "8"), "--calibrate 8"),
+        (("--format", "nir", "--out", "a.nir", "--calibrate", "-1"), "--calibrate -1"),
+        (("--format", "onnx", "--out", "no/a.onnx"), "folder no is not there"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(
+    words: tuple[str, ...],
+    wrong: str,
+    tiny_release: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("export", tiny_release, "--part", "encoder", *words) == 1
+    assert wrong in one_line(capsys)
