@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from spikevae.config import DataConfig
 from spikevae.data.sets import load_split
 from spikevae.hub.export.nir import fold_gates
 from spikevae.hub.export.onnx import Part, export_onnx
+from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.vae import SpikingVAE
 
 _CALLS, _ROUNDS = 10, 5
@@ -41,9 +43,14 @@ def main() -> None:
     assert images.labels is not None
     test, labels = images.images(0, _IMAGES).float() / 255, images.labels[:_IMAGES]
     folded = fold_gates(model, model.sample(_CALIBRATION, seed=0))
-    for name, network in (("TCJA's gates", model), ("folded gates", folded)):
-        right = network.classify(test, flip_tta=False).argmax(dim=1) == labels
-        print(f"{name}: accuracy {right.float().mean():.3f} on {_IMAGES} test images, one view each")
+    rounded = copy.deepcopy(model)
+    for module in rounded.modules():
+        if isinstance(module, TemporalChannelJointAttention):
+            module.is_rounded = True
+    for name, network in (("TCJA's gates", model), ("folded gates (encoder)", folded), ("gates of 2^-k", rounded)):
+        right = (network.classify(test, flip_tta=False).argmax(dim=1) == labels).float().mean()
+        error = (network.reconstruct(test) - test).square().mean()
+        print(f"{name}: {_IMAGES} test images, accuracy {right:.3f} of one view each, mean squared error {error:.5f}")
 
 
 def _session(model: SpikingVAE, part: Part, folder: Path) -> Callable[[Tensor], Callable[[], object]]:

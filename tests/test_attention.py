@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikevae.config import ModelConfig
+from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.nn.attention import TemporalChannelJointAttention, attention_layer
 
 T, N, C = 5, 3, 7
@@ -181,3 +181,40 @@ def test_a_config_without_attention_passes_everything() -> None:
     assert torch.equal(attention_layer(ModelConfig(attention="none"), C)(x_seq), x_seq)
     only_channels = attention_layer(ModelConfig(attention="cla"), C)
     assert [name for name, _ in only_channels.named_parameters()] == ["channel.weight"]
+
+
+def rounded_attention(gate: Literal["sigmoid", "pow2"]) -> TemporalChannelJointAttention:
+    """Attention of T = 3 and C = 6 whose weights do not depend on ``gate``."""
+    torch.manual_seed(3)
+    attention = TemporalChannelJointAttention(6, 3, gate=gate)
+    assert attention.temporal is not None
+    nn.init.normal_(attention.temporal.weight, std=2.0)
+    return attention
+
+
+def test_rounded_gates_are_the_nearest_powers_of_two_in_the_exponent() -> None:
+    x_seq = (torch.rand(3, 5, 6, 4, 4) > 0.6).float()
+    gate, rounded = rounded_attention("sigmoid").gate(x_seq), rounded_attention("pow2").gate(x_seq)
+    mantissa, exponent = rounded.frexp()
+    assert torch.equal(mantissa, torch.full_like(mantissa, 0.5))
+    assert ((exponent - 1 - gate.log2()).abs() <= 0.5 + 1e-5).all()
+    assert len(rounded.unique()) > 2
+
+
+def test_rounding_passes_the_gradient_of_the_gate_straight_through() -> None:
+    x_seq = (torch.rand(3, 5, 6, 4, 4) > 0.6).float()
+    plain_attention, straight_attention = rounded_attention("sigmoid"), rounded_attention("pow2")
+    for attention in (plain_attention, straight_attention):
+        attention.gate(x_seq).sum().backward()
+    for weight, other in zip(plain_attention.parameters(), straight_attention.parameters(), strict=True):
+        plain, straight = weight.grad, other.grad
+        assert plain is not None
+        assert plain.abs().sum() > 0
+        torch.testing.assert_close(straight, plain)
+
+
+def test_a_config_that_does_not_know_the_gate_setting_means_the_sigmoid() -> None:
+    values = to_dict(ModelConfig(gate="pow2"))
+    assert from_dict(ModelConfig, values).gate == "pow2"
+    del values["gate"]
+    assert from_dict(ModelConfig, values).gate == "sigmoid"

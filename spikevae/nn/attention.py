@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -29,6 +30,7 @@ class TemporalChannelJointAttention(nn.Module):
         temporal_kernel: width of the kernel that slides along T, in time steps.
         channel_kernel: width of the kernel that slides along C, in channels.
         branches: "tcja", or one branch alone for ablation: "tla" (gate = sigmoid(TLA(Z))) or "cla".
+        gate: "sigmoid", or "pow2" to round it to the nearest 2^-k in the exponent (gradient straight through).
 
     Raises:
         ValueError: if a kernel is wider than the axis it slides along, or ``branches`` names none; in ``forward`` if
@@ -46,8 +48,10 @@ class TemporalChannelJointAttention(nn.Module):
         temporal_kernel: int = 3,
         channel_kernel: int = 3,
         branches: str = "tcja",
+        gate: Literal["sigmoid", "pow2"] = "sigmoid",
     ) -> None:
         super().__init__()
+        self.is_rounded = gate == "pow2"
         if branches not in ("tcja", "tla", "cla"):
             raise ValueError(f"branches={branches!r} is none of tcja, tla, cla")
         if temporal_kernel > time_steps and branches != "cla":
@@ -68,7 +72,7 @@ class TemporalChannelJointAttention(nn.Module):
         return x_seq * self.gate(x_seq)[..., None, None].to(x_seq.dtype)
 
     def gate(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C"]:
-        """The factor of each plane, in (0, 1)."""
+        """The factor of each plane, in [0, 1]."""
         self.require_shape(x_seq)
         return self.gate_of_means(x_seq.mean(dim=(3, 4)))
 
@@ -82,7 +86,8 @@ class TemporalChannelJointAttention(nn.Module):
             if self.channel is not None:
                 squeezed = mean_seq.to(self.channel.weight.dtype)
                 score = score * _slide(self.channel, squeezed.transpose(0, 1)).transpose(0, 1)  # in [N, T, C]
-            return score.sigmoid()
+            gate = score.sigmoid()
+            return _nearest_power_of_two(gate) if self.is_rounded else gate
 
     def require_shape(self, x_seq: Tensor) -> None:
         """Refuse a sequence that this attention was not built for.
@@ -94,6 +99,13 @@ class TemporalChannelJointAttention(nn.Module):
             raise ValueError(
                 f"attention was built for [T={self.time_steps}, N, C={self.channels}, H, W], got {list(x_seq.shape)}"
             )
+
+
+def _nearest_power_of_two(gate: Tensor) -> Tensor:
+    """2^-k with k the nearest whole number to -log2(gate), at most 126; the gradient is that of the gate."""
+    smallest = torch.finfo(torch.float32).tiny  # 2^-126: a sigmoid may underflow to 0, whose logarithm is no number
+    rounded = gate.detach().clamp(min=smallest).log2().round().exp2()
+    return rounded + (gate - gate.detach()) if gate.requires_grad else rounded
 
 
 def _sliding(mixed: int, width: int) -> nn.Conv1d:
@@ -114,6 +126,7 @@ def _joint_attention(config: ModelConfig, channels: int) -> nn.Module:
         temporal_kernel=config.temporal_kernel,
         channel_kernel=config.channel_kernel,
         branches=config.attention,
+        gate=config.gate,
     )
 
 
