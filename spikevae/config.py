@@ -73,7 +73,7 @@ class ModelConfig:
     channel_kernel: int = 3
     """Width of the attention kernel that slides along C, in channels."""
     gate: Literal["sigmoid", "pow2"] = field(default="sigmoid", metadata={"before": "sigmoid"})
-    """The attention's gates: the sigmoid itself, or rounded to 2^-k, so that a gate is a shift, not a multiplication."""
+    """The attention's gates: the sigmoid itself, or rounded to 2^-k, which makes a gate a shift."""
     neuron: str = "plif"
     """lif: leaky integrate-and-fire; plif: the same with a time constant learned per layer; or one you registered."""
     tau: float = 2.0

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -38,6 +38,8 @@ class Release:
     """Data set to name, where the run read it from a folder."""
     note: str | None = None
     """What the card shall say of the training besides."""
+    weights: Literal["float16", "int8"] = "float16"
+    """Kind of number of matrices and kernels: int8, with a scale for each row, halves the file."""
 
 
 def release(settings: Release, *, released: Path = RELEASED) -> Path:
@@ -77,7 +79,7 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
         new = Path(place, settings.name)
         if folder.is_dir():
             shutil.copytree(folder, new)  # with what else is in it, such as its scores
-        save_release(load(settings.run), new, dataset=config.data.dataset, card=card)
+        save_release(load(settings.run), new, dataset=config.data.dataset, card=card, weights=settings.weights)
         size = (new / WEIGHTS_NAME).stat().st_size
         if size > _LARGEST:
             raise ValueError(f"the weights take {size:,} bytes; a bundled model may take {_LARGEST:,}")

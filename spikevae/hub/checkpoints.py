@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
+from spikevae.hub.quantised import SCALE, dequantise, quantise, scale_shape
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
 
@@ -131,35 +132,51 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a safetensors file, or a foreign one: its header takes {header:,} bytes")
     try:
         with safe_open(path, framework="pt") as weights:
-            for name in sorted(expected.keys() ^ set(weights.keys())):
+            scaled = {name for name in expected if name + SCALE in weights.keys()}  # noqa: SIM118  # no mapping
+            for name in sorted((expected.keys() | {name + SCALE for name in scaled}) ^ set(weights.keys())):
                 what = "is missing" if name in expected else "is unknown to this config"
                 raise ValueError(f"{path}: the weight {printable(name)} {what}")
             for name, like in expected.items():
-                stored = weights.get_slice(name)
-                if tuple(stored.get_shape()) != tuple(like.shape):
-                    raise ValueError(
-                        f"{path}: the weight {name} has shape {stored.get_shape()}, "
-                        f"its config asks for {list(like.shape)}"
-                    )
-                if stored.get_dtype() not in (_FLOATS if like.is_floating_point() else _INTEGERS):
-                    raise ValueError(f"{path}: the weight {name} has numbers of the kind {stored.get_dtype()}")
-                tensor = weights.get_tensor(name).to(like.dtype)
-                if not bool(tensor.isfinite().all()):
+                kinds = _FLOATS if like.is_floating_point() else _INTEGERS
+                shape = tuple(like.shape)
+                if name not in scaled:
+                    state[name] = _read_tensor(weights, path, name, shape, kinds).to(like.dtype)
+                    continue
+                values = _read_tensor(weights, path, name, shape, ("I8",) if like.is_floating_point() else ())
+                scale = _read_tensor(weights, path, name + SCALE, scale_shape(name, shape), ("F32",))
+                state[name] = dequantise(values, scale)
+                if not bool(state[name].isfinite().all()):
                     raise ValueError(f"{path}: the weight {name} is not finite")
-                state[name] = tensor
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file, or a damaged one: {printable(error)}") from None
     return state
 
 
-def save_release(model: SpikingVAE, folder: Path, *, dataset: str, card: str) -> None:
-    """Write a release folder. Matrices and kernels are stored as float16 where they fit it, everything else as it is.
+def _read_tensor(weights: Any, path: Path, name: str, shape: tuple[int, ...], kinds: tuple[str, ...]) -> Tensor:
+    """One tensor of a weights file, if it has this shape and one of these kinds of number, and is finite."""
+    stored = weights.get_slice(name)
+    if tuple(stored.get_shape()) != shape:
+        raise ValueError(f"{path}: the weight {name} has shape {stored.get_shape()}, its config asks for {list(shape)}")
+    if stored.get_dtype() not in kinds:
+        raise ValueError(f"{path}: the weight {name} has numbers of the kind {stored.get_dtype()}")
+    tensor: Tensor = weights.get_tensor(name)
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{path}: the weight {name} is not finite")
+    return tensor
+
+
+def save_release(
+    model: SpikingVAE, folder: Path, *, dataset: str, card: str, weights: Literal["float16", "int8"] = "float16"
+) -> None:
+    """Write a release folder: matrices and kernels as float16 where they fit it, or as int8; everything else as it is.
 
     Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "dataset": dataset, "model": to_dict(model.config)}
-    state = {name: _compact(tensor).cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    state = quantise(state) if weights == "int8" else {name: _compact(tensor) for name, tensor in state.items()}
+    state = {name: tensor.contiguous() for name, tensor in state.items()}
     write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8"))
     text = json.dumps(config, indent=2) + "\n"
     write_atomically(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
