@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from spikevae.console import complain, finish_output, log_to_stderr, mute, prepare_streams, say
-from spikevae.runtime import is_main_process, rarely_look_for_cycles, sleep_while_waiting
+from spikevae.runtime import is_main_process, rarely_look_for_cycles, share_cores, sleep_while_waiting
 
 COMMANDS = {
     "sample": "Draw new images from a model.",
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     prepare_streams()
     sleep_while_waiting()
+    share_cores()
     rarely_look_for_cycles()
     if not is_main_process():
         os.environ["TQDM_DISABLE"] = "1"

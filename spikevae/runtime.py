@@ -49,6 +49,13 @@ def sleep_while_waiting() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
+def share_cores() -> None:
+    """Give each of several processes its share of the cores, unless the launcher has. Before torch is imported."""
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    if count > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+
+
 def rarely_look_for_cycles() -> None:
     """Let Python look for unreachable cycles of objects after 20,000 new ones in place of 700, and not at its end.
 

@@ -270,6 +270,7 @@ def test_a_second_ctrl_c_stops_at_once(config: RunConfig, tmp_path: Path, monkey
 def press_ctrl_c(patch: pytest.MonkeyPatch, *, times: int) -> None:
     """Press it in the middle of every step."""
     forward = SpikingVAE.forward
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
 
     def interrupted(self: SpikingVAE, *args: Any, **others: Any) -> Any:
         for _ in range(times):
