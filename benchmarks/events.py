@@ -13,8 +13,9 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import RidgeClassifier
 
+from spikevae.config import GESTURE_CLASSES
 from spikevae.data.events.frames import FrameConfig, to_frames
-from spikevae.data.events.gestures import GESTURE_CLASSES, twin
+from spikevae.data.events.gestures import twin
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.sets import load_events, load_recordings
 from spikevae.data.events.simulate import record_digits

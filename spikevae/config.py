@@ -14,18 +14,51 @@ from tyro.conf import Suppress, arg
 ReadOut = Literal["weighted", "mean", "membrane"]
 Synapses = Literal["instant", "exponential"]
 Split = Literal["train", "validation", "test"]
+SliceBy = Literal["number", "time"]
 
 FASHION_MNIST_CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 MNIST_CLASSES = tuple(str(digit) for digit in range(10))
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR100_CLASSES = (
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+    "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+    "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish",
+    "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion",
+    "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange",
+    "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine",
+    "possum", "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk",
+    "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
+    "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale",
+    "willow_tree", "wolf", "woman", "worm",
+)  # fmt: skip
+DVS128_CLASSES = (
+    "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
+    "left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures",
+)  # fmt: skip
+GESTURE_CLASSES = (
+    "left", "right", "up", "down", "clockwise", "counter-clockwise", "nearer", "farther", "to and fro",
+    "twice and stop",
+)  # fmt: skip
 CLASS_NAMES = {
     "fashion-mnist": FASHION_MNIST_CLASSES,
     "mnist": MNIST_CLASSES,
     "cifar10": CIFAR10_CLASSES,
+    "cifar100": CIFAR100_CLASSES,
+    "n-mnist": MNIST_CLASSES,
+    "sim-n-mnist": MNIST_CLASSES,
+    "dvs128-gesture": DVS128_CLASSES,
+    "cifar10-dvs": CIFAR10_CLASSES,
+    "sim-gestures": GESTURE_CLASSES,
+    "sim-shapes": GESTURE_CLASSES,
 }
 """Of each labelled data set; `spikevae.data.register` adds to them. Those of a folder are its subfolders."""
+
+EVENT_DATASET_NAMES = (
+    "n-mnist", "dvs128-gesture", "cifar10-dvs", "n-caltech101", "sim-n-mnist", "sim-gestures", "sim-shapes",
+)  # fmt: skip
+"""Data sets of event cameras; a folder of recordings is ``events:FOLDER``."""
 
 _FORMER_NAMES = {
     "settling_share": "deterministic_share",
@@ -37,6 +70,7 @@ _FORMER_NAMES = {
 
 _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
 _DEEPEST = 6  # stages
+_MOST_LAYERS = 64
 _LONGEST = 1024  # time steps
 
 
@@ -51,7 +85,15 @@ class ModelConfig:
     image_size: int = 28
     """Height and width of the images, in pixels. The network pads them to a size that its decoder can double up to."""
     image_channels: int = 1
-    """1 for grey images, 3 for RGB."""
+    """1 for grey images, 3 for RGB, 2 for frames of OFF and ON events."""
+    image_width: int | None = field(default=None, metadata={"before": None})
+    """Width of event frames that are not square; otherwise ``image_size``."""
+    slice_by: SliceBy = field(default="number", metadata={"before": "number"})
+    """How a recording is cut into T frames: with equally many events, or of equal duration."""
+    network: str = field(default="vae", metadata={"before": "vae"})
+    """vae: encoder, latent spikes and decoder; classifier: the layers below alone; or one that you registered."""
+    layers: str = field(default="", metadata={"before": ""})
+    """Layers of a classifier, in their order, as "conv32/2+attention readout"; nn/classifiers.py lists the words."""
     class_names: tuple[str, ...] = ()
     """Names of the labels, in their order; empty where the data has none, and then there is no classifier."""
     time_steps: int = 4
@@ -104,8 +146,19 @@ class ModelConfig:
             self, "image_size", "time_steps", "latent_size", "latent_choices", "prior_rank", "prior_components"
         )
         _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope", "read_out_scale")
-        if self.image_channels not in (1, 3):
-            raise ValueError(f"image_channels={self.image_channels}: images are grey (1) or RGB (3)")
+        if self.network == "vae" and self.image_channels not in (1, 3):
+            raise ValueError(f"image_channels={self.image_channels}: images of a VAE are grey (1) or RGB (3)")
+        if self.image_channels not in (1, 2, 3):
+            raise ValueError(f"image_channels={self.image_channels}: expected 1 (grey), 2 (events) or 3 (RGB)")
+        if self.image_width is not None and not (self.image_channels == 2 and 1 <= self.image_width <= 1024):
+            raise ValueError(f"image_width={self.image_width}: expected 1 to 1024, and only with image_channels=2")
+        count = len(self.layers.split())
+        is_wrong = {"vae": count > 0, "classifier": count == 0}.get(self.network, False)
+        if is_wrong or count > _MOST_LAYERS:
+            raise ValueError(
+                f"layers={self.layers!r}, network={self.network!r}: a classifier has 1 to {_MOST_LAYERS} layers, "
+                "a VAE none"
+            )
         if self.time_steps > _LONGEST:
             raise ValueError(f"time_steps={self.time_steps} is more than {_LONGEST}")
         if not 0 <= self.decoder_depth <= _DEEPEST:
@@ -129,7 +182,7 @@ class ModelConfig:
                 f"channel_kernel={self.channel_kernel} is wider than the {narrowest} channels of the narrowest stage; "
                 f"use at most {narrowest}"
             )
-        widest = max(*self.encoder_widths, *self.decoder_widths) * self.image_size**2
+        widest = max(*self.encoder_widths, *self.decoder_widths) * self.image_size * self.frame_size[1]
         if self.time_steps * max(widest, self.latent_size * self.latent_choices) > _LARGEST_SEQUENCE:
             raise ValueError(
                 f"time_steps={self.time_steps}, image_size={self.image_size} and these widths make a sequence of more "
@@ -170,6 +223,16 @@ class ModelConfig:
         return self.latent_size // self.grid_size**2
 
     @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of an image or frame."""
+        return self.image_size, self.image_width or self.image_size
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether the input is event frames [T, N, 2, H, W] in place of images."""
+        return self.image_channels == 2
+
+    @property
     def padded_size(self) -> int:
         """Height and width inside the network: ``image_size`` rounded up to what the decoder can reach.
 
@@ -184,11 +247,18 @@ class DataConfig:
     """Which images to learn from."""
 
     dataset: Suppress[str] = "fashion-mnist"  # the command line's own argument
-    """fashion-mnist, mnist, cifar10, celeba, another one that was registered, or folder:PATH for one's own pictures."""
+    """fashion-mnist, mnist, cifar10, celeba, another one that was registered, or folder:PATH for one's own pictures;
+    n-mnist and other event data (docs/events.md), or events:FOLDER for one's own recordings."""
     data_root: Suppress[str | None] = None  # likewise
     """Where the data sets lie or are downloaded to; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."""
     image_size: int | None = None
     """Height and width that images are cropped and resized to; otherwise the data set's own (folders: 64)."""
+    image_width: Suppress[int | None] = field(default=None, metadata={"before": None})  # in a run the model's, as below
+    """Width of event frames that are not square; otherwise ``image_size``."""
+    time_steps: Suppress[int | None] = field(default=None, metadata={"before": None})
+    """T, frames that an event recording is cut into; otherwise 10."""
+    slice_by: Suppress[SliceBy | None] = field(default=None, metadata={"before": None})
+    """Frames with equally many events ("number", also if None), or of equal duration ("time")."""
     validation_share: float = 0.05
     """Share of the training split that is held out of training, for choosing between models."""
     unlabelled: Annotated[bool, arg(aliases=("--unlabelled",))] = field(default=False, metadata={"before": True})
@@ -211,6 +281,13 @@ class ObjectiveConfig:
     """Of the cross-entropy of the shared classifier."""
     label_smoothing: float = 0.05
     """Probability mass spread over the other labels in that cross-entropy."""
+    classification_loss: Literal["cross-entropy", "rate-mse", "tet"] = field(
+        default="cross-entropy", metadata={"before": "cross-entropy"}
+    )
+    """Loss of a classifier: cross-entropy of the mean over time, squared error of the rates, or TET: the mean of
+    every step's cross-entropy (Deng et al., arXiv:2202.11946)."""
+    tet_weight: float = field(default=1e-3, metadata={"before": 1e-3})
+    """Of TET's other term, the squared distance of every logit from 1 (lambda; cross-entropy has 1 - lambda)."""
     adversarial_weight: float = 0.04
     """Of the discriminator's score of new samples, in adversarial fine-tuning."""
     feature_weight: float = 0.1
@@ -269,6 +346,16 @@ class TrainConfig:
     """Mirror half of the images left to right, but not in adversarial fine-tuning (never for digits)."""
     shift: int = 0
     """Move images by up to so many pixels each way, but not in adversarial fine-tuning."""
+    rotation: float = field(default=0.0, metadata={"before": 0.0})
+    """Turn event frames by up to so many degrees each way."""
+    shear: float = field(default=0.0, metadata={"before": 0.0})
+    """Slant event frames by up to so many degrees each way."""
+    cutout: int = field(default=0, metadata={"before": 0})
+    """Side of a square of event frames that is emptied, in pixels."""
+    mixup: float = field(default=0.0, metadata={"before": 0.0})
+    """Share of event recordings that are mixed with another one, and their labels too."""
+    one_change: bool = field(default=True, metadata={"before": True})
+    """Change an event recording by one of shift, rotation, shear and cut-out, drawn anew; otherwise by all of them."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions; auto: bfloat16 where the hardware has instructions for it."""
     seed: int = 0
@@ -287,7 +374,11 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1]")
         _require_not_negative(self, "epochs", "batch_size", "warmup_images", "ema_images", "preview_epochs")
-        _require_not_negative(self, "weight_decay", "shift", "checkpoint_seconds", "seed")
+        _require_not_negative(
+            self, "weight_decay", "shift", "checkpoint_seconds", "seed", "rotation", "shear", "cutout"
+        )
+        if not 0 <= self.mixup <= 1 or self.shear >= 90:
+            raise ValueError(f"mixup={self.mixup}, shear={self.shear}: expected 0 to 1, and below 90 degrees")
         if self.image_limit is not None and self.image_limit < 1:
             raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
 
@@ -385,6 +476,9 @@ def _checked(name: str, hint: Any, value: Any) -> Any:
             return value
         raise ValueError(f"{name}={value!r} is none of {', '.join(map(str, get_args(hint)))}")
     allowed = get_args(hint) or (hint,)
+    choices = [kind for kind in allowed if get_origin(kind) is Literal]
+    if choices:  # one of several words, or None
+        return value if value is None else _checked(name, choices[0], value)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
         return float(value)
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):

@@ -57,6 +57,16 @@ def write_n_mnist(root: Path, *, train: int = 40, test: int = 10, packed: bool =
         write_files(root / "NMNIST", files, archive=f"{stem}.zip" if packed else None)
 
 
+def write_dvs128(root: Path, labels: str) -> None:
+    """A data root with a training and a test recording laid out as in ``DvsGesture.tar.gz``, both labelled alike."""
+    recording = made_recording(900, size=(128, 128))
+    files = {"trials_to_train.txt": b"user01_fluorescent.aedat\n\n", "trials_to_test.txt": b"user29_led.aedat\n"}
+    for stem in ("user01_fluorescent", "user29_led"):
+        files[f"{stem}.aedat"] = encode_aedat3(recording)
+        files[f"{stem}_labels.csv"] = labels.encode()
+    write_files(root / "DVS128Gesture" / "DvsGesture", files)
+
+
 def write_files(folder: Path, files: dict[str, bytes], archive: str | None = None) -> None:
     """Write files into a folder, or into an archive in it."""
     folder.mkdir(parents=True, exist_ok=True)

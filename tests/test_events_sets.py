@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from spikevae.config import CIFAR10_CLASSES, Split
+from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, Split
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.frames import FrameConfig, to_frames
-from spikevae.data.events.sets import DVS128_CLASSES, load_events, load_recordings
+from spikevae.data.events.sets import load_events, load_recordings
 from spikevae.data.events.writers import encode_atis, save_recordings
-from tests.made_events import encode_aedat2, encode_aedat3, made_recording, write_files, write_n_mnist
+from tests.made_events import encode_aedat2, encode_aedat3, made_recording, write_dvs128, write_files, write_n_mnist
 
 FRAMES = FrameConfig(4)
 
@@ -96,15 +96,6 @@ def test_n_caltech101_has_the_classes_of_its_folders(tmp_path: Path) -> None:
     assert train.class_names == ("BACKGROUND_Google", "accordion", "yin_yang")
     assert (len(train), len(test)) == (54, 6)
     assert train.frame_size == (180, 240)
-
-
-def write_dvs128(root: Path, labels: str) -> None:
-    recording = made_recording(900, size=(128, 128))
-    files = {"trials_to_train.txt": b"user01_fluorescent.aedat\n\n", "trials_to_test.txt": b"user29_led.aedat\n"}
-    for stem in ("user01_fluorescent", "user29_led"):
-        files[f"{stem}.aedat"] = encode_aedat3(recording)
-        files[f"{stem}_labels.csv"] = labels.encode()
-    write_files(root / "DVS128Gesture" / "DvsGesture", files)
 
 
 def test_dvs128_gesture_is_cut_where_its_labels_say(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
+from spikevae.config import GESTURE_CLASSES
 from spikevae.data.events.files import Archive, RecordingFile, read_all
 from spikevae.data.events.frames import FrameConfig, to_frames
-from spikevae.data.events.gestures import GESTURE_CLASSES, gesture_labels, made_shapes, record_gestures, twin
+from spikevae.data.events.gestures import gesture_labels, made_shapes, record_gestures, twin
 from spikevae.data.events.pictures import animation, coloured, film_strip
 from spikevae.data.events.simulate import Movement, SensorConfig, record, record_digits
 from spikevae.data.events.statistics import event_statistics

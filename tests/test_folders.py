@@ -33,7 +33,8 @@ def write_pictures(folder: Path, *levels: int) -> None:
 def levels_of(path: Path, split: Split = "train", **settings: object) -> list[int]:
     """The grey levels of a folder's pictures in a part, in order."""
     config = DataConfig(dataset=f"folder:{path}", image_size=8, **settings)  # type: ignore[arg-type]
-    return load_split(config, split).images()[:, 0, 0, 0].tolist()
+    levels: list[int] = load_split(config, split).images()[:, 0, 0, 0].tolist()
+    return levels
 
 
 def all_levels(path: Path) -> list[int]:

@@ -50,11 +50,19 @@ def read_mnist_family(
 
 
 def read_cifar10(root: Path, is_test: bool) -> tuple[UInt8[Tensor, "N 3 32 32"], Int64[Tensor, " N"]]:
-    """Images and labels from the official Python batches in ``root/cifar-10-batches-py``.
+    """Images and labels from the official Python batches in ``root/cifar-10-batches-py``."""
+    return _read_cifar(datasets.CIFAR10, root, is_test)
 
-    They are pickles: torchvision opens them only after their MD5 sums are found right.
-    """
-    dataset = datasets.CIFAR10
+
+def read_cifar100(root: Path, is_test: bool) -> tuple[UInt8[Tensor, "N 3 32 32"], Int64[Tensor, " N"]]:
+    """Images and fine labels from the official Python batches in ``root/cifar-100-python``."""
+    return _read_cifar(datasets.CIFAR100, root, is_test)
+
+
+def _read_cifar(
+    dataset: type[datasets.CIFAR10], root: Path, is_test: bool
+) -> tuple[UInt8[Tensor, "N 3 32 32"], Int64[Tensor, " N"]]:
+    """Official batches. They are pickles: torchvision opens them only after their MD5 sums are found right."""
     parts = [(root / dataset.base_folder / name, md5) for name, md5 in dataset.train_list + dataset.test_list]
     for path, md5 in [*parts, (root / dataset.filename, dataset.tgz_md5)]:
         if path.exists() and not check_integrity(path, md5):
@@ -66,7 +74,8 @@ def read_cifar10(root: Path, is_test: bool) -> tuple[UInt8[Tensor, "N 3 32 32"],
     try:
         images = dataset(root, train=not is_test)
     except RuntimeError as error:  # the list of class names, the one part that is not checked above
-        raise ValueError(f"{root / dataset.base_folder / 'batches.meta'} is missing or damaged") from error
+        meta = root / dataset.base_folder / dataset.meta["filename"]
+        raise ValueError(f"{meta} is missing or damaged") from error
     return torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(images.targets)
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import platformdirs
@@ -16,14 +16,23 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, FASHION_MNIST_CLASSES, MNIST_CLASSES, DataConfig, Split
+from spikevae.config import (
+    CIFAR10_CLASSES,
+    CIFAR100_CLASSES,
+    CLASS_NAMES,
+    EVENT_DATASET_NAMES,
+    FASHION_MNIST_CLASSES,
+    MNIST_CLASSES,
+    DataConfig,
+    Split,
+)
 from spikevae.data.arrays import ARRAY_SUFFIXES
 from spikevae.data.division import choose
 from spikevae.data.folders import list_parts
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, augmented, converted, to_float
-from spikevae.data.readers import list_celeba, read_cifar10, read_mnist_family
+from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
 from spikevae.registry import register as add_part
 
 _MEMORY_LIMIT = 2**29  # bytes; a set that decodes to more is streamed
@@ -140,8 +149,10 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         return torch.full_like(indices, -1) if self.labels is None else self.labels[indices]
 
 
-Opener = Callable[[DataConfig, Split, "Channels | None"], ImageSet]
+Opener = Callable[[DataConfig, Split, "Channels | None"], Any]
 """From the settings, the part that is wanted, and 1 for grey or 3 for colour images (None: as they are), to its images.
+
+An opener gives an :class:`ImageSet`, or for event data an :class:`~spikevae.data.events.eventset.EventSet`.
 
 Raises ValueError or OSError, in one line, if there are none or a file is wrong."""
 Reader = Callable[[Path, bool], tuple[Tensor, Tensor]]
@@ -149,7 +160,7 @@ Reader = Callable[[Path, bool], tuple[Tensor, Tensor]]
 Decorated = TypeVar("Decorated", bound=Reader)
 
 DATASETS: dict[str, Opener] = {}
-"""Every data set by the name that the command line knows it by; ``folder:PATH`` is looked up as ``folder``."""
+"""Every data set by its name on the command line; ``folder:PATH`` is looked up as ``folder``, so is ``events``."""
 
 
 def register(name: str, class_names: Sequence[str]) -> Callable[[Decorated], Decorated]:
@@ -170,8 +181,10 @@ def register(name: str, class_names: Sequence[str]) -> Callable[[Decorated], Dec
     return add
 
 
-def load_split(config: DataConfig, split: Split, *, image_channels: Channels | None = None) -> ImageSet:
-    """Read one part of a data set, downloading it first if it is not there.
+def load_split(config: DataConfig, split: Split, *, image_channels: Channels | None = None) -> Any:
+    """Read one part of a data set: an :class:`ImageSet`, or for event data an ``EventSet``.
+
+    Images are downloaded first if they are not there; event recordings are not.
 
     The validation part is held out of the training split by a fixed permutation, the same for every training seed;
     CelebA, and folders with parts of their own, bring theirs. Other folders give up a fixed tenth for testing.
@@ -196,6 +209,8 @@ def class_names_of(config: DataConfig) -> tuple[str, ...]:
         OSError: if its folder is missing or cannot be read.
     """
     _opener(config)
+    if is_events(config) and config.dataset not in CLASS_NAMES:
+        return tuple(load_split(config, "train").class_names)
     path = folder_of(config)
     if path is None:
         return CLASS_NAMES.get(config.dataset, ())
@@ -208,13 +223,21 @@ def data_root(config: DataConfig) -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("spikevae") / "data"
 
 
+def is_events(config: DataConfig) -> bool:
+    """Whether a data set holds recordings of event cameras."""
+    return config.dataset.startswith("events:") or DATASETS.get(config.dataset) is _open_events
+
+
 def _opener(config: DataConfig) -> Opener:
     name = config.dataset
+    if name.startswith("events:"):
+        return DATASETS["events"]
     if folder_of(config) is not None:
         return DATASETS["folder"]
-    if name in DATASETS and name != "folder":
+    kinds = ("folder", "events")
+    if name in DATASETS and name not in kinds:
         return DATASETS[name]
-    known = [*(other for other in DATASETS if other != "folder"), "folder:PATH"]
+    known = [*(other for other in DATASETS if other not in kinds), "folder:PATH", "events:FOLDER"]
     near = difflib.get_close_matches(name, known, n=1)
     if Path(name).expanduser().exists():
         advice = f"for the pictures there, say folder:{name}"
@@ -245,6 +268,19 @@ def _open_folder(config: DataConfig, split: Split, image_channels: Channels | No
     return ImageSet(_in_memory_if_small(pixels), labels, name=config.dataset, split=split, class_names=names)
 
 
+def _open_events(config: DataConfig, split: Split, image_channels: Channels | None) -> Any:
+    from spikevae.data.events.frames import FrameConfig
+    from spikevae.data.events.sets import load_events
+
+    if image_channels is not None:
+        raise ValueError(f"{config.dataset} holds event recordings, and images are wanted; choose a data set of images")
+    size = None if config.image_size is None else (config.image_size, config.image_width or config.image_size)
+    frames = FrameConfig(config.time_steps or 10, config.slice_by or "number", size)
+    return load_events(
+        config.dataset, split, root=data_root(config), frames=frames, validation_share=config.validation_share
+    )
+
+
 def _in_memory_if_small(pixels: UInt8[Tensor, "N C H H"] | StreamedPixels) -> UInt8[Tensor, "N C H H"] | StreamedPixels:
     if isinstance(pixels, StreamedPixels) and pixels.shape.numel() <= _MEMORY_LIMIT:
         return pixels[:]
@@ -254,5 +290,9 @@ def _in_memory_if_small(pixels: UInt8[Tensor, "N C H H"] | StreamedPixels) -> UI
 register("fashion-mnist", FASHION_MNIST_CLASSES)(partial(read_mnist_family, "FashionMNIST"))
 register("mnist", MNIST_CLASSES)(partial(read_mnist_family, "MNIST"))
 register("cifar10", CIFAR10_CLASSES)(read_cifar10)
+register("cifar100", CIFAR100_CLASSES)(read_cifar100)
 DATASETS["celeba"] = _open_celeba
 DATASETS["folder"] = _open_folder
+for _name in EVENT_DATASET_NAMES:
+    DATASETS[_name] = _open_events
+DATASETS["events"] = _open_events

@@ -18,13 +18,10 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from spikevae.config import GESTURE_CLASSES
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.simulate import Movement, SensorConfig, record
 
-GESTURE_CLASSES = (
-    "left", "right", "up", "down", "clockwise", "counter-clockwise",
-    "nearer", "farther", "to and fro", "twice and stop",
-)  # fmt: skip
 GESTURE_SENSOR = SensorConfig(size=(32, 32), threshold=0.3, mismatch=0.1, drift=0.1, noise_rate=0.5, step=4000)
 
 _STEPS = 76  # simulated states of a recording, of 0.3 s

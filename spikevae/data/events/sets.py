@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikevae.config import CIFAR10_CLASSES, MNIST_CLASSES, Split
+from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, GESTURE_CLASSES, MNIST_CLASSES, Split
 from spikevae.data.division import divide
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.files import Archive, RecordingFile, list_recordings, read_all
 from spikevae.data.events.frames import FrameConfig, kept_frames
 from spikevae.data.events.gestures import (
-    GESTURE_CLASSES,
     GESTURE_SENSOR,
     gesture_labels,
     made_shapes,
@@ -30,11 +29,6 @@ from spikevae.data.events.gestures import (
 from spikevae.data.events.recording import Recording, Size
 from spikevae.data.events.simulate import NMNIST_SENSOR, SIMULATION_VERSION, record_digits
 from spikevae.data.readers import read_mnist_family
-
-DVS128_CLASSES = (
-    "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
-    "left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures",
-)  # fmt: skip
 
 _TRAIN_SHARE = 0.9  # of every class of the sets without a split of their own, as the TCJA authors divide them
 _TEST_SHARE = 0.1  # of a folder that has no test split of its own
