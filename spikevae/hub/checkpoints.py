@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.hub.quantised import SCALE, dequantise, quantise, scale_shape
+from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
 
@@ -57,11 +58,11 @@ def model_folder(name_or_folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> SpikingVAE:
-    """A model ready for use, in eval mode.
+def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Any:
+    """A model ready for use, in eval mode: a ``SpikingVAE``, or a ``SpikingClassifier``.
 
     Args:
-        name_or_folder: a bundled name ("fashion-mnist", "mnist", "faces"), or a release or run folder.
+        name_or_folder: a bundled name ("fashion-mnist", "mnist", "faces", "n-mnist"), or a release or run folder.
         device: where it shall compute.
 
     Raises:
@@ -72,7 +73,7 @@ def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device =
     config = read_config(folder)
     try:
         with torch.device("meta"):  # no memory: a config cannot make us allocate what the file does not hold
-            expected = SpikingVAE(config).state_dict()
+            expected = build_network(config).state_dict()
     except ValueError as error:  # a part that is not there
         raise ValueError(f"{folder / CONFIG_NAME}: {error}") from None
     except (RuntimeError, OverflowError) as error:  # even the number of bytes does not fit 64 bits
@@ -81,9 +82,34 @@ def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device =
     if count > _MOST_WEIGHTS:
         raise ValueError(f"{folder / CONFIG_NAME} asks for {count:,} weights; at most {_MOST_WEIGHTS:,} are read")
     state = _read_weights(folder / WEIGHTS_NAME, expected)
-    model = SpikingVAE(config)
+    model = build_network(config)
     model.load_state_dict(state, strict=True)
     return model.to(device).eval().requires_grad_(False)
+
+
+def load_generator(name_or_folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> SpikingVAE:
+    """:func:`load` for a use that needs a decoder.
+
+    Raises:
+        ValueError: also if the model is a classifier.
+    """
+    require_generator(os.fspath(name_or_folder), read_config(model_folder(name_or_folder)))
+    model: SpikingVAE = load(name_or_folder, device=device)
+    return model
+
+
+def require_generator(name: str, config: ModelConfig) -> None:
+    """Refuse a classifier where a decoder is needed.
+
+    Raises:
+        ValueError: if the network has none.
+    """
+    if config.network == "classifier":
+        known = [other for other in released_models() if read_config(RELEASED / other).network == "vae"]
+        raise ValueError(
+            f"{name} is a classifier, which neither draws nor reconstructs; use a model with a decoder: "
+            f"{', '.join(known) or 'none is bundled'}"
+        )
 
 
 def read_dataset_name(name_or_folder: str | os.PathLike[str]) -> str:
@@ -166,7 +192,7 @@ def _read_tensor(weights: Any, path: Path, name: str, shape: tuple[int, ...], ki
 
 
 def save_release(
-    model: SpikingVAE, folder: Path, *, dataset: str, card: str, weights: Literal["float16", "int8"] = "float16"
+    model: Network, folder: Path, *, dataset: str, card: str, weights: Literal["float16", "int8"] = "float16"
 ) -> None:
     """Write a release folder: matrices and kernels as float16 where they fit it, or as int8; everything else as it is.
 

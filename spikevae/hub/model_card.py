@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from spikevae.config import RunConfig
 
 _SOURCES = {
+    "n-mnist": "N-MNIST, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015), CC BY-SA 4.0",
     "fashion-mnist": "Fashion-MNIST, Zalando's article images (Xiao, Rasul and Vollgraf, 2017), MIT licence",
     "mnist": "MNIST, handwritten digits (LeCun, Cortes and Burges), CC BY-SA 3.0",
     "cifar10": "CIFAR-10 (Krizhevsky, 2009), no licence stated by its authors",
@@ -64,31 +65,44 @@ def model_card(
     joint = settings.epochs - settings.adversarial_epochs
     deterministic = f", the last {settings.deterministic_epochs} with deterministic latents"
     adversarial = f"; {settings.adversarial_epochs} of adversarial fine-tuning of the decoder"
-    lines = [
-        f"# {name or 'A model'}: spiking VAE of {dataset}",
-        "",
-        f"Generates{', reconstructs and classifies' if model.classes else ' and reconstructs'} {size} images "
+    parts = (
+        f"{joint} of all parts together{deterministic if settings.deterministic_epochs else ''}"
+        f"{adversarial if settings.adversarial_epochs else ''}"
+    )
+    is_classifier = model.network == "classifier"
+    if is_classifier:
+        size = f"{model.image_channels}x{model.image_size}x{model.frame_size[1]}"
+    inputs = "recordings" if model.takes_events else "images"
+    purpose = (
+        f"Names the class of {'event recordings, cut into frames of ' if model.takes_events else ''}{size}"
+        f"{'' if model.takes_events else ' images'} with spikes in T = {model.time_steps} time steps (layers: "
+        f"{model.layers}; attention: {model.attention}; neurons: {model.neuron}). It has no decoder. "
+        if is_classifier
+        else f"Generates{', reconstructs and classifies' if model.classes else ' and reconstructs'} {size} images "
         f"with spikes in T = {model.time_steps} time steps (attention: {model.attention}; neurons: {model.neuron}; "
         f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits). "
-        "`config.json` and `model.safetensors` are all that `spikevae.load` reads.",
+    )
+    lines = [
+        f"# {name or 'A model'}: spiking {'classifier' if is_classifier else 'VAE'} of {dataset}",
+        "",
+        f"{purpose}`config.json` and `model.safetensors` are all that `spikevae.load` reads.",
         "",
         "## Data",
         "",
-        f"{data}. {training.train_images:,} training images; {training.validation_images:,} more of the training split "
-        "were held out for choosing settings. The test split was used for scores only.",
+        f"{data}. {training.train_images:,} training {inputs}; {training.validation_images:,} more of the training "
+        "split were held out for choosing settings. The test split was used for scores only.",
         "",
         "## Training",
         "",
-        f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs ({joint} of all parts together"
-        f"{deterministic if settings.deterministic_epochs else ''}{adversarial if settings.adversarial_epochs else ''}"
-        f"), batches of {settings.batch_size}, "
+        f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs"
+        f"{'' if is_classifier else f' ({parts})'}, batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
         "",
     ]
     if training.validation:
         held_out = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.validation.items())
-        lines += [f"On the held-out images: {held_out}.", ""]
+        lines += [f"On the held-out {inputs}: {held_out}.", ""]
     if scores:
         lines += ["## Scores on the test split", "", "| metric | value |", "| --- | --- |"]
         lines += [f"| {metric} | {value} |" for metric, value in scores]
@@ -96,7 +110,8 @@ def model_card(
     lines += [
         "## Use and limits",
         "",
-        "For research, teaching and demonstration. The model knows nothing but images like those of its training data"
+        "For research, teaching and demonstration. "
+        f"The model knows nothing but {inputs} like those of its training data"
         + (": light on dark, centred, without background" if model.image_channels == 1 else "")
         + ". What it draws and the class that it names are not to be relied on for any decision about a person. "
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",

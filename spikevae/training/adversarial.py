@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training.learner import Batch, Learner
 from spikevae.training.losses import discriminator_hinge_loss, feature_distance, reconstruction_error
 
 
-def freeze_encoder(model: SpikingVAE) -> None:
+def freeze_encoder(model: Network) -> None:
     """Leave only the decoder to learn: the density of the latents was fitted to what the encoder gives now."""
+    assert isinstance(model, SpikingVAE), "a classifier has no such phase"
     for part in (model.encoder, model.latent, model.classifier):
         if part is not None:
             part.eval().requires_grad_(False)
@@ -61,7 +63,7 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 def _new_latent_spikes(learner: Learner, batch: Batch, labels: Tensor | None) -> Tensor:
     """Latent spikes [T, N, L] of as many new images as this process has real ones, of the same classes."""
     generator = torch.Generator().manual_seed(batch.seed)
-    return learner.plain_model.sample_prior(
+    return learner.generator.sample_prior(
         range(learner.accelerator.process_index, batch.total, learner.accelerator.num_processes),
         seed=int(torch.randint(2**62, (), generator=generator)),
         labels=labels,

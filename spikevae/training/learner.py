@@ -15,16 +15,17 @@ from torch.optim.swa_utils import AveragedModel
 
 from spikevae.config import RunConfig
 from spikevae.distributed import is_one_of_many, share_batch_norm
+from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16
 from spikevae.training.discriminator import PatchDiscriminator
 
 
 class Batch(NamedTuple):
-    """The images of a step that this process has."""
+    """The images, or event frames, of a step that this process has."""
 
-    x: Tensor  # [N, C, H, W], [0, 1]
-    labels: Tensor  # [N], -1 without one
+    x: Tensor  # [N, C, H, W] in [0, 1], or counts [T, N, 2, H, W]
+    labels: Tensor  # [N], -1 without one; or shares of the classes [N, K]
     total: int  # images of the step, over all processes
     seed: int  # the same in all processes
 
@@ -58,8 +59,8 @@ class Learner:
         self.config = config
         self.accelerator = accelerator
         torch.manual_seed(settings.seed)
-        model = SpikingVAE(config.model)
-        if settings.adversarial_epochs and not model.latent.has_density:
+        model = build_network(config.model)
+        if isinstance(model, SpikingVAE) and settings.adversarial_epochs and not model.latent.has_density:
             raise ValueError(
                 f"adversarial fine-tuning needs a latent with a density, as potential, not {config.model.latent!r}; "
                 "set --train.adversarial-share 0"
@@ -70,7 +71,7 @@ class Learner:
         model.to(accelerator.device)
         if accelerator.num_processes > 1:
             share_batch_norm(model)
-        discriminator = PatchDiscriminator(config.model.image_channels, config.model.classes)
+        discriminator = PatchDiscriminator(config.model.image_channels, config.model.classes)  # of a VAE's last phase
         optimizer = torch.optim.AdamW(
             _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
@@ -81,17 +82,22 @@ class Learner:
         self.discriminator, self.discriminator_optimizer = accelerator.prepare(discriminator, discriminator_optimizer)
 
     @property
-    def plain_model(self) -> SpikingVAE:
+    def plain_model(self) -> Network:
         """The network itself, without the wrapper that shares its gradients between processes."""
-        model = self.accelerator.unwrap_model(self.model)
+        model: Network = self.accelerator.unwrap_model(self.model)
+        return model
+
+    @property
+    def generator(self) -> SpikingVAE:
+        """The same, where it is known to have a decoder."""
+        model = self.plain_model
         assert isinstance(model, SpikingVAE)
         return model
 
     @property
-    def averaged_model(self) -> SpikingVAE:
+    def averaged_model(self) -> Network:
         """The network with the moving average of the weights: what is validated, shown and released."""
-        model = self.ema.module
-        assert isinstance(model, SpikingVAE)
+        model: Network = self.ema.module  # type: ignore[assignment]
         return model
 
     @property
@@ -192,7 +198,7 @@ def _moving_average(share: float) -> Callable[[Any, Any, Any], None]:
     return update
 
 
-def _parameter_groups(model: SpikingVAE, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(model: Network, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices and kernels decay; norms, biases and time constants do not."""
     matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from spikevae.config import RunConfig
+from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
+from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
 from spikevae.training.interruption import Interruption, Stop
 from spikevae.training.learner import Batch, Learner, make_accelerator
@@ -37,6 +39,7 @@ from spikevae.training.run_folder import (
     load_state,
     publish,
     read_run,
+    save_previews,
     save_state,
 )
 from spikevae.training.sets import fitted_to, load_sets
@@ -53,8 +56,8 @@ def train(
     config: RunConfig,
     run: Path | str,
     *,
-    train_set: ImageSet | None = None,
-    validation_set: ImageSet | None = None,
+    train_set: ImageSet | EventSet | None = None,
+    validation_set: ImageSet | EventSet | None = None,
     is_new: bool = True,
 ) -> dict[str, float]:
     """Train to the end and return the last validation scores. Nothing is written before the data could be read.
@@ -109,8 +112,8 @@ class Trainer:
         self,
         config: RunConfig,
         run: Path,
-        train_set: ImageSet | None,
-        validation_set: ImageSet | None,
+        train_set: ImageSet | EventSet | None,
+        validation_set: ImageSet | EventSet | None,
         started_with: RunConfig | None,
     ) -> None:
         self.run = run
@@ -123,7 +126,7 @@ class Trainer:
             raise ValueError(f"{run} was started with other settings, which a resumed run keeps; see read_run")
         self.settings = self.config.train
         self.steps_per_epoch = math.ceil(len(self.train_set) / self.settings.batch_size)
-        self.phases = phases_of(self.settings)
+        self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
         self.progress = Progress()
         self.interruption = Interruption()
@@ -245,7 +248,9 @@ class Trainer:
             validation=scores,
             **counts,
         )
-        publish(self.run, model, self.config, training, self.validation_set.images(0, _PREVIEW_COUNT))
+        if isinstance(model, SpikingVAE):
+            save_previews(self.run, model, done, self.validation_set.images(0, _PREVIEW_COUNT))
+        publish(self.run, model, self.config, training)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
         log.info("epoch %d/%d (%s) done: %s on held-out images", done, self.settings.epochs, phase.name, shown)
         return scores

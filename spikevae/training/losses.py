@@ -57,6 +57,31 @@ def vae_objective(
     return Terms(loss, error, divergence, cross_entropy)
 
 
+def classification_loss(
+    score_seq: Float[Tensor, "T N K"], labels: Tensor, weights: ObjectiveConfig
+) -> Float[Tensor, ""]:
+    """The loss of a classifier without decoder, as ``classification_loss`` names it.
+
+    Args:
+        score_seq: logits, or firing rates, of every time step.
+        labels: int64 [N], -1 for an input without label, which is skipped; or shares of the classes [N, K].
+        weights: the settings.
+    """
+    known = labels >= 0 if labels.dim() == 1 else torch.ones(len(labels), dtype=torch.bool, device=labels.device)
+    if not bool(known.any()):
+        return score_seq.sum() * 0.0
+    scores, target = score_seq[:, known].float(), labels[known]
+    smoothing = weights.label_smoothing if labels.dim() == 1 else 0.0  # mixed labels are soft already
+    if weights.classification_loss == "rate-mse":
+        wanted = functional.one_hot(target, scores.shape[2]) if target.dim() == 1 else target
+        return functional.mse_loss(scores.mean(dim=0), wanted.to(scores.dtype))
+    if weights.classification_loss == "cross-entropy":
+        return functional.cross_entropy(scores.mean(dim=0), target, label_smoothing=smoothing)
+    repeated = target.repeat(len(scores), *(1,) * (target.dim() - 1))
+    each_step = functional.cross_entropy(scores.flatten(0, 1), repeated, label_smoothing=smoothing)
+    return (1 - weights.tet_weight) * each_step + weights.tet_weight * (scores - 1.0).square().mean()
+
+
 @contextmanager
 def firing_rates(model: nn.Module) -> Iterator[list[Tensor]]:
     """Collect the mean firing rate of every spiking layer that runs meanwhile, a scalar with a gradient each.

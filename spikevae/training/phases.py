@@ -10,11 +10,11 @@ from functools import partial
 
 from torch import Tensor
 
-from spikevae.config import TrainConfig
-from spikevae.nn.vae import SpikingVAE
+from spikevae.config import RunConfig
+from spikevae.nn.networks import Network
 from spikevae.training.adversarial import adversarial_step, freeze_encoder
 from spikevae.training.learner import Batch, Learner
-from spikevae.training.losses import firing_rate_excess, firing_rates, vae_objective
+from spikevae.training.losses import classification_loss, firing_rate_excess, firing_rates, vae_objective
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Phase:
     """Whether images are mirrored and moved as the settings say."""
     samples: bool = False
     """Whether it decodes new images, and so needs the density of the latents, which then stays as it is."""
-    freeze: Callable[[SpikingVAE], None] | None = None
+    freeze: Callable[[Network], None] | None = None
     """Sets apart what shall not learn."""
 
     def learning_rate(self, images_seen: int, batch_size: int, epoch_images: int, warmup_images: int) -> float:
@@ -41,8 +41,11 @@ class Phase:
         return self.peak_rate * warm_up * 0.5 * (1 + math.cos(math.pi * (images_seen - start) / max(end - start, 1)))
 
 
-def phases_of(settings: TrainConfig) -> tuple[Phase, ...]:
-    """The phases of a run, in their order; one may have no epoch."""
+def phases_of(config: RunConfig) -> tuple[Phase, ...]:
+    """The phases of a run, in their order; one may have no epoch. A classifier has one, whatever its shares say."""
+    settings = config.train
+    if config.model.network == "classifier":
+        return (Phase("classifier", range(settings.epochs), settings.learning_rate, classify_step),)
     adversarial = settings.epochs - settings.adversarial_epochs
     deterministic = adversarial - settings.deterministic_epochs
     return (
@@ -71,14 +74,30 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
     ``random``: whether latent spikes are drawn; otherwise they are the most probable ones.
     """
     weights = learner.config.objective
-    measured: AbstractContextManager[list[Tensor]] = (
-        firing_rates(learner.plain_model) if weights.firing_rate_weight else nullcontext([])
-    )
-    with learner.autocast(), measured as rates:
+    with learner.autocast(), _measured_rates(learner) as rates:
         outputs = learner.model(batch.x, random=random)
     found = vae_objective(outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights)
     share = learner.share(len(batch.x), batch.total)
     terms = {name: share * value for name, value in found._asdict().items()}
+    return _descend(learner, terms, rates, share)
+
+
+def classify_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """One step of a classifier."""
+    with learner.autocast(), _measured_rates(learner) as rates:
+        score_seq = learner.model(batch.x)
+    share = learner.share(len(batch.labels), batch.total)
+    loss = share * classification_loss(score_seq, batch.labels, learner.config.objective)
+    return _descend(learner, {"loss": loss}, rates, share)
+
+
+def _measured_rates(learner: Learner) -> AbstractContextManager[list[Tensor]]:
+    return firing_rates(learner.plain_model) if learner.config.objective.firing_rate_weight else nullcontext([])
+
+
+def _descend(learner: Learner, terms: dict[str, Tensor], rates: list[Tensor], share: float) -> dict[str, Tensor]:
+    """Add what firing costs, if it does, and take the step."""
+    weights = learner.config.objective
     if rates:
         terms["firing_rate"] = share * firing_rate_excess(rates, weights.firing_rate_target)
         terms["loss"] = terms["loss"] + weights.firing_rate_weight * terms["firing_rate"]

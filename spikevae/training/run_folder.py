@@ -24,6 +24,7 @@ from spikevae.config import RunConfig, from_dict, to_dict
 from spikevae.data.images import save_images
 from spikevae.hub.checkpoints import save_release, write_atomically
 from spikevae.hub.model_card import Training, model_card
+from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
 
@@ -140,17 +141,19 @@ def _is_done(line: bytes, progress: Progress) -> bool:
 # ---------------------------------------------------------------- the model
 
 
-def publish(
-    run: Path, model: SpikingVAE, config: RunConfig, training: Training, originals: UInt8[Tensor, "N C H W"]
-) -> None:
-    """Write the model with its card, a picture of samples, and one of held-out images beside their reconstructions."""
+def publish(run: Path, model: Network, config: RunConfig, training: Training) -> None:
+    """Write the model with its card."""
+    save_release(model, run, dataset=config.data.dataset, card=model_card(config, training))
+
+
+def save_previews(run: Path, model: SpikingVAE, epoch: int, originals: UInt8[Tensor, "N C H W"]) -> None:
+    """Write a picture of samples, and one of held-out images beside their reconstructions."""
     folder = run / "previews"
     folder.mkdir(exist_ok=True)
     x = originals.float() / 255
-    save_images(model.sample(64, seed=0).cpu(), folder / f"samples-{training.epoch:04d}.png")
+    save_images(model.sample(64, seed=0).cpu(), folder / f"samples-{epoch:04d}.png")
     reconstructions = model.reconstruct(x.to(model.device)).cpu()
-    save_images(reconstructions, folder / f"reconstructions-{training.epoch:04d}.png", x)
-    save_release(model, run, dataset=config.data.dataset, card=model_card(config, training))
+    save_images(reconstructions, folder / f"reconstructions-{epoch:04d}.png", x)
 
 
 # ---------------------------------------------------------------- saved state

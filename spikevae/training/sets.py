@@ -3,47 +3,83 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
-from spikevae.config import RunConfig, Split
+from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split, TrainConfig
 from spikevae.data.division import divide
-from spikevae.data.sets import ImageSet, load_split
+from spikevae.data.events.augment import EventAugmentation
+from spikevae.data.events.eventset import EventSet
+from spikevae.data.sets import ImageSet, is_events, load_split
 
 
 def load_sets(
-    config: RunConfig, train_set: ImageSet | None, validation_set: ImageSet | None
-) -> tuple[ImageSet, ImageSet]:
-    """Training and validation part: what the settings name, or images of one's own.
+    config: RunConfig, train_set: ImageSet | EventSet | None, validation_set: ImageSet | EventSet | None
+) -> tuple[Any, Any]:
+    """Training and validation part, each an ``ImageSet`` or ``EventSet``: what the settings name, or one's own.
 
     Raises:
         ValueError: if there are too few images for two parts.
     """
     if train_set is None:
-        train_set, validation_set = load_split(config.data, "train"), load_split(config.data, "validation")
+        data = _data_of(config)
+        train_set, validation_set = load_split(data, "train"), load_split(data, "validation")
     elif validation_set is None:
         kept, held_out = divide(len(train_set), config.data.validation_share, train_set.labels)
         train_set, validation_set = _part(train_set, kept, "train"), _part(train_set, held_out, "validation")
     if config.train.image_limit is not None:
         train_set = train_set.subset(config.train.image_limit)
-    return train_set, validation_set
+    return _augmented(train_set, config.train), validation_set
 
 
-def _part(images: ImageSet, indices: Tensor, split: Split) -> ImageSet:
+def _data_of(config: RunConfig) -> DataConfig:
+    """The data that a run names; recordings are cut into the frames that its model takes."""
+    data, model = config.data, config.model
+    if not is_events(data):
+        return data
+    return replace(
+        data,
+        image_size=data.image_size or model.image_size,
+        image_width=data.image_width or model.image_width,
+        time_steps=data.time_steps or model.time_steps,
+        slice_by=data.slice_by or model.slice_by,
+    )
+
+
+def _augmented(train_set: Any, settings: TrainConfig) -> Any:
+    """The training part, with the changes that recordings know and images do not.
+
+    Raises:
+        ValueError: if they are asked for of images.
+    """
+    changes = {name: getattr(settings, name) for name in ("rotation", "shear", "cutout", "mixup")}
+    if isinstance(train_set, EventSet):
+        return train_set.augmented(EventAugmentation(**changes, one_of=settings.one_change))
+    if any(changes.values()):
+        asked = ", ".join(f"{name}={value}" for name, value in changes.items() if value)
+        raise ValueError(f"{asked}: only event recordings are changed so; images know flip and shift")
+    return train_set
+
+
+def _part(images: Any, indices: Tensor, split: Split) -> Any:
     if len(indices) == 0:
         raise ValueError(f"{images.name}: {len(images)} images leave none for the {split} part; give a validation_set")
+    if isinstance(images, EventSet):
+        return images.chosen(indices)
     labels = None if images.labels is None else images.labels[indices]
     return ImageSet(images.images()[indices], labels, name=images.name, split=split, class_names=images.class_names)
 
 
-def fitted_to(config: RunConfig, train_set: ImageSet) -> RunConfig:
+def fitted_to(config: RunConfig, train_set: Any) -> RunConfig:
     """The settings with what they leave open: lengths from the number of images, and the classes of one's own images.
 
     Raises:
         ValueError: if data and network do not fit.
     """
     model, data = config.model, config.data
-    is_own = data.dataset.startswith("folder:") or train_set.name != data.dataset
+    is_own = data.dataset.startswith(("folder:", "events:")) or train_set.name != data.dataset
+    is_own = is_own or data.dataset not in CLASS_NAMES
     if is_own and not model.class_names:
         model = replace(model, class_names=train_set.class_names)
     fitted = replace(
@@ -56,9 +92,18 @@ def fitted_to(config: RunConfig, train_set: ImageSet) -> RunConfig:
     return fitted
 
 
-def _check_fit(config: RunConfig, train_set: ImageSet) -> None:
+def _check_fit(config: RunConfig, train_set: Any) -> None:
     model = config.model
-    if (train_set.image_size, train_set.image_channels) != (model.image_size, model.image_channels):
+    if isinstance(train_set, EventSet):
+        found, expected = (train_set.time_steps, train_set.frame_size), (model.time_steps, model.frame_size)
+        if not model.takes_events or found != expected:
+            steps, (height, width) = found
+            raise ValueError(
+                f"{config.data.dataset} has {steps} event frames of 2x{height}x{width}, the model takes "
+                f"{model.time_steps} of {model.image_channels}x{model.image_size}x{model.frame_size[1]}; set "
+                "--model.time-steps, --model.image-size and --model.image-channels 2 alike"
+            )
+    elif (train_set.image_size, train_set.image_channels) != (model.image_size, model.image_channels):
         raise ValueError(
             f"{config.data.dataset} has {train_set.image_channels}x{train_set.image_size}x{train_set.image_size} "
             f"images, the model is for {model.image_channels}x{model.image_size}x{model.image_size}; "

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
+from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training.losses import reconstruction_error
 
@@ -19,28 +21,31 @@ Watch = Callable[[Iterable[tuple[Tensor, Tensor]]], Iterator[tuple[Any, Any]]]
 
 
 @torch.inference_mode()
-def validate(model: SpikingVAE, images: ImageSet, watch: Watch) -> dict[str, float]:
-    """Reconstruction error, and accuracy where there are labels, on held-out images."""
+def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[str, float]:
+    """Reconstruction error of a VAE, and accuracy where there are labels, on held-out images or event frames."""
     model.eval()
     errors, right, labelled = 0.0, 0, 0
     for x, labels in watch(images.batches(_BATCH)):
         x, labels = x.to(model.device), labels.to(model.device)
-        errors += float(reconstruction_error(model.reconstruct(x, batch_size=_BATCH), x)) * len(x)
-        if model.classifier is not None:
+        if isinstance(model, SpikingVAE):
+            errors += float(reconstruction_error(model.reconstruct(x, batch_size=_BATCH), x)) * len(x)
+        if model.config.classes:
             right += int((model.classify(x, batch_size=_BATCH).argmax(dim=1) == labels).sum())
             labelled += int((labels >= 0).sum())
-    scores = {"reconstruction_error": errors / max(len(images), 1)}
+    scores = {"reconstruction_error": errors / max(len(images), 1)} if isinstance(model, SpikingVAE) else {}
     return scores | ({"accuracy": right / labelled} if labelled else {})
 
 
 @torch.inference_mode()
-def fit_density(model: SpikingVAE, images: ImageSet, watch: Watch) -> None:
+def fit_density(model: Network, images: ImageSet | EventSet, watch: Watch) -> None:
     """Fit the density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
+
+    A network whose latents have none, or that has no latents, is left as it is.
 
     Raises:
         FloatingPointError: if the latents are no longer finite.
     """
-    if not model.latent.has_density:
+    if not isinstance(model, SpikingVAE) or not model.latent.has_density:
         return
     model.eval()
     potentials, labels = [], []

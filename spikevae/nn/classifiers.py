@@ -1,0 +1,299 @@
+"""A classifier without a decoder: a stack of layers, each named by a word of ``ModelConfig.layers``.
+
+========================  ================================================================================
+``conv64``, ``conv64/2``  3x3 convolution to 64 maps, batch norm, spiking neurons; ``/2`` halves the image
+``stem64``                the same without neurons: currents, for the residual blocks that follow
+``res64``, ``res64/2``    MS-ResNet block: neurons, convolution, norm, twice, beside a shortcut
+``…+attention``           one of these with the config's attention on its output
+``fire``                  spiking neurons alone
+``maxpool2``              of 2x2 places, rounding down; ``avgpool2`` likewise; ``avgpool`` of all places
+``dropout0.5``            hides this share of the values, the same ones at every time step
+``linear512``             linear layer to 512 spiking neurons, without bias
+``vote10``                last: 10 spiking neurons for each class, whose mean rate is its score
+``readout``               last: linear layer to one logit a class and time step
+========================  ================================================================================
+
+Source: Zhu et al., TCJA-SNN, arXiv:2206.10177; Hu et al., MS-ResNet, arXiv:2112.08954.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spikevae.config import ModelConfig
+from spikevae.nn.attention import attention_layer
+from spikevae.nn.neurons import spiking_layer, threshold_scaled
+from spikevae.nn.stage import SpikingStage, convolutional_stage
+from spikevae.nn.synapses import SpikeConv2d
+
+_WORD = re.compile(
+    r"(?P<kind>conv|stem|res|linear|vote|maxpool)(?P<width>[1-9]\d{0,4})(?P<half>/2)?(?P<attention>\+attention)?"
+    r"|(?P<plain>fire|readout|avgpool\d?|dropout0?\.\d+)"
+)
+
+
+class SpikingClassifier(nn.Module):
+    """The layers that ``config.layers`` names, from images or event frames to scores of the classes.
+
+    Images are float tensors [N, C, H, W] in [0, 1], shown at every time step. Event frames are counts [T, N, 2, H, W].
+    Neurons start at rest in every call. After ``eval()`` nothing is random.
+
+    Args:
+        config: everything that the network is.
+
+    Raises:
+        ValueError: if a layer is none of the known words, stands in the wrong place, or there are no classes.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if not config.classes:
+            raise ValueError("a classifier needs class_names")
+        words = config.layers.split()
+        if not words[-1].startswith(("vote", "readout")):
+            raise ValueError(f"layers end with {words[-1]!r}; expected readout, or vote10")
+        self.config = config
+        self.has_rates = words[-1] != "readout"  # scores are firing rates, not logits
+        shape: tuple[int, ...] = (config.image_channels, *config.frame_size)
+        layers = []
+        for place, word in enumerate(words):
+            layer, shape = _layer(config, word, shape, is_last=place == len(words) - 1)
+            layers.append(layer)
+        self.layers = nn.ModuleList(layers)
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def forward(self, x: Float[Tensor, ...]) -> Float[Tensor, "T N K"]:
+        """Scores of every time step: logits, or shares of each class's neurons that fire.
+
+        Raises:
+            ValueError: if the input has not this model's shape.
+        """
+        x_seq = self._as_sequence(x)
+        first, *others = self.layers
+        if isinstance(first, SpikingStage) and not self.config.takes_events:
+            x_seq = first.forward_constant(x_seq[0])
+        else:
+            x_seq = first(x_seq)
+        for layer in others:
+            x_seq = layer(x_seq)
+        return x_seq
+
+    @torch.no_grad()
+    def classify(self, x: Float[Tensor, ...], *, batch_size: int = 64) -> Float[Tensor, "N K"]:
+        """Class probabilities; columns are ``config.class_names``.
+
+        They are the softmax of the mean logits, or the mean firing rates divided by their sum.
+
+        Args:
+            x: images [N, C, H, W] in [0, 1], or event frames [T, N, 2, H, W].
+            batch_size: inputs computed together.
+        """
+        return self.probabilities(x, batch_size=batch_size)[-1]
+
+    @torch.no_grad()
+    def probabilities(self, x: Float[Tensor, ...], *, batch_size: int = 64) -> Float[Tensor, "T N K"]:
+        """Class probabilities after 1, 2, … T steps, as they form over time; the last ones are :meth:`classify`'s.
+
+        A model with attention weighs its steps in sight of all of them.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: expected at least 1")
+        parts = x.split(batch_size, dim=1 if x.dim() == 5 else 0)
+        score_seq = torch.cat([self(part).float() for part in parts], dim=1)
+        steps = torch.arange(1, len(score_seq) + 1, device=score_seq.device)[:, None, None]
+        mean_seq = score_seq.cumsum(dim=0) / steps
+        if not self.has_rates:
+            return mean_seq.softmax(dim=2)
+        total = mean_seq.sum(dim=2, keepdim=True)
+        return torch.where(total > 0, mean_seq / total.clamp(min=1e-9), 1 / self.config.classes)
+
+    def _as_sequence(self, x: Tensor) -> Tensor:
+        """The input as [T, N, C, H, W]; an image is repeated without a copy."""
+        config = self.config
+        one = (config.image_channels, *config.frame_size)
+        if not x.is_floating_point():
+            raise ValueError(
+                f"the input must be floats, got {x.dtype}; call .float(), and divide bytes of images by 255"
+            )
+        x = x.to(next(self.parameters()).dtype)
+        if config.takes_events:
+            if x.dim() != 5 or (len(x), *x.shape[2:]) != (config.time_steps, *one):
+                steps, sizes = config.time_steps, ", ".join(map(str, one))
+                raise ValueError(f"event frames must be [T, N, 2, H, W] = [{steps}, N, {sizes}], got {list(x.shape)}")
+            return x
+        if x.dim() != 4 or tuple(x.shape[1:]) != one:
+            raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, one))}], got {list(x.shape)}")
+        return (2.0 * x - 1.0).expand(config.time_steps, *x.shape)
+
+
+class ResidualBlock(nn.Module):
+    """Neurons, convolution, norm, twice, added to the currents that came in; then attention.
+
+    Args:
+        config: neurons, attention and T.
+        in_channels: maps of the input.
+        out_channels: maps of the output.
+        stride: 2 halves the image.
+    """
+
+    def __init__(self, config: ModelConfig, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.fire = spiking_layer(config)
+        self.first = SpikingStage(
+            replace(config, attention="none"), SpikeConv2d(in_channels, out_channels, stride), out_channels
+        )
+        self.second = nn.Sequential(SpikeConv2d(out_channels, out_channels), nn.BatchNorm2d(out_channels))
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+        self.attention = attention_layer(config, out_channels)
+
+    def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C2 H2 W2"]:
+        """Currents of the next block."""
+        inner = _each_step(self.second, self.first(self.fire(x_seq)))
+        gated: Tensor = self.attention(inner + _each_step(self.shortcut, x_seq))
+        return gated
+
+
+class _EachStep(nn.Module):
+    """A layer without memory, applied to every step of a sequence."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x_seq: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N ..."]:
+        return _each_step(self.layer, x_seq)
+
+
+class _SameDropout(nn.Dropout):
+    """Dropout that hides the same values at every time step."""
+
+    def forward(self, input: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N ..."]:
+        return input * functional.dropout(torch.ones_like(input[0]), self.p, self.training)
+
+
+class _Votes(nn.Module):
+    """The mean over so many neurons of each class."""
+
+    def __init__(self, voters: int) -> None:
+        super().__init__()
+        self.voters = voters
+
+    def forward(self, spike_seq: Float[Tensor, "T N V"]) -> Float[Tensor, "T N K"]:
+        votes: Tensor = spike_seq.unflatten(2, (-1, self.voters))
+        return votes.mean(dim=3)
+
+
+def _each_step(layer: nn.Module, x_seq: Tensor) -> Tensor:
+    if x_seq.stride(0) == 0:  # one input, shown at every step
+        once: Tensor = layer(x_seq[0])
+        return once.expand(len(x_seq), *once.shape)
+    result: Tensor = layer(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+    return result
+
+
+Shape = tuple[int, ...]
+"""C, H and W of one step; F alone once it is flat."""
+
+
+def _layer(config: ModelConfig, word: str, shape: Shape, *, is_last: bool) -> tuple[nn.Module, Shape]:
+    """The layer that a word names, for inputs of this shape, and the shape of what it gives."""
+    match = _WORD.fullmatch(word)
+    is_end = word == "readout" or word.startswith("vote")
+    if match is None or (match["attention"] and match["kind"] not in ("conv", "stem", "res")):
+        raise ValueError(f"layers: {word!r} is no layer; expected words such as conv64+attention, maxpool2, readout")
+    if match["half"] and match["kind"] not in ("conv", "res"):
+        raise ValueError(f"layers: {word!r}: only conv and res halve the image")
+    if is_end != is_last:
+        raise ValueError(f"layers: {word!r} stands in the wrong place; readout or vote10 comes last, and once")
+    name = match["kind"] or re.sub(r"[\d.]+", "", word)
+    if name in _MAPS and len(shape) == 1:
+        raise ValueError(f"layers: {word!r} needs an image, and comes after a linear layer")
+    part = config if match["attention"] else replace(config, attention="none")
+    number = float(re.sub(r"[^\d.]", "", match["width"] or word) or 0)
+    try:
+        return _BUILDERS[name](part, number, shape, 2 if match["half"] else 1)
+    except ZeroDivisionError:
+        raise ValueError(f"layers: {word!r} leaves nothing of {shape[1]}x{shape[2]} places") from None
+
+
+Builder = Callable[[ModelConfig, float, Shape, int], tuple[nn.Module, Shape]]
+
+
+def _conv(config: ModelConfig, width: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
+    stage = convolutional_stage(config, shape[0], int(width), "down" if stride == 2 else "same")
+    return stage, (int(width), *_halved(shape, stride))
+
+
+def _stem(config: ModelConfig, width: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
+    norm = threshold_scaled(nn.BatchNorm2d(int(width)), config)
+    currents = _EachStep(nn.Sequential(SpikeConv2d(shape[0], int(width)), norm))
+    return nn.Sequential(currents, attention_layer(config, int(width))), (int(width), *shape[1:])
+
+
+def _res(config: ModelConfig, width: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
+    return ResidualBlock(config, shape[0], int(width), stride), (int(width), *_halved(shape, stride))
+
+
+def _halved(shape: Shape, stride: int) -> Shape:
+    """Height and width, rounded up where a stride of 2 halves an odd one."""
+    return tuple((side + stride - 1) // stride for side in shape[1:])
+
+
+def _pool(kind: type[nn.Module], side: float, shape: Shape) -> tuple[nn.Module, Shape]:
+    if not side:
+        return _EachStep(nn.AdaptiveAvgPool2d(1)), (shape[0], 1, 1)
+    if min(shape[1:]) < side:
+        raise ZeroDivisionError
+    return _EachStep(kind(int(side))), (shape[0], *(length // int(side) for length in shape[1:]))
+
+
+def _linear(config: ModelConfig, width: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
+    synapses = nn.Linear(_flat(shape), int(width), bias=False)
+    return nn.Sequential(nn.Flatten(2), _EachStep(synapses), spiking_layer(config)), (int(width),)
+
+
+def _vote(config: ModelConfig, voters: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
+    neurons, _ = _linear(config, voters * config.classes, shape, stride)
+    return nn.Sequential(neurons, _Votes(int(voters))), (config.classes,)
+
+
+def _readout(config: ModelConfig, _: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
+    return nn.Sequential(nn.Flatten(2), _EachStep(nn.Linear(_flat(shape), config.classes))), (config.classes,)
+
+
+def _flat(shape: Shape) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size
+
+
+_MAPS = ("conv", "stem", "res", "maxpool", "avgpool")
+_BUILDERS: dict[str, Builder] = {
+    "conv": _conv,
+    "stem": _stem,
+    "res": _res,
+    "maxpool": lambda config, side, shape, stride: _pool(nn.MaxPool2d, side, shape),
+    "avgpool": lambda config, side, shape, stride: _pool(nn.AvgPool2d, side, shape),
+    "fire": lambda config, number, shape, stride: (spiking_layer(config), shape),
+    "dropout": lambda config, share, shape, stride: (_SameDropout(share), shape),
+    "linear": _linear,
+    "vote": _vote,
+    "readout": _readout,
+}
