@@ -21,11 +21,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-import spikevae
 from app import limits
 from app.limits import Sent
 from app.watch import Observation, watch
 from spikevae.data.images import read_image
+from spikevae.hub.checkpoints import load_generator
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
 
@@ -86,7 +86,7 @@ class Actions:
             raise ValueError(
                 "no model is bundled with this installation; train one with `spikevae train fashion-mnist`"
             )
-        self._models = {Path(model).name: spikevae.load(model) for model in models}
+        self._models = {Path(model).name: load_generator(model) for model in models}
         self._locks = {name: threading.Lock() for name in self._models}
         self._decode = decode or decode_here
 

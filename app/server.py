@@ -45,7 +45,7 @@ def serve(access: Access, models: Sequence[str] | None = None) -> None:
 
 def bundled() -> list[str]:
     """The bundled models, in the order of the page: first those that can also name what the page's examples show."""
-    names = spikevae.released_models()
+    names = [name for name in spikevae.released_models() if read_config(model_folder(name)).network == "vae"]
     return sorted(names, key=lambda name: not read_config(model_folder(name)).classes)
 
 

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import update_bn
 import spikevae
 from benchmarks.reference import ReferenceVAE
 from spikevae.config import ModelConfig, ObjectiveConfig, TrainConfig
+from spikevae.hub.checkpoints import load_generator
 from spikevae.nn.neurons import SpikingLayer
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
 from spikevae.nn.vae import SpikingVAE
@@ -96,7 +97,7 @@ def build(network: Network, config: ModelConfig, device: torch.device) -> nn.Mod
 def released_model(config: ModelConfig, device: torch.device) -> SpikingVAE:
     """The released model if ``config`` is its own and it is there, otherwise its network with fresh weights."""
     if config == PRESETS[RELEASED].model and RELEASED in spikevae.released_models():
-        return spikevae.load(RELEASED).to(device)
+        return load_generator(RELEASED, device=device)
     model = build("ours", config, device)
     assert isinstance(model, SpikingVAE)
     return model.eval()

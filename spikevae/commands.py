@@ -33,7 +33,9 @@ DataRoot = Annotated[
 ]
 Data = Annotated[
     str | None,
-    arg(metavar="NAME", help="fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images."),
+    arg(
+        metavar="NAME", help="fashion-mnist, mnist, cifar10, celeba, n-mnist …, or folder:PATH for a folder of images."
+    ),
 ]
 Images = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]
 
@@ -64,11 +66,11 @@ def sample(
         size: Height and width to resize to (32 for the papers' protocol); otherwise the model's own.
     """
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.inputs import compute, load_model, require_memory
+    from spikevae.inputs import compute, load_decoder, require_memory
     from spikevae.labels import class_index
 
     check_save_path(out)
-    network = load_model(model, device)
+    network = load_decoder(model, device)
     if count < 1:
         raise ValueError(f"--count {count}: expected at least 1 image")
     config = network.config
@@ -117,11 +119,19 @@ def reconstruct(
 
     from spikevae.data.images import check_save_path, save_images
     from spikevae.evaluation.metrics.reconstruction import compare
-    from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs, require_memory
+    from spikevae.inputs import (
+        advise_on_ground,
+        batch_of,
+        compute,
+        list_files,
+        load_decoder,
+        read_inputs,
+        require_memory,
+    )
 
     if out is not None:
         check_save_path(out)
-    network = load_model(model, device)
+    network = load_decoder(model, device)
     given = read_inputs(model, network, list_files(images), data, split, count, data_root)
     if out is not None:
         require_memory(len(given), (network.config.image_channels, given.image_size, given.image_size), copies=2)
@@ -164,14 +174,15 @@ def classify(
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:
-    """Name what is on images, with the classifier that shares the generator's encoder.
+    """Name what is on images or event recordings, with a classifier, or the one that shares a generator's encoder.
 
     Examples:
         spikevae classify fashion-mnist boot.png shirt.jpg
         spikevae classify fashion-mnist --data fashion-mnist --split test
+        spikevae classify n-mnist recording.bin
 
     Args:
-        images: Image files to classify, or folders of them, in place of a data set's.
+        images: Image files or event recordings to classify, or folders of them, in place of a data set's.
         split: Part of the data set.
         count: Only the first so many images of the data set.
         invert: Make light dark first, for pictures of dark things on a light ground.
@@ -184,7 +195,7 @@ def classify(
         check_can_write(json_file)
     network = load_model(model, device)
     names = network.config.class_names
-    files = list_files(images)
+    files = list_files(images, events=network.config.takes_events)
     given = read_inputs(model, network, files, data, split, count, data_root, is_compared=True)
     if not invert:
         advise_on_ground(given, network)
@@ -199,7 +210,8 @@ def classify(
     if data is not None:
         assert given.labels is not None
         record = _accuracy(scores, given.labels, names)
-        _say(f"accuracy {record['accuracy']:.2%} of {len(given):,} images")
+        kind = "recordings" if network.config.takes_events else "images"
+        _say(f"accuracy {record['accuracy']:.2%} of {len(given):,} {kind}")
         for name, share in record["by_class"].items():
             _say(f"  {printable(name):<12} {share:.2%}")
     else:
@@ -222,8 +234,10 @@ def models() -> None:
         _say("no model is bundled with this installation; train one with `spikevae train fashion-mnist --out RUN`")
     for name in names:
         config = read_config(RELEASED / name)
-        size = f"{config.image_channels}x{config.image_size}x{config.image_size}"
-        _say(f"{name}: {size} images of {read_dataset_name(name)}, T = {config.time_steps}")
+        size = f"{config.image_channels}x{config.image_size}x{config.frame_size[1]}"
+        kind = "event frames" if config.takes_events else "images"
+        what = "a classifier of " if config.network == "classifier" else ""
+        _say(f"{name}: {what}{size} {kind} of {read_dataset_name(name)}, T = {config.time_steps}")
         if config.classes:
             _say("  classes: " + ", ".join(f"{index} {label}" for index, label in enumerate(config.class_names)))
         scores = RELEASED / name / "scores.json"
@@ -328,7 +342,8 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
             spikevae train folder:pictures --out runs/mine --train.epochs 50
 
         Args:
-            dataset: fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images.
+            dataset: fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images; n-mnist and other
+                event data, or events:FOLDER for recordings.
             preset: Settings to start from; otherwise those made for the data set. The defaults below are its.
             out: Folder for weights, settings, statistics and pictures; otherwise runs/DATASET.
             resume: Folder of a run to go on with, with the settings it was started with.
@@ -365,7 +380,7 @@ def _train_command(default: RunConfig) -> Callable[..., None]:
 def _default_run(dataset: str) -> Path:
     """runs/NAME, of a data set or of a folder of pictures."""
     kind, _, path = dataset.partition(":")
-    return Path("runs") / (Path(path).expanduser().resolve().name if kind == "folder" and path else dataset)
+    return Path("runs") / (Path(path).expanduser().resolve().name if kind in ("folder", "events") and path else dataset)
 
 
 def _preset_asked_for(arguments: Sequence[str]) -> RunConfig:

@@ -8,18 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from spikevae.config import DataConfig, Split
+from spikevae.config import DataConfig, ModelConfig, Split
 from spikevae.console import progress
+from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
-from spikevae.hub.checkpoints import load, model_folder
+from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
+from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import memory_limit, pick_device, reuse_freed_memory
 
 if TYPE_CHECKING:
-    from spikevae.data.folders import ImageFile
+    from spikevae.data.events.files import RecordingFile
     from spikevae.data.sets import ImageSet
 
 log = logging.getLogger(__name__)
@@ -27,7 +30,7 @@ log = logging.getLogger(__name__)
 _BATCH = 64  # images computed together
 
 
-def load_model(model: str, device: str | None) -> SpikingVAE:
+def load_model(model: str, device: str | None) -> Network:
     """The model of this name or folder, on the device that was asked for, or else the best that is there.
 
     Raises:
@@ -37,44 +40,66 @@ def load_model(model: str, device: str | None) -> SpikingVAE:
     reuse_freed_memory()
     try:
         chosen = pick_device() if device is None else torch.device(device)
-        return load(model, device=chosen)
+        network: Network = load(model, device=chosen)
+        return network
     except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
         raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
 
 
+def load_decoder(model: str, device: str | None) -> SpikingVAE:
+    """:func:`load_model` for a command that makes images.
+
+    Raises:
+        ValueError: also if the model is a classifier.
+    """
+    require_generator(model, read_config(model_folder(model)))
+    network = load_model(model, device)
+    assert isinstance(network, SpikingVAE)
+    return network
+
+
 def read_inputs(
     model: str,
-    network: SpikingVAE,
-    files: Sequence[ImageFile],
+    network: Network,
+    files: Sequence[Any],
     data: str | None,
     split: Split,
     count: int | None,
     root: str | None,
     *,
     is_compared: bool = False,
-) -> ImageSet:
-    """The images that a command was given, as the model takes them.
+) -> Any:
+    """The images that a command was given, as an ``ImageSet``, or the recordings, as an ``EventSet``.
 
     Args:
         model: the name or folder of ``network``.
-        files: image files.
+        files: image files, or recordings.
         data: a data set, in place of files.
         split: part of the data set.
         count: only the first so many of its images.
         root: where data sets lie.
         is_compared: whether the data set's labels must be those of the model.
     """
-    from spikevae.data.sets import ImageSet, load_split
+    from spikevae.data.sets import ImageSet, is_events, load_split
 
     config = network.config
-    channels: Any = config.image_channels  # 1 or 3, as the config has checked
+    kind = "recordings" if config.takes_events else "image files"
+    channels: Any = None if config.takes_events else config.image_channels
     if (data is None) == (not files):
-        raise ValueError("give either image files or --data NAME")
+        raise ValueError(f"give either {kind} or --data NAME")
     if count is not None and count < 1:
-        raise ValueError(f"--count {count}: expected at least 1 image")
+        raise ValueError(f"--count {count}: expected at least 1")
+    if data is None and config.takes_events:
+        return _event_set(files, config)
     if data is None:
         return ImageSet(torch.stack([file.read(channels, config.image_size) for file in files]), name="", split="test")
     settings = replace(_data_of(model, data, network), data_root=root, image_size=config.image_size)
+    if is_events(settings) != config.takes_events:
+        raise ValueError(f"{model} takes {kind}, and {data} holds others; choose another data set or model")
+    if config.takes_events:
+        settings = replace(
+            settings, image_width=config.image_width, time_steps=config.time_steps, slice_by=config.slice_by
+        )
     images = load_split(settings, split, image_channels=channels)
     if is_compared and config.classes and not images.class_names:
         raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
@@ -86,14 +111,31 @@ def read_inputs(
     return images if count is None else images.subset(min(count, len(images)))
 
 
-def list_files(paths: Sequence[Path]) -> list[ImageFile]:
-    """Each image file, and in place of a folder all the pictures in it."""
+def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:
+    """Each image file or recording, and in place of a folder all those in it."""
+    if events:
+        from spikevae.data.events.files import RecordingFile, list_recordings
+
+        return [file for path in paths for file in (list_recordings(path) if path.is_dir() else [RecordingFile(path)])]
     from spikevae.data.folders import ImageFile, list_pictures
 
     return [file for path in paths for file in (list_pictures(path) if path.is_dir() else [ImageFile(path)])]
 
 
-def _data_of(model: str, data: str, network: SpikingVAE) -> DataConfig:
+def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
+    """Recordings as frames of the model's size; a sensor with fewer pixels stands in their upper left corner."""
+    from spikevae.data.events.frames import FrameConfig, to_frames
+
+    cut = FrameConfig(config.time_steps, config.slice_by, config.frame_size)
+    frames = []
+    for file in files:
+        recording = file.read()
+        height, width = (max(sides) for sides in zip(recording.size, config.frame_size, strict=True))
+        frames.append(to_frames(replace(recording, size=(height, width)), cut))
+    return EventSet(np.stack(frames), name="", split="test")
+
+
+def _data_of(model: str, data: str, network: Network) -> DataConfig:
     """A data set, divided as it was for the training of a model, as far as its folder says that."""
     from spikevae.training.run_folder import RUN_NAME, read_run
 
@@ -156,8 +198,10 @@ def is_light(images: Tensor) -> Tensor:
     return edge.mean(1) > 0.5
 
 
-def advise_on_ground(images: ImageSet, network: SpikingVAE) -> None:
-    """Say so where pictures lie on a light ground, and those that a grey model knows on a dark one."""
+def advise_on_ground(images: ImageSet | EventSet, network: Network) -> None:
+    """Say so where pictures lie on a light ground, and those that a grey VAE knows on a dark one."""
+    if isinstance(images, EventSet) or not isinstance(network, SpikingVAE):
+        return
     x = images.images(0, _BATCH).float() / 255
     light = int(is_light(x).sum())
     if network.config.image_channels == 1 and 2 * light > len(x) and not is_light(network.sample(16, seed=0)).any():
@@ -166,7 +210,9 @@ def advise_on_ground(images: ImageSet, network: SpikingVAE) -> None:
         )
 
 
-def batch_of(images: ImageSet, numbers: range, *, is_inverted: bool = False) -> Tensor:
-    """The images of these numbers, float [n, C, H, W] in [0, 1]; inverted, light is dark."""
+def batch_of(images: ImageSet | EventSet, numbers: range, *, is_inverted: bool = False) -> Tensor:
+    """The images of these numbers, float [n, C, H, W] in [0, 1]; inverted, light is dark. Event frames [T, n, …]."""
+    if isinstance(images, EventSet):
+        return images.frames(numbers.start, len(numbers)).float().transpose(0, 1)
     x = images.images(numbers.start, len(numbers)).float() / 255
     return 1 - x if is_inverted else x

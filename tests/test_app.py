@@ -31,6 +31,7 @@ from app.scores import scores_page
 from app.server import bundled, running
 from spikevae.evaluation.energy import measure_costs
 from spikevae.evaluation.scores import Score, Scores, write_scores_json
+from spikevae.hub.checkpoints import load_generator
 
 MODEL = "tiny"
 EXAMPLES = sorted((Path(app.__file__).parent / "examples").glob("*.png"))
@@ -43,7 +44,7 @@ def actions(tiny_release: Path) -> Actions:
 
 @pytest.fixture(scope="module")
 def model(tiny_release: Path) -> spikevae.SpikingVAE:
-    return spikevae.load(tiny_release)
+    return load_generator(tiny_release)
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -483,7 +484,7 @@ def test_the_page_is_for_this_machine_only_unless_told_otherwise() -> None:
 
 def test_the_page_begins_with_the_models_that_can_name_its_examples() -> None:
     names = bundled()
-    assert sorted(names) == spikevae.released_models()
+    assert set(names) <= set(spikevae.released_models())
     can_name = [spikevae.load(name).classifier is not None for name in names]
     assert can_name == sorted(can_name, reverse=True)
 

@@ -17,7 +17,7 @@ from spikevae.evaluation.networks.extractors import Extractor
 from spikevae.evaluation.networks.spaces import open_spaces
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, from_image_set, from_model, from_path, keeping_first, limited
-from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_dataset_name
+from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import pick_device
 
@@ -103,7 +103,7 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
         weights_hash = hash_file(model_folder(config.model) / WEIGHTS_NAME)
         trained_on = read_dataset_name(config.model)
         try:
-            model = load(config.model, device=device)
+            model = load_generator(config.model, device=device)
         except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
             raise ValueError(f"--device {config.device}: {str(error).splitlines()[0]}") from None
     elif config.data is None and config.reference is None:
