@@ -174,7 +174,7 @@ def classify(
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:
-    """Name what is on images or event recordings, with a classifier, or the one that shares a generator's encoder.
+    """Name what is on images or event recordings, with a model's classifier.
 
     Examples:
         spikevae classify fashion-mnist boot.png shirt.jpg

@@ -42,9 +42,9 @@ def export(
     if not out.parent.is_dir():
         raise ValueError(f"--out {printable(out)}: the folder {printable(out.parent)} is not there; make it first")
 
-    from spikevae.hub.checkpoints import load
+    from spikevae.hub.checkpoints import load_generator
 
-    network = load(model)
+    network = load_generator(model)
     if format == "onnx":
         from spikevae.hub.export.onnx import export_onnx
 
