@@ -97,6 +97,14 @@ def gateless_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def grid_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first one with latent spikes on a grid and classes from a deeper stage, in a folder named "grid"."""
+    folder = tmp_path_factory.mktemp("models") / "grid"
+    widths = {"encoder_widths": (8, 8, 8), "decoder_widths": (8, 8, 4), "latent_size": 49 * 2}
+    return _write_release(folder, class_names=MNIST_CLASSES, latent="grid", **widths)
+
+
+@pytest.fixture(scope="session")
 def unlabelled_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of colour images without classes, in a folder named "unlabelled"."""
     return _write_release(tmp_path_factory.mktemp("models") / "unlabelled", image_size=16, image_channels=3)

@@ -145,6 +145,14 @@ def test_other_simulators_fire_the_same_spikes(
     torch.testing.assert_close(output, wanted, atol=1e-4, rtol=1e-4)
 
 
+def test_gates_behind_the_latent_of_a_grid_are_folded_too(grid_release: Path, tmp_path: Path) -> None:
+    model = spikevae.load(grid_release)
+    export_nir(model, "classifier", tmp_path / "a.nir", calibration=6)
+    folded, x = fold_gates(model, model.sample(6, seed=0)), images_for(model, 5)
+    _, output = spikes_and_output(read_by_spikingjelly(tmp_path / "a.nir"), x, model.config.time_steps)
+    torch.testing.assert_close(output.softmax(dim=1), folded.classify(x, flip_tta=False), atol=1e-4, rtol=1e-4)
+
+
 def test_a_file_says_whether_its_gates_are_an_approximation(
     tiny_release: Path, gateless_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +172,7 @@ def test_a_file_says_whether_its_gates_are_an_approximation(
         ("tiny_release", "classifier", "encoder.stages.0.attention"),
         ("tiny_release", "decoder", "decoder.stages"),
         ("autoregressive_release", "encoder", "latent (AutoregressiveLatent)"),
+        ("grid_release", "encoder", "latent (GridLatent)"),
         ("unlabelled_release", "classifier", "without labels"),
     ],
 )

@@ -61,7 +61,7 @@ def fold_gates(model: SpikingVAE, images: Float[Tensor, "N C H W"]) -> SpikingVA
             continue
         seen: list[Tensor] = []
         hook = attention.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-        fixed.encode(images)
+        fixed._features(images)
         hook.remove()
         stage.attention = FixedGate(attention.gate(seen[0]).mean(dim=(0, 1)))
     return fixed
@@ -159,13 +159,13 @@ def _head(model: SpikingVAE, part: Part) -> nn.Linear:
         if model.classifier is None:
             raise ValueError("this model was trained without labels, so it has no classifier; export its encoder")
         return model.classifier.linear
-    if not model.latent.has_density:
+    synapses = model.latent.synapses
+    if not (model.latent.has_density and isinstance(synapses, nn.Linear)):
         raise ValueError(
-            f"latent ({type(model.latent).__name__}) cannot be written as NIR: its spikes depend on numbers drawn at "
-            "each step; use --format onnx, or export the classifier"
+            f"latent ({type(model.latent).__name__}) cannot be written as NIR: its spikes are no linear function of "
+            "the last stage's firing rates; use --format onnx, or export the classifier"
         )
-    assert isinstance(model.latent.synapses, nn.Linear)
-    return model.latent.synapses
+    return synapses
 
 
 def _leak(neurons: nn.Module, name: str) -> float:
