@@ -254,7 +254,8 @@ def _reconstruct_tab(actions: Actions, model: gr.Radio, show: Show) -> dict[str,
         reconstruct_drawing, [model, drawing], outputs, js=_READ_DRAWING, api_name="reconstruct_drawing", **_QUEUED
     )
     for change in (picture.change, background.input):
-        change(changed, inputs, outputs, api_visibility="private", **_QUEUED)
+        # The last picture counts: one that comes while the removal of the one before is answered is not passed over.
+        change(changed, inputs, outputs, api_visibility="private", **_QUEUED | {"trigger_mode": "always_last"})
     return {"fn": refresh, "inputs": inputs, "outputs": outputs}
 
 
