@@ -315,7 +315,7 @@ def test_a_wrong_idx_file_is_named_in_one_line(made_root: Path, tmp_path: Path, 
 def test_an_unknown_data_set_is_met_with_the_nearest_name_the_known_ones_or_the_path(tmp_path: Path) -> None:
     for name, message in (
         ("fashion_mnist", "did you mean 'fashion-mnist'"),
-        ("photographs", "use fashion-mnist, mnist, cifar10, celeba"),
+        ("photographs", "use fashion-mnist, mnist, cifar10, cifar100, celeba, n-mnist, .*sim-gestures, .*folder:PATH"),
         (str(tmp_path), f"for the pictures there, say folder:{tmp_path}"),
         ("folder", "folder:PATH"),
     ):
