@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any, SupportsIndex, cast
 
 from spikevae.text import printable
 
+Label = str | SupportsIndex
+"""A class by its name or its number."""
 _SHOWN = 20  # classes that an error lists
 
 
@@ -37,3 +40,16 @@ def class_index(label: object, class_names: Sequence[str]) -> int:
     known = ", ".join(f"{index} {printable(name, 40)}" for index, name in enumerate(class_names[:_SHOWN]))
     rest = f" and {len(class_names) - _SHOWN:,} more" if len(class_names) > _SHOWN else ""
     raise ValueError(f"label={printable(label)}: this model's classes are {known}{rest}; give a name or a number")
+
+
+def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names: Sequence[str]) -> list[int]:
+    """The classes of so many images, from one label for all or one for each (also an array of numpy or torch).
+
+    Raises:
+        ValueError: if there are fewer or more labels than images, or there is no such class.
+    """
+    is_one = isinstance(label, str | int) or getattr(label, "ndim", 1) == 0
+    labels = [label] * count if is_one else list(cast(Sequence[Label], label))
+    if len(labels) != count:
+        raise ValueError(f"{len(labels)} labels for {count} images; give one label, or one for each image")
+    return [class_index(item, class_names) for item in labels]

@@ -135,7 +135,7 @@ def test_other_simulators_fire_the_same_spikes(
     assert model.classifier is not None
     wanted = posterior.potential.transpose(0, 1).flatten(1)
     if part == "classifier":
-        wanted = model.classifier.linear(model._features(x).mean(dim=0))
+        wanted = model.classifier.linear(model.features(x).mean(dim=0))
         del expected[len(model.encoder.stages) :]
     spikes, output = spikes_and_output(read(tmp_path / "part.nir"), x, model.config.time_steps)
     assert len(spikes) == len(expected)

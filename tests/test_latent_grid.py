@@ -85,10 +85,10 @@ def test_maps_are_a_view_of_rows() -> None:
 def test_latent_spikes_come_from_the_maps_of_the_grids_size_and_classes_from_deeper_ones() -> None:
     model = fitted_model()
     x = torch.rand(N, 1, 28, 28)
-    lower = model.encoder.lower(2 * x - 1)
-    assert lower.shape == (T, N, 6, S, S)
-    assert model.encoder(2 * x - 1).shape == (T, N, 8 * 4 * 4)
-    torch.testing.assert_close(model.encode(x).rate(), model.latent.posterior(lower).rate())
+    maps = model.encoder(2 * x - 1)
+    assert maps.shape == (T, N, 6, S, S)
+    assert model.features(x).shape == (T, N, 8 * 4 * 4)
+    torch.testing.assert_close(model.encode(x).rate(), model.latent.posterior(maps).rate())
 
 
 def test_every_weight_learns() -> None:

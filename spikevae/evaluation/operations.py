@@ -245,6 +245,8 @@ class Counter:
         self._layer(name).add(0.0, used, Folded(multiply_accumulates=used))
 
     def _keep_features(self, name: str, module: SpikingEncoder, x: Tensor, output: Tensor) -> None:
+        if output.dim() > 3:  # maps of a grid, which no linear layer reads
+            return
         attentions = [part for part in module.modules() if isinstance(part, TemporalChannelJointAttention)]
         channels = attentions[-1].channels if attentions else 1
         features = output.detach().unflatten(2, (channels, -1))

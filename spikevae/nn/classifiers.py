@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.nn.attention import attention_layer
+from spikevae.nn.images import require_at_least_one, require_images
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.stage import SpikingStage, convolutional_stage
 from spikevae.nn.synapses import SpikeConv2d
@@ -108,8 +109,7 @@ class SpikingClassifier(nn.Module):
 
         A model with attention weighs its steps in sight of all of them.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: expected at least 1")
+        require_at_least_one("input", batch_size=batch_size)
         parts = x.split(batch_size, dim=1 if x.dim() == 5 else 0)
         score_seq = torch.cat([self(part).float() for part in parts], dim=1)
         steps = torch.arange(1, len(score_seq) + 1, device=score_seq.device)[:, None, None]
@@ -121,21 +121,17 @@ class SpikingClassifier(nn.Module):
 
     def _as_sequence(self, x: Tensor) -> Tensor:
         """The input as [T, N, C, H, W]; an image is repeated without a copy."""
-        config = self.config
-        one = (config.image_channels, *config.frame_size)
+        config, dtype = self.config, next(self.parameters()).dtype
+        if not config.takes_events:
+            require_images(x, config, is_training=self.training)
+            return (2.0 * x.to(dtype) - 1.0).expand(config.time_steps, *x.shape)
+        sizes = (2, *config.frame_size)
+        if x.dim() != 5 or (len(x), *x.shape[2:]) != (config.time_steps, *sizes):
+            expected = f"[{config.time_steps}, N, {', '.join(map(str, sizes))}]"
+            raise ValueError(f"event frames must be [T, N, 2, H, W] = {expected}, got {list(x.shape)}")
         if not x.is_floating_point():
-            raise ValueError(
-                f"the input must be floats, got {x.dtype}; call .float(), and divide bytes of images by 255"
-            )
-        x = x.to(next(self.parameters()).dtype)
-        if config.takes_events:
-            if x.dim() != 5 or (len(x), *x.shape[2:]) != (config.time_steps, *one):
-                steps, sizes = config.time_steps, ", ".join(map(str, one))
-                raise ValueError(f"event frames must be [T, N, 2, H, W] = [{steps}, N, {sizes}], got {list(x.shape)}")
-            return x
-        if x.dim() != 4 or tuple(x.shape[1:]) != one:
-            raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, one))}], got {list(x.shape)}")
-        return (2.0 * x - 1.0).expand(config.time_steps, *x.shape)
+            raise ValueError(f"event frames must be floats, got {x.dtype}; call .float()")
+        return x.to(dtype)
 
 
 class ResidualBlock(nn.Module):

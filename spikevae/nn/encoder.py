@@ -22,7 +22,7 @@ class SpikingEncoder(nn.Module):
         super().__init__()
         side = config.padded_size
         self.stages = nn.ModuleList()
-        self.lower_stages, self.lower_features = 0, 0  # of a grid latent
+        self.latent_stages = 0  # stages up to the maps of a grid latent; 0: latent spikes come from all of them
         for before, after in pairwise((config.image_channels, *config.encoder_widths)):
             self.stages.append(convolutional_stage(config, before, after, "down"))
             side = math.ceil(side / 2)
@@ -30,24 +30,25 @@ class SpikingEncoder(nn.Module):
                 self.stages.extend(
                     convolutional_stage(config, after, after, "same") for _ in range(config.encoder_depth)
                 )
-                self.lower_stages, self.lower_features = len(self.stages), after
+                self.latent_stages, self.latent_features = len(self.stages), after
         self.features = config.encoder_widths[-1] * side**2  # F, per time step
+        if not self.latent_stages:
+            self.latent_features = self.features
 
-    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N F"]:
-        """Gated spikes of the last stage, flattened; ``x`` is centred, in [-1, 1]."""
-        return self.upper(self.lower(x))
+    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N *F"]:
+        """Gated spikes that latent spikes come from: [T, N, F] of the last stage, or maps [T, N, C2, S, S] of a grid.
 
-    def lower(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N C2 H2 W2"]:
-        """Gated spikes of the stage that the latent spikes come from; ``x`` as above."""
-        first, *others = self.stages[: self.lower_stages or None]
+        ``x`` is centred, in [-1, 1].
+        """
+        first, *others = self.stages[: self.latent_stages or None]
         assert isinstance(first, SpikingStage)
         x_seq = first.forward_constant(x)
         for stage in others:
             x_seq = stage(x_seq)
-        return x_seq
+        return x_seq if self.latent_stages else x_seq.flatten(2)
 
-    def upper(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N F"]:
-        """Gated spikes of the last stage, flattened, from those of :meth:`lower`."""
-        for stage in self.stages[self.lower_stages or len(self.stages) :]:
+    def upper(self, x_seq: Float[Tensor, "T N *F"]) -> Float[Tensor, "T N F"]:
+        """Gated spikes of the last stage, flattened, from what :meth:`forward` gave."""
+        for stage in self.stages[self.latent_stages or len(self.stages) :]:
             x_seq = stage(x_seq)
         return x_seq.flatten(2)

@@ -32,7 +32,7 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     share, shown_share = learner.share(len(x), total), learner.share(len(shown), max(half, world_size))
 
     with learner.autocast():
-        outputs = learner.model(shown, refine_z_seq=_new_latent_spikes(learner, batch, given))
+        outputs = learner.model(shown, new_z_seq=_new_latent_spikes(learner, batch, given))
         real = learner.discriminator(x, given)
         fake = learner.discriminator(outputs.samples.detach(), given)
     discriminator_loss = share * discriminator_hinge_loss(real.scores.float(), fake.scores.float())

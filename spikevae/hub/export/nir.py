@@ -61,7 +61,7 @@ def fold_gates(model: SpikingVAE, images: Float[Tensor, "N C H W"]) -> SpikingVA
             continue
         seen: list[Tensor] = []
         hook = attention.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-        fixed._features(images)
+        fixed.features(images)
         hook.remove()
         stage.attention = FixedGate(attention.gate(seen[0]).mean(dim=(0, 1)))
     return fixed

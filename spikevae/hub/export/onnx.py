@@ -66,7 +66,7 @@ class _Classifier(nn.Module):
         views = [x, x.flip(3)] if self.model.config.classify_mirrored else [x]
         assert self.model.classifier is not None
         # Not `classify`: it cuts a batch into parts, and then the number of images would be fixed in the file.
-        answers = [self.model.classifier(self.model._features(view)).softmax(dim=1) for view in views]
+        answers = [self.model.classifier(self.model.features(view)).softmax(dim=1) for view in views]
         return torch.stack(answers).mean(dim=0)
 
 

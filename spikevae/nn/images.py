@@ -1,0 +1,84 @@
+"""Images as networks take and give them: what is refused, the border around them, and the numbers of new ones."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import SupportsIndex
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from spikevae.config import ModelConfig
+from spikevae.ops import is_traced
+
+_SLACK = 0.5  # how far beyond [0, 1] an image may go: enlarging and shrinking overshoot, other scales go further
+
+
+def require_images(x: Tensor, config: ModelConfig, *, is_training: bool) -> None:
+    """Refuse what are no images for this network; their range is looked at only in use.
+
+    Raises:
+        ValueError: if they are not floats [N, C, H, W] in [0, 1] with the sizes of ``config``.
+    """
+    expected = (config.image_channels, *config.frame_size)
+    if x.dim() != 4 or tuple(x.shape[1:]) != expected:
+        raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; divide bytes by 255")
+    if is_training or x.numel() == 0 or is_traced():
+        return
+    least, most = (float(value) for value in x.detach().aminmax())
+    if not (math.isfinite(least) and math.isfinite(most)):
+        raise ValueError("images must be floats in [0, 1]; some values are not finite (NaN or infinite)")
+    if least < -_SLACK or most > 1 + _SLACK:
+        raise ValueError(
+            f"images must be floats in [0, 1], these go from {least:.4g} to {most:.4g}; divide bytes by 255, "
+            "and undo any other scaling"
+        )
+
+
+def require_at_least_one(unit: str, **numbers: SupportsIndex) -> None:
+    """Refuse counts below 1.
+
+    Raises:
+        ValueError: if there is one; the message calls it by its keyword.
+    """
+    for name, number in numbers.items():
+        if operator.index(number) < 1:
+            raise ValueError(f"{name}={number}: expected at least 1 {unit}")
+
+
+def pad(x: Float[Tensor, "N C H W"], size: int) -> Float[Tensor, "N C S S"]:
+    """Centred images in [-1, 1] with a border of -1, up to so many pixels."""
+    extra = size - x.shape[-1]
+    before = extra // 2
+    return functional.pad(x, (before, extra - before, before, extra - before), value=-1.0) if extra else x
+
+
+def crop(x: Float[Tensor, "N C S S"], size: int) -> Float[Tensor, "N C H W"]:
+    """Images without the border of :func:`pad`."""
+    start = (x.shape[-1] - size) // 2
+    return x[..., start : start + size, start : start + size]
+
+
+def resized(x: Float[Tensor, "N C H W"], size: int | None) -> Float[Tensor, "N C S S"]:
+    """Images of so many pixels each way, enlarged or shrunk bilinearly; None leaves them."""
+    if size is None or size == x.shape[-1]:
+        return x
+    return functional.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Generator]:
+    """The random numbers of each image of a seed (a counter-based generator: cheap to start anywhere).
+
+    Raises:
+        ValueError: if the seed is out of range.
+    """
+    number = operator.index(seed)
+    if not 0 <= number < 2**63:
+        raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
+    return [np.random.Generator(np.random.Philox(key=[number, index])) for index in indices]
