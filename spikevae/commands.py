@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import itertools
 import json
-import logging
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
-from spikevae.config import RunConfig, Split
+from spikevae.config import Split
 from spikevae.console import say as _say
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.export_command import export
-from spikevae.presets import PRESETS, preset_for
+from spikevae.options import Data, DataRoot, Device, Images, Model
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
+from spikevae.train_command import preset_asked_for, train_command
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Model = Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
-Device = Annotated[str | None, arg(metavar="DEVICE", help="cpu, cuda or mps; otherwise the best that is there.")]
-DataRoot = Annotated[
-    str | None,
-    arg(metavar="FOLDER", help="Where the data sets are; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."),
-]
-Data = Annotated[
-    str | None,
-    arg(
-        metavar="NAME", help="fashion-mnist, mnist, cifar10, celeba, n-mnist …, or folder:PATH for a folder of images."
-    ),
-]
-Images = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]
 
 
 def sample(
@@ -115,19 +97,8 @@ def reconstruct(
         out: A .png (pairs, each original left of its reconstruction), a .npz (arr_0, and arr_1 with the originals),
             or a folder for one PNG each; otherwise only the error is measured.
     """
-    import torch
-
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.evaluation.metrics.reconstruction import compare
-    from spikevae.inputs import (
-        advise_on_ground,
-        batch_of,
-        compute,
-        list_files,
-        load_decoder,
-        read_inputs,
-        require_memory,
-    )
+    from spikevae.inputs import advise_on_ground, list_files, load_decoder, read_inputs, reconstructions, require_memory
 
     if out is not None:
         check_save_path(out)
@@ -138,25 +109,13 @@ def reconstruct(
     if not invert:
         advise_on_ground(given, network)
 
-    def pairs(numbers: range) -> Tensor:
-        x = batch_of(given, numbers, is_inverted=invert)
-        return torch.stack([x, network.reconstruct(x.to(network.device)).cpu()], dim=1)  # [n, 2, C, H, W]
-
-    def errors(both: Tensor) -> Tensor:
-        values = compare(*both.unbind(1))
-        return torch.stack([values[name] for name in ("reconstruction_mse_32", "psnr", "ssim")], dim=1)  # [n, 3]
-
-    if out is None:
-        measured = compute(lambda numbers: errors(pairs(numbers)), len(given), "reconstruct")
-    else:
-        both = compute(pairs, len(given), "reconstruct")
-        measured = torch.cat([errors(part) for part in both.split(64)])
+    measured, both = reconstructions(network, given, is_inverted=invert, are_kept=out is not None)
     error, psnr, ssim = measured.double().mean(0).tolist()
     _say(
         f"{len(given):,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
         f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
     )
-    if out is not None and is_main_process():
+    if out is not None and both is not None and is_main_process():
         originals, results = both.unbind(1)
         save_images(results, out, originals)
         _say(f"written to {printable(out)}")
@@ -206,21 +165,11 @@ def classify(
     )
     if not is_main_process():
         return
-    record: dict[str, Any]
     if data is not None:
-        assert given.labels is not None
-        record = _accuracy(scores, given.labels, names)
         kind = "recordings" if network.config.takes_events else "images"
-        _say(f"accuracy {record['accuracy']:.2%} of {len(given):,} {kind}")
-        for name, share in record["by_class"].items():
-            _say(f"  {printable(name):<12} {share:.2%}")
+        record: dict[str, Any] = _say_accuracy(scores, given.labels, names, kind)
     else:
-        record = {}
-        for file, row in zip(files, scores, strict=True):
-            record[str(file.path)] = dict(zip(names, row.tolist(), strict=True))
-            ranked = row.argsort(descending=True)[:3].tolist()
-            shares = ", ".join(f"{printable(names[index])} {row[index]:.1%}" for index in ranked)
-            _say(f"{printable(file.path)}: {shares}")
+        record = {str(file.path): _say_answer(file.path, row, names) for file, row in zip(files, scores, strict=True)}
     if json_file is not None:
         _write_json(json_file, record)
 
@@ -317,102 +266,32 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
         KeyError: if there is none of this name.
     """
     if name == "train":
-        return _train_command(_preset_asked_for(arguments))
+        return train_command(preset_asked_for(arguments))
     functions: tuple[Callable[..., None], ...] = (sample, reconstruct, classify, evaluate, models, export, demo)
     return {function.__name__: function for function in functions}[name]
-
-
-def _train_command(default: RunConfig) -> Callable[..., None]:
-    """The train command with a preset's settings as its defaults."""
-
-    def train(
-        dataset: Positional[Annotated[str, arg(metavar="DATASET")]],
-        *,
-        preset: Annotated[Literal[tuple(PRESETS)], arg(metavar="P")] | None = None,  # type: ignore[valid-type]
-        out: Path | None = None,
-        resume: Path | None = None,
-        data_root: DataRoot = None,
-        settings: Annotated[RunConfig, arg(name="")] = default,
-    ) -> None:
-        """Train a model. Interrupt it whenever you like; --resume goes on.
-
-        Examples:
-            spikevae train fashion-mnist --out runs/garments
-            spikevae train fashion-mnist --resume runs/garments
-            spikevae train folder:pictures --out runs/mine --train.epochs 50
-
-        Args:
-            dataset: fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images; n-mnist and other
-                event data, or events:FOLDER for recordings.
-            preset: Settings to start from; otherwise those made for the data set. The defaults below are its.
-            out: Folder for weights, settings, statistics and pictures; otherwise runs/DATASET.
-            resume: Folder of a run to go on with, with the settings it was started with.
-            settings: All settings.
-        """
-        from spikevae.runtime import reuse_freed_memory
-        from spikevae.training.loop import train as run_training
-        from spikevae.training.run_folder import STATE_NAME, check_run_place, read_run
-
-        reuse_freed_memory()
-        run = resume or out or _default_run(dataset)
-        if resume is None:
-            check_run_place(run)
-        else:
-            if settings != default:
-                raise ValueError("a resumed run keeps its settings; leave them out, or start a new run with --out")
-            settings = read_run(run)
-            if settings.data.dataset != dataset:
-                raise ValueError(f"{run} was trained on {settings.data.dataset}, not on {dataset}")
-        settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, data_root=data_root))
-        logging.getLogger("spikevae").setLevel(logging.INFO)
-        _say(f"training in {run}; Ctrl-C stops and saves")
-        try:
-            scores = run_training(settings, run, is_new=resume is None)
-        except KeyboardInterrupt:
-            if (run / STATE_NAME).is_file():
-                _say(f"go on with: {shlex.join(['spikevae', 'train', dataset, '--resume', str(run)])}")
-            raise
-        _say(f"{run} is trained: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
-
-    return train
-
-
-def _default_run(dataset: str) -> Path:
-    """runs/NAME, of a data set or of a folder of pictures."""
-    kind, _, path = dataset.partition(":")
-    return Path("runs") / (Path(path).expanduser().resolve().name if kind in ("folder", "events") and path else dataset)
-
-
-def _preset_asked_for(arguments: Sequence[str]) -> RunConfig:
-    """The settings that `train` starts from: its options' defaults depend on data set and --preset.
-
-    Options may stand before the data set's name, so the words are first read with any preset's defaults.
-    """
-    import tyro
-
-    command = _train_command(RunConfig())
-
-    @functools.wraps(command)
-    def asked_for(dataset: str, *, preset: str | None = None, **_: Any) -> RunConfig:
-        return preset_for(dataset, preset)
-
-    words = [word for word in arguments if word not in ("-h", "--help")]
-    try:
-        asked: RunConfig = tyro.cli(asked_for, args=words, console_outputs=False)
-    except SystemExit:  # wrong or too few words, of which the command itself tells
-        dataset = next((word for word in words if not word.startswith("-")), "fashion-mnist")
-        preset = next((after for word, after in itertools.pairwise(words) if word == "--preset"), None)
-        return preset_for(dataset, preset if preset in PRESETS else None)
-    return asked
 
 
 # ---------------------------------------------------------------- what the commands share
 
 
-def _accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+def _say_accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...], kind: str) -> dict[str, Any]:
+    """Print the accuracy on a labelled data set, of all and by class, and return it."""
     right = probabilities.argmax(dim=1) == labels
-    by_class = {name: float(right[labels == k].float().mean()) for k, name in enumerate(names) if (labels == k).any()}
-    return {"images": len(labels), "accuracy": float(right.float().mean()), "by_class": by_class}
+    of_class = {name: right[labels == k] for k, name in enumerate(names)}
+    by_class = {name: float(of.float().mean()) for name, of in of_class.items() if len(of)}
+    record = {"images": len(right), "accuracy": float(right.float().mean()), "by_class": by_class}
+    _say(f"accuracy {record['accuracy']:.2%} of {len(right):,} {kind}")
+    for name, share in by_class.items():
+        _say(f"  {printable(name):<12} {share:.2%}")
+    return record
+
+
+def _say_answer(path: Path, probabilities: Tensor, names: tuple[str, ...]) -> dict[str, float]:
+    """Print the three most probable classes of a file, and return the probabilities of all."""
+    ranked = probabilities.argsort(descending=True)[:3].tolist()
+    shares = ", ".join(f"{printable(names[index])} {probabilities[index]:.1%}" for index in ranked)
+    _say(f"{printable(path)}: {shares}")
+    return dict(zip(names, probabilities.tolist(), strict=True))
 
 
 def _score_lines(record: dict[str, Any]) -> Iterator[str]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from spikevae.console import say
+from spikevae.options import Model
 from spikevae.text import printable
 
 _SUFFIXES = {"onnx": ".onnx", "nir": ".nir"}
 
 
 def export(
-    model: Positional[
-        Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
-    ],
+    model: Positional[Model],
     *,
     format: Literal["onnx", "nir"],
     part: Literal["encoder", "decoder", "classifier"],

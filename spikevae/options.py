@@ -1,17 +1,33 @@
-"""How the command line shows and reads options that may be left out."""
+"""What options of commands share: the types of those that several have, and how one is shown that may be left out."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args
+from typing import Annotated, Any, Union, get_args
 
+from tyro.conf import arg
 from tyro.constructors import (
     ConstructorRegistry,
     PrimitiveConstructorSpec,
     PrimitiveTypeInfo,
     UnsupportedTypeAnnotationError,
 )
+
+Model = Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
+Device = Annotated[str | None, arg(metavar="DEVICE", help="cpu, cuda or mps; otherwise the best that is there.")]
+DataRoot = Annotated[
+    str | None,
+    arg(metavar="FOLDER", help="Where the data sets are; otherwise $SPIKEVAE_DATA, otherwise the user's cache folder."),
+]
+Data = Annotated[
+    str | None,
+    arg(
+        metavar="NAME", help="fashion-mnist, mnist, cifar10, celeba, n-mnist …, or folder:PATH for a folder of images."
+    ),
+]
+Images = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]
 
 REGISTRY = ConstructorRegistry()
 """With it, ``--size INT`` is what tyro calls ``--size {None}|INT``; the word None still means that nothing is given."""

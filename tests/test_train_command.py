@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from spikevae.commands import _default_run, _preset_asked_for
 from spikevae.config import RunConfig
 from spikevae.presets import PRESETS, preset_for
+from spikevae.train_command import default_run, preset_asked_for
 from tests.test_cli import TINY, run
 
 
@@ -27,7 +27,7 @@ from tests.test_cli import TINY, run
     ],
 )
 def test_the_defaults_follow_the_data_set_wherever_it_stands(words: str, start: RunConfig | None) -> None:
-    found = _preset_asked_for(words.split())
+    found = preset_asked_for(words.split())
     assert start is None or found == start
 
 
@@ -36,7 +36,7 @@ def test_the_defaults_follow_the_data_set_wherever_it_stands(words: str, start: 
     [("mnist", "mnist"), ("folder:a/b/", "b"), ("folder:/x/y.tar", "y.tar"), ("folder:a/../c", "c")],
 )
 def test_a_run_is_named_after_its_pictures(dataset: str, name: str) -> None:
-    assert _default_run(dataset) == Path("runs") / name
+    assert default_run(dataset) == Path("runs") / name
 
 
 def test_former_options_work_and_what_was_chosen_is_printed(

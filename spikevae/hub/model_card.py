@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from spikevae.config import RunConfig
+from spikevae.config import ModelConfig, RunConfig, TrainConfig
 
 _SOURCES = {
     "n-mnist": "N-MNIST, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015), CC BY-SA 4.0",
@@ -54,48 +54,28 @@ def model_card(
         commit: of the source that it was trained with.
         note: what to know of its training besides.
     """
-    model, settings = config.model, config.train
-    dataset = config.data.dataset
-    data = _SOURCES.get(dataset, f"{dataset}, images of one's own")
-    size = f"{model.image_channels}x{model.image_size}x{model.image_size}"
+    model, settings, dataset = config.model, config.train, config.data.dataset
+    source = _SOURCES.get(dataset, f"{dataset}, images of one's own")
     command = (
         f"`spikevae train {dataset} --preset {name}`" if name else f"`spikevae train {dataset}`, set as `run.json` says"
     )
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
-    joint = settings.epochs - settings.adversarial_epochs
-    deterministic = f", the last {settings.deterministic_epochs} with deterministic latents"
-    adversarial = f"; {settings.adversarial_epochs} of adversarial fine-tuning of the decoder"
-    parts = (
-        f"{joint} of all parts together{deterministic if settings.deterministic_epochs else ''}"
-        f"{adversarial if settings.adversarial_epochs else ''}"
-    )
     is_classifier = model.network == "classifier"
-    if is_classifier:
-        size = f"{model.image_channels}x{model.image_size}x{model.frame_size[1]}"
     inputs = "recordings" if model.takes_events else "images"
-    purpose = (
-        f"Names the class of {'event recordings, cut into frames of ' if model.takes_events else ''}{size}"
-        f"{'' if model.takes_events else ' images'} with spikes in T = {model.time_steps} time steps (layers: "
-        f"{model.layers}; attention: {model.attention}; neurons: {model.neuron}). It has no decoder. "
-        if is_classifier
-        else f"Generates{', reconstructs and classifies' if model.classes else ' and reconstructs'} {size} images "
-        f"with spikes in T = {model.time_steps} time steps (attention: {model.attention}; neurons: {model.neuron}; "
-        f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits). "
-    )
     lines = [
         f"# {name or 'A model'}: spiking {'classifier' if is_classifier else 'VAE'} of {dataset}",
         "",
-        f"{purpose}`config.json` and `model.safetensors` are all that `spikevae.load` reads.",
+        f"{_purpose(model)} `config.json` and `model.safetensors` are all that `spikevae.load` reads.",
         "",
         "## Data",
         "",
-        f"{data}. {training.train_images:,} training {inputs}; {training.validation_images:,} more of the training "
+        f"{source}. {training.train_images:,} training {inputs}; {training.validation_images:,} more of the training "
         "split were held out for choosing settings. The test split was used for scores only.",
         "",
         "## Training",
         "",
         f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs"
-        f"{'' if is_classifier else f' ({parts})'}, batches of {settings.batch_size}, "
+        f"{'' if is_classifier else f' ({_phases(settings)})'}, batches of {settings.batch_size}, "
         f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
         "",
@@ -117,3 +97,26 @@ def model_card(
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _purpose(model: ModelConfig) -> str:
+    """What the model does, with what parts."""
+    size = "x".join(map(str, (model.image_channels, *model.frame_size)))
+    spikes = f"with spikes in T = {model.time_steps} time steps"
+    parts = f"attention: {model.attention}; neurons: {model.neuron}"
+    if model.network == "classifier":
+        inputs = f"event recordings, cut into frames of {size}" if model.takes_events else f"{size} images"
+        return f"Names the class of {inputs} {spikes} (layers: {model.layers}; {parts}). It has no decoder."
+    verbs = "Generates, reconstructs and classifies" if model.classes else "Generates and reconstructs"
+    latent = f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits"
+    return f"{verbs} {size} images {spikes} ({parts}; {latent})."
+
+
+def _phases(settings: TrainConfig) -> str:
+    """How the epochs of an autoencoder are spent."""
+    text = f"{settings.epochs - settings.adversarial_epochs} of all parts together"
+    if settings.deterministic_epochs:
+        text += f", the last {settings.deterministic_epochs} with deterministic latents"
+    if settings.adversarial_epochs:
+        text += f"; {settings.adversarial_epochs} of adversarial fine-tuning of the decoder"
+    return text
