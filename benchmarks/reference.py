@@ -105,8 +105,8 @@ class ReferenceVAE(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        kinds = (config.neuron, config.latent, config.upsampling, config.read_out, config.decoder_depth)
-        if kinds != ("lif", "autoregressive", "transposed", "membrane", 0) or config.attention in ("tla", "cla"):
+        kinds = (config.neuron, config.latent, config.upsampling, config.read_out)
+        if kinds != ("lif", "autoregressive", "transposed", "membrane") or config.attention in ("tla", "cla"):
             raise ValueError("the reference is only the network of the `paper` preset, with attention tcja or none")
         if config.padded_size != config.image_size:
             raise ValueError(f"image_size={config.image_size} needs padding; use {config.padded_size}")

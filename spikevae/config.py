@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 from tyro.conf import Suppress, arg
 
-ReadOut = Literal["weighted", "mean", "membrane"]
+ReadOut = Literal["weighted", "membrane"]
 Synapses = Literal["instant", "exponential"]
 Split = Literal["train", "validation", "test"]
 SliceBy = Literal["number", "time"]
@@ -68,6 +68,9 @@ _FORMER_NAMES = {
 }
 """Settings by the names they had: run folders and command lines of those times still work."""
 
+_REMOVED: dict[str, object] = {"read_out_scale": 1, "decoder_depth": 0}
+"""Settings that no model used, and the value that did nothing: folders that say so are read."""
+
 _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or an attack, not a model
 _DEEPEST = 6  # stages
 _MOST_LAYERS = 64
@@ -102,8 +105,6 @@ class ModelConfig:
     """Feature maps of each encoder stage; every stage halves the image."""
     decoder_widths: tuple[int, ...] = (128, 48, 24)
     """Feature maps at the decoder's lowest resolution and after each stage, of which every one doubles the image."""
-    decoder_depth: int = 0
-    """Spiking convolutions at the decoder's lowest resolution, before the first doubling."""
     encoder_depth: int = field(default=0, metadata={"before": 0})
     """Spiking convolutions in the encoder before the latent spikes of a grid (grid latent only)."""
     upsampling: Literal["subpixel", "transposed"] = "subpixel"
@@ -137,15 +138,13 @@ class ModelConfig:
     classify_mirrored: bool = False
     """Classify an image together with its mirror image (where mirroring changes no class): the mean of both answers."""
     read_out: ReadOut = "weighted"
-    """Time into an image: one learned weight per step, the mean, or the last potential of a leaky neuron."""
-    read_out_scale: int = 1
-    """Pixels each way that the read-out paints for every place of the last stage (sub-pixel convolution)."""
+    """Time into an image: one learned weight per step, or the last potential of a leaky neuron."""
 
     def __post_init__(self) -> None:
         _require_positive(
             self, "image_size", "time_steps", "latent_size", "latent_choices", "prior_rank", "prior_components"
         )
-        _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope", "read_out_scale")
+        _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope")
         if self.network == "vae" and self.image_channels not in (1, 3):
             raise ValueError(f"image_channels={self.image_channels}: images of a VAE are grey (1) or RGB (3)")
         if self.image_channels not in (1, 2, 3):
@@ -161,8 +160,6 @@ class ModelConfig:
             )
         if self.time_steps > _LONGEST:
             raise ValueError(f"time_steps={self.time_steps} is more than {_LONGEST}")
-        if not 0 <= self.decoder_depth <= _DEEPEST:
-            raise ValueError(f"decoder_depth={self.decoder_depth} is outside 0 to {_DEEPEST}")
         if not 1 < self.tau < math.inf:
             raise ValueError(f"tau={self.tau}: a membrane time constant is larger than 1 time step")
         for name, least in (("encoder_widths", 1), ("decoder_widths", 2)):
@@ -215,7 +212,7 @@ class ModelConfig:
     @property
     def grid_size(self) -> int:
         """S, height and width of the decoder's lowest maps, and of a grid of latent spikes."""
-        return self.padded_size // self.read_out_scale // int(2 ** (len(self.decoder_widths) - 1))
+        return self.padded_size // int(2 ** (len(self.decoder_widths) - 1))
 
     @property
     def latent_channels(self) -> int:
@@ -238,7 +235,7 @@ class ModelConfig:
 
         The encoder takes any size: its stages round up where they halve an odd one.
         """
-        scale: int = 2 ** (len(self.decoder_widths) - 1) * self.read_out_scale
+        scale: int = 2 ** (len(self.decoder_widths) - 1)
         return math.ceil(self.image_size / scale) * scale
 
 
@@ -448,6 +445,9 @@ def from_dict(config_class: type[Config], values: object) -> Config:
         raise ValueError(f"{config_class.__name__}: expected a JSON object, found {type(values).__name__}")
     hints = get_type_hints(config_class)
     values = {_FORMER_NAMES.get(str(name), str(name)): value for name, value in values.items()}
+    for name in _REMOVED.keys() & values.keys() - hints.keys():
+        if (value := values.pop(name)) != _REMOVED[name]:
+            raise ValueError(f"{name}={value!r}: this setting is gone; only models with {_REMOVED[name]} are read")
     unknown = [name for name in values if name not in hints]
     if unknown:
         near = difflib.get_close_matches(unknown[0], hints, n=1)

@@ -35,7 +35,6 @@ CONFIG = ModelConfig(
     time_steps=2,
     encoder_widths=(4, 6),
     decoder_widths=(6, 5, 4),
-    decoder_depth=0,
     temporal_kernel=2,
     latent_size=8,
     prior_rank=3,

@@ -19,7 +19,6 @@ CONFIG = ModelConfig(
     time_steps=3,
     encoder_widths=(4, 6),
     decoder_widths=(6, 5, 4),
-    decoder_depth=0,
     temporal_kernel=3,
     channel_kernel=3,
     latent_size=7,

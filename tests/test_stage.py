@@ -130,14 +130,11 @@ def test_the_encoder_equals_its_stages_on_copies_of_the_image() -> None:
 @pytest.mark.parametrize(
     ("kind", "weights"),
     [
-        ("mean", [1 / 3, 1 / 3, 1 / 3]),
         ("weighted", [1 / 3, 1 / 3, 1 / 3]),  # at the start
         ("membrane", [0.8**2, 0.8, 1.0]),  # v[t] = 0.8 v[t-1] + x[t], the last one
     ],
 )
-def test_the_image_is_read_out_as_its_kind_says(
-    kind: Literal["weighted", "mean", "membrane"], weights: list[float]
-) -> None:
+def test_the_image_is_read_out_as_its_kind_says(kind: Literal["weighted", "membrane"], weights: list[float]) -> None:
     read_out = TimeReadOut(kind, T, 4, 3)
     x_seq = torch.rand(T, N, 4, 6, 6)
     each = torch.stack([nn.functional.conv2d(x, read_out.convolution.weight, padding=1) for x in x_seq])

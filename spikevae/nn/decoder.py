@@ -25,12 +25,9 @@ class SpikingDecoder(nn.Module):
         make = grid_stage if config.latent == "grid" else latent_stage
         self.expand = make(config, widths[0], config.grid_size)
         self.stages = nn.Sequential(
-            *(convolutional_stage(config, widths[0], widths[0], "same") for _ in range(config.decoder_depth)),
-            *(convolutional_stage(config, before, after, "up") for before, after in pairwise(widths)),
+            *(convolutional_stage(config, before, after, "up") for before, after in pairwise(widths))
         )
-        self.read_out = TimeReadOut(
-            config.read_out, config.time_steps, widths[-1], config.image_channels, scale=config.read_out_scale
-        )
+        self.read_out = TimeReadOut(config.read_out, config.time_steps, widths[-1], config.image_channels)
 
     def forward(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
         """Images in [-1, 1] at the padded size."""
@@ -42,36 +39,30 @@ class SpikingDecoder(nn.Module):
 
 
 class TimeReadOut(nn.Module):
-    """One image from a sequence of spikes: a weighted sum over time, a 3x3 (sub-pixel) convolution, tanh.
+    """One image from a sequence of spikes: a weighted sum over time, a 3x3 convolution, tanh.
 
     The sum and the convolution are both linear, so the sum goes first and the convolution runs once, not T times.
 
     Args:
-        kind: "weighted": one learned weight per time step; "mean": 1 / T each; "membrane": the last potential of a
-            leaky neuron that never fires, decay^(T - 1 - t) with decay 0.8 (Kamata et al., FSVAE, arXiv:2110.00375).
+        kind: "weighted": one learned weight per time step, 1 / T at first; "membrane": the last potential of a leaky
+            neuron that never fires, decay^(T - 1 - t) with decay 0.8 (Kamata et al., FSVAE, arXiv:2110.00375).
         time_steps: T.
         in_channels: feature maps of the spikes.
         image_channels: C of the image.
-        scale: pixels each way for every place of the spikes' maps.
     """
 
     weights: Tensor
 
-    def __init__(
-        self, kind: ReadOut, time_steps: int, in_channels: int, image_channels: int, *, scale: int = 1
-    ) -> None:
+    def __init__(self, kind: ReadOut, time_steps: int, in_channels: int, image_channels: int) -> None:
         super().__init__()
-        weights = torch.full((time_steps,), 1.0 / time_steps)
-        if kind == "membrane":
-            weights = MEMBRANE_DECAY ** torch.arange(time_steps - 1, -1, -1.0)
         if kind == "weighted":
-            self.weights = nn.Parameter(weights)
+            self.weights = nn.Parameter(torch.full((time_steps,), 1.0 / time_steps))
         else:
-            self.register_buffer("weights", weights, persistent=False)
-        self.convolution = nn.Conv2d(in_channels, image_channels * scale**2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(scale)
+            decays = MEMBRANE_DECAY ** torch.arange(time_steps - 1, -1, -1.0)
+            self.register_buffer("weights", decays, persistent=False)
+        self.convolution = nn.Conv2d(in_channels, image_channels, 3, padding=1)
 
-    def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H2 W2"]:
-        """Images in [-1, 1], ``scale`` times as wide and high as the maps."""
-        image: Tensor = self.shuffle(self.convolution(weighted_sum(x_seq, self.weights)))
+    def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H W"]:
+        """Images in [-1, 1]."""
+        image: Tensor = self.convolution(weighted_sum(x_seq, self.weights))
         return image.to(torch.promote_types(image.dtype, torch.float32)).tanh()

@@ -28,7 +28,6 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-DTYPES = (torch.float32, torch.bfloat16)  # of sequences that the loops write
 BLOCK = 2048  # elements, about: those of a few arrays fit the first cache
 _PLANE_BLOCK = 512  # the same, where factors are laid out anew for every plane
 _LEAST = 16_384  # elements a thread: fewer are done sooner than it is woken
