@@ -17,6 +17,7 @@ from spikevae.runtime import is_main_process, rarely_look_for_cycles, share_core
 COMMANDS = {
     "sample": "Draw new images from a model.",
     "reconstruct": "Pass images through a model's latent spikes and back, and measure what is lost.",
+    "inpaint": "Fill in a hidden part of a picture, in several ways.",
     "classify": "Name what is on images or event recordings, with a model's classifier.",
     "evaluate": "Measure a model, or anybody's images, so that another lab can do it again.",
     "train": "Train a model. Interrupt it whenever you like; --resume goes on.",

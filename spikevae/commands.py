@@ -13,6 +13,7 @@ from spikevae.config import Split
 from spikevae.console import say as _say
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.export_command import export
+from spikevae.inpaint_command import inpaint
 from spikevae.options import Data, DataRoot, Device, Images, Model
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
@@ -267,7 +268,16 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
     """
     if name == "train":
         return train_command(preset_asked_for(arguments))
-    functions: tuple[Callable[..., None], ...] = (sample, reconstruct, classify, evaluate, models, export, demo)
+    functions: tuple[Callable[..., None], ...] = (
+        sample,
+        reconstruct,
+        classify,
+        evaluate,
+        inpaint,
+        models,
+        export,
+        demo,
+    )
     return {function.__name__: function for function in functions}[name]
 
 

@@ -100,6 +100,25 @@ def test_a_fused_stage_has_the_spikes_and_the_gradients_of_its_reference(
         assert (found - wanted).norm() < (0.25 if is_half else 1e-3) * wanted.norm() + 1e-4
 
 
+@pytest.mark.parametrize("learns", ["nothing", "attention", "norm"])
+@pytest.mark.parametrize("is_training", [True, False])
+def test_frozen_weights_leave_the_other_gradients(
+    is_training: bool, learns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = convolutional_stage(CONFIG, C, 32, "same").train(is_training)
+    for name, parameter in stage.named_parameters():
+        parameter.requires_grad_(name.startswith(learns))
+    learned = [parameter for parameter in stage.parameters() if parameter.requires_grad]
+    assert bool(learned) == (learns != "nothing")
+    x_seq = gated_spikes().unflatten(0, (T, N)).requires_grad_()
+
+    def run() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(stage(x_seq).square().sum(), [x_seq, *learned])
+
+    for found, wanted in zip(run(), as_reference(run, monkeypatch), strict=True):
+        assert (found - wanted).norm() < 1e-3 * wanted.norm() + 1e-6
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("outputs", "stride", "transposed"), [(32, 1, False), (32, 2, True), (5, 2, False)])
 def test_convolved_spikes_have_the_gradients_of_the_reference(

@@ -140,11 +140,12 @@ class _Fire(torch.autograd.Function):
                 neurons.sum_where_fired, *currents.args, np.float32(float(leak)), compile.flat(grad_seq),
                 currents.count, compile.flat(of_factor), currents.image, **currents.shares(by_image=True),
             )  # fmt: skip
+            learned = [x for x in gate_weights if x.requires_grad]  # a frozen one has no gradient
             of_means, *rest = torch.autograd.grad(
-                ctx.factor, [ctx.means, *gate_weights], of_factor, retain_graph=True, allow_unused=True
+                ctx.factor, [ctx.means, *learned], of_factor, retain_graph=True, allow_unused=True
             )
             addend = of_means / x_seq.shape[3:].numel()
-            of_gate_weights = tuple(rest)
+            of_gate_weights = tuple(rest.pop(0) if x.requires_grad else None for x in gate_weights)
         of_x, of_leak, of_weight, of_bias = _gradients(ctx, currents, grad_seq, factor, addend)
         return of_x, of_leak, None, None, None, of_weight, of_bias, None, None, *of_gate_weights
 

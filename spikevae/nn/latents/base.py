@@ -97,6 +97,27 @@ class Latent(nn.Module):
         """Potentials that the spikes of :meth:`sample_prior` fire from; of latents with a density."""
         raise NotImplementedError
 
+    def noise(self, rngs: Sequence[np.random.Generator]) -> Float[Tensor, "N E"]:
+        """The random numbers behind new images; of latents with a density.
+
+        The first two are from U(0, 1) and choose class and Gaussian, the others are from N(0, 1).
+        """
+        raise NotImplementedError
+
+    def potential_of(
+        self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None = None
+    ) -> Float[Tensor, "T N L"]:
+        """Potentials of images of the density, as a differentiable function of :meth:`noise`."""
+        raise NotImplementedError
+
+    def means(self) -> Float[Tensor, "K T L"]:
+        """Mean potentials of each class of the density; of all images where there are none (K = 1)."""
+        raise NotImplementedError
+
+    def directions(self, group: int) -> Float[Tensor, "R T L"]:
+        """Principal directions of the potentials inside a class, times their standard deviations, strongest first."""
+        raise NotImplementedError
+
     def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:
         """Fit the density to the potentials of M images (ex-post density estimation, Ghosh et al., ICLR 2020).
 

@@ -91,7 +91,7 @@ class PotentialLatent(Latent):
         reject: bool = True,
     ) -> Float[Tensor, "T N L"]:
         """Potentials by rejection sampling: an image is sampled again until its spikes look like its class."""
-        noise = self._noise(rngs)
+        noise = self.noise(rngs)
         if labels is None:
             labels = self.density.labels_of(noise)
         flat = self.density.sample(noise, labels, temperature)  # [N, T*L]
@@ -100,13 +100,26 @@ class PotentialLatent(Latent):
                 rejected = (~self.discriminant.accepts((flat > 0).to(flat.dtype), labels)).nonzero()[:, 0]
                 if len(rejected) == 0:
                     break
-                noise = self._noise([rngs[index] for index in rejected.tolist()])
+                noise = self.noise([rngs[index] for index in rejected.tolist()])
                 flat[rejected] = self.density.sample(noise, labels[rejected], temperature)
-        potential: Tensor = flat.unflatten(1, self.shape).transpose(0, 1)
-        return potential
+        return self._in_steps(flat).transpose(0, 1)
 
-    def _noise(self, rngs: Sequence[np.random.Generator]) -> Tensor:
+    def noise(self, rngs: Sequence[np.random.Generator]) -> Float[Tensor, "N E"]:
         return torch.from_numpy(np.stack([self.density.noise(rng) for rng in rngs]))
+
+    def potential_of(
+        self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None = None
+    ) -> Float[Tensor, "T N L"]:
+        return self._in_steps(self.density.sample(noise, labels, 1.0)).transpose(0, 1)
+
+    def means(self) -> Float[Tensor, "K T L"]:
+        return self._in_steps(self.density.mean)
+
+    def directions(self, group: int) -> Float[Tensor, "R T L"]:
+        return self._in_steps(self.density.basis[group].T.flip(0))
+
+    def _in_steps(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "N T L"]:
+        return rows.reshape(-1, *self.shape)
 
     @torch.no_grad()
     def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:

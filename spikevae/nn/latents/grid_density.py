@@ -113,10 +113,10 @@ class GridMixtures(nn.Module):
         """
         check_temperature(temperature)
         # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
-        draws = noise.detach().cpu().double()
+        draws = noise.cpu().double()
         rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        component = choose(self.weight.cpu()[labels], draws[:, 1])
+        component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
         near, far = draws[:, 2 : 2 + rank], self._by_place(draws[:, 2 + rank :])
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():

@@ -112,10 +112,10 @@ class ClassMixtures(nn.Module):
         """
         check_temperature(temperature)
         # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
-        draws = noise.detach().cpu().double()
+        draws = noise.cpu().double()
         rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        component = choose(self.weight.cpu()[labels], draws[:, 1])
+        component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():
             rows = labels == group

@@ -1,0 +1,95 @@
+"""Completing a picture: images of the prior that agree with what is visible."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, SupportsIndex
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from spikevae.labels import Label, class_index
+from spikevae.nn.images import image_rngs, require_images
+from spikevae.nn.latents.base import straight_through
+
+if TYPE_CHECKING:
+    from spikevae.nn.vae import SpikingVAE
+
+_CANDIDATES = 256  # images of the prior, of which those that fit best are the starting points
+_CHOICES = 2  # leading numbers of the noise, which choose class and Gaussian
+_STEPS = 30
+_STEP_SIZE = 0.15
+_FIRST, _SECOND = 0.9, 0.999  # decays of Adam's moments; torch.optim would import torch's compiler, for seconds
+_PRIOR_WEIGHT = 0.004  # of the noise's mean square, against the mean square error of the visible pixels
+_BATCH = 64  # images decoded together
+
+
+def inpaint(
+    model: SpikingVAE,
+    x: Float[Tensor, "*n C H W"],
+    mask: Tensor,
+    *,
+    count: int,
+    seed: SupportsIndex,
+    label: Label | None,
+) -> Float[Tensor, "N C H W"]:
+    """Proposals for the hidden part of an image, those that fit best first; see :meth:`SpikingVAE.inpaint`.
+
+    A new image is a function of white noise: noise, potentials, latent spikes, image. So we look for the posterior
+    given the visible pixels in the noise, where the prior is N(0, I) whatever the density. Some hundred images of the
+    prior are compared with what is visible, and each of the best is a starting point, with its own class and Gaussian.
+    Then some steps of Adam (Kingma and Ba, arXiv:1412.6980) lower ``visible error + weight * noise^2``, straight
+    through the latent spikes.
+    """
+    image, is_hidden = _checked(model, x, mask)
+    if not 1 <= operator.index(count) <= _CANDIDATES:
+        raise ValueError(f"count={count}: expected 1 to {_CANDIDATES}")
+    number = None if label is None else class_index(label, model.config.class_names)
+    weight = (~is_hidden).to(image.dtype) / (~is_hidden).sum().clamp(min=1) / len(image)
+
+    def images_of(noise: Tensor) -> Tensor:
+        labels = None if number is None else torch.full((len(noise),), number)
+        potential = model.latent.potential_of(noise, labels)
+        return model.decode(straight_through((potential > 0).to(potential.dtype), potential.sigmoid()))
+
+    def error_of(images: Tensor) -> Tensor:
+        return ((images - image).square() * weight).sum(dim=(1, 2, 3)).cpu()
+
+    noise = model.latent.noise(image_rngs(seed, range(_CANDIDATES)))
+    errors = torch.cat([error_of(images_of(part)) for part in noise.split(_BATCH)])
+    found = []
+    for best in noise[errors.argsort(stable=True)[:count]].split(_BATCH):
+        choice, white = best[:, :_CHOICES], best[:, _CHOICES:]
+        mean = square = torch.zeros(())
+        for step in range(1, _STEPS + 1):
+            with torch.enable_grad():
+                white.requires_grad_()
+                error = error_of(images_of(torch.cat([choice, white], dim=1)))
+                loss = (error + _PRIOR_WEIGHT * white.square().mean(dim=1)).sum()
+                (gradient,) = torch.autograd.grad(loss, [white])
+            mean = _FIRST * mean + (1 - _FIRST) * gradient
+            square = _SECOND * square + (1 - _SECOND) * gradient.square()
+            deviation = (square / (1 - _SECOND**step)).sqrt() + 1e-8
+            white = white - _STEP_SIZE * mean / (1 - _FIRST**step) / deviation
+        found.append(images_of(torch.cat([choice, white], dim=1)))
+    return torch.where(is_hidden, torch.cat(found), image)
+
+
+def _checked(model: SpikingVAE, x: Tensor, mask: Tensor) -> tuple[Float[Tensor, "C H W"], Bool[Tensor, "H W"]]:
+    """The one image, and whether each of its pixels is hidden; what is hidden is not looked at, and may be anything."""
+    if not model.latent.has_density:
+        raise ValueError("this model's latent has no density, so it cannot complete pictures")
+    if x.dim() == 3:
+        x = x[None]
+    is_hidden = torch.as_tensor(mask, device=x.device) > 0.5
+    if len(x) != 1 or is_hidden.numel() != x[0, 0].numel() or is_hidden.shape[-2:] != x.shape[-2:]:
+        raise ValueError(
+            f"expected one image and a mask [H, W] of its size; got {list(x.shape)} and {list(is_hidden.shape)}"
+        )
+    is_hidden = is_hidden.reshape(x.shape[-2:])
+    if not is_hidden.any():
+        raise ValueError("mask: no pixel is hidden, so there is nothing to fill in")
+    x = x.masked_fill(is_hidden, 0.0)
+    require_images(x, model.config, is_training=False)
+    return x[0].to(model.device), is_hidden.to(model.device)

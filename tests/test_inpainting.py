@@ -1,0 +1,137 @@
+"""Completing pictures and moving along directions of the density."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import spikevae
+from spikevae.nn.editing import class_directions, edit, principal_directions
+from spikevae.nn.vae import SpikingVAE
+from tests.test_cli import one_line, run
+
+MODELS = ["tiny_release", "grid_release", "unlabelled_release"]
+
+
+@pytest.fixture(scope="module")
+def garments() -> SpikingVAE:
+    """The released model of Fashion-MNIST."""
+    model: SpikingVAE = spikevae.load("fashion-mnist")
+    return model
+
+
+def right_half(size: int) -> torch.Tensor:
+    """A mask of it."""
+    mask = torch.zeros(size, size, dtype=torch.bool)
+    mask[:, size // 2 :] = True
+    return mask
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_proposals_keep_what_is_visible_and_repeat_with_their_seed(name: str, request: pytest.FixtureRequest) -> None:
+    model = spikevae.load(request.getfixturevalue(name))
+    size, channels = model.config.image_size, model.config.image_channels
+    x, mask = torch.rand(channels, size, size), right_half(size)
+    proposals = model.inpaint(x, mask, count=3, seed=1)
+    assert proposals.shape == (3, channels, size, size)
+    assert torch.equal(proposals[:, :, ~mask], x[:, ~mask].expand(3, -1, -1))
+    assert 0 <= proposals.min() <= proposals.max() <= 1
+    assert torch.equal(model.inpaint(x[None], mask.float()[None, None], count=3, seed=1), proposals)
+    x[:, mask] = torch.nan  # what is hidden is not looked at
+    assert torch.equal(model.inpaint(x, mask, count=3, seed=1), proposals)
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_what_is_hidden_is_found_again(garments: SpikingVAE) -> None:
+    x, mask = garments.sample(2, seed=3), right_half(28)
+    others = garments.sample(2, seed=4)
+    for image, other in zip(x, others, strict=True):
+        errors = (garments.inpaint(image, mask, count=4) - image).square()[:, :, mask].mean(dim=(1, 2))
+        assert errors.min() < 0.5 * (other - image).square()[:, mask].mean()
+
+
+def test_a_class_may_be_asked_for(garments: SpikingVAE) -> None:
+    top = torch.zeros(28, 28, dtype=torch.bool)
+    top[4:] = True
+    proposals = garments.inpaint(torch.zeros(1, 28, 28), top, count=4, label="ankle boot")
+    assert (garments.classify(proposals).argmax(dim=1) == 9).sum() >= 3
+
+
+def test_what_cannot_be_completed_is_refused(garments: SpikingVAE, autoregressive_release: Path) -> None:
+    x, mask = torch.zeros(1, 28, 28), right_half(28)
+    for wrong, message in (
+        ({"mask": right_half(14)}, "a mask"),
+        ({"mask": torch.zeros(28, 28)}, "no pixel is hidden"),
+        ({"x": torch.zeros(2, 1, 28, 28)}, "one image"),
+        ({"x": torch.full((1, 28, 28), torch.nan)}, "NaN"),
+        ({"x": torch.zeros(3, 28, 28)}, "images must be"),
+        ({"count": 0}, "count=0"),
+        ({"count": 257}, "1 to 256"),
+        ({"seed": -1}, "seed=-1"),
+        ({"label": "boat"}, "ankle boot|Ankle boot"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            garments.inpaint(**{"x": x, "mask": mask, "count": 1, **wrong})
+    with pytest.raises(ValueError, match="no density"):
+        spikevae.load(autoregressive_release).inpaint(x, mask)
+
+
+def test_the_command_writes_proposals(tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture, mask = tmp_path / "a.png", tmp_path / "mask.png"
+    Image.fromarray(np.full((40, 40), 90, np.uint8)).save(picture)
+    Image.fromarray(np.tri(40, dtype=np.uint8) * 255).save(mask)
+    words = ("inpaint", tiny_release, picture, "--count", "3", "--out", tmp_path / "filled.npz")
+    assert run(*words, "--mask", mask) == 0
+    pixels = np.load(tmp_path / "filled.npz")["arr_0"]
+    assert pixels.shape == (3, 28, 28, 1)
+    assert (pixels[:, 0, -1] == 90).all()
+    assert run(*words, "--box", "0", "0", "14", "28") == 0
+    Image.new("L", (30, 40)).save(mask)
+    capsys.readouterr()
+    for options, message in (
+        ([], "either --mask FILE or --box"),
+        (["--mask", mask], "30, 40"),
+        (["--box", "5", "0", "4", "28"], "LEFT < RIGHT"),
+        (["--mask", tmp_path / "none.png"], "none.png"),
+    ):
+        assert run(*words, *options) == 1
+        assert message in one_line(capsys)
+
+
+def test_directions_are_the_principal_ones_of_a_class(garments: SpikingVAE) -> None:
+    start = garments.sample_potential([0], seed=0, labels=torch.tensor([9]))
+    assert start is not None
+    directions = principal_directions(garments, "Ankle boot", count=4)
+    norms = [float(direction.step.norm()) for direction in directions]
+    assert norms == sorted(norms, reverse=True)
+    same = edit(garments, start[:, 0], directions, [0.0] * 4)
+    assert torch.equal(same, garments.sample(1, seed=0, label=9)[0])
+    changed = edit(garments, start[:, 0], directions[:1], [2.0])
+    assert (changed - same).abs().mean() > 0.005
+
+
+def test_a_direction_leads_to_another_class(garments: SpikingVAE) -> None:
+    start = garments.sample_potential([0], seed=0, labels=torch.tensor([1]))
+    assert start is not None
+    (towards,) = (way for way in class_directions(garments, "Trouser") if way.name == "towards ankle boot")
+    images = torch.stack([edit(garments, start[:, 0], [towards], [amount]) for amount in (0.0, 1.0)])
+    assert garments.classify(images).argmax(dim=1).tolist() == [1, 9]
+
+
+def test_directions_that_are_not_there_are_refused(
+    garments: SpikingVAE, unlabelled_release: Path, autoregressive_release: Path
+) -> None:
+    with pytest.raises(ValueError, match="give a class"):
+        principal_directions(garments)
+    with pytest.raises(ValueError, match="count=0"):
+        principal_directions(garments, 0, count=0)
+    with pytest.raises(ValueError, match="no density"):
+        principal_directions(spikevae.load(autoregressive_release), 0)
+    unlabelled = spikevae.load(unlabelled_release)
+    assert len(principal_directions(unlabelled, count=3)) == 3
+    with pytest.raises(ValueError, match="no classes"):
+        class_directions(unlabelled, 0)
