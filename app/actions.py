@@ -5,41 +5,26 @@ Every error that a visitor can cause is a ValueError of one line that can be sho
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from app import limits
 from app.limits import Sent
+from app.models import Models
+from app.reading import Decode, decode_here, read_drawing, read_picture
+from app.walks import Walk, walk
 from app.watch import Observation, watch
-from spikevae.data.images import read_image
-from spikevae.hub.checkpoints import load_generator
-from spikevae.nn.vae import SpikingVAE
-from spikevae.text import printable
 
-Background = Literal["auto", "dark", "light"]
-BACKGROUNDS: tuple[Background, ...] = ("auto", "dark", "light")
-_DRAWING_SIDE = 280  # pixels of a drawing before it is cut to its strokes
-_DRAWING_MARGIN = 1 / 7  # around the strokes, as in MNIST: 4 of 28 pixels
-_PNG_PREFIX = "data:image/png;base64,"
 _BATCH = 16  # images between two reports of progress
 
 Report = Callable[[float], None]
 """Told how much is done, 0 to 1."""
-Decode = Callable[[bytes, int, int], Tensor]
-"""A picture file, channels and size into uint8 [channels, size, size]; ValueError if it is none."""
 
 
 class Samples(NamedTuple):
@@ -59,14 +44,6 @@ class Reconstruction(NamedTuple):
     seconds: float
 
 
-class Walk(NamedTuple):
-    """Pictures from one end to the other."""
-
-    images: Tensor  # [F, C, H, W], [0, 1]
-    flips: int  # latent spikes that differ between the ends
-    latents: int  # latent spikes of a picture, T x L
-
-
 class Actions:
     """The models of the page, and what can be done with them.
 
@@ -82,30 +59,25 @@ class Actions:
     """
 
     def __init__(self, models: Sequence[str], decode: Decode | None = None) -> None:
-        if not models:
-            raise ValueError(
-                "no model is bundled with this installation; train one with `spikevae train fashion-mnist`"
-            )
-        self._models = {Path(model).name: load_generator(model) for model in models}
-        self._locks = {name: threading.Lock() for name in self._models}
+        self.models = Models(models)
         self._decode = decode or decode_here
 
     @property
     def names(self) -> tuple[str, ...]:
         """The models, the first being the one that the page opens with."""
-        return tuple(self._models)
+        return self.models.names
 
     def class_names(self, model: Sent) -> tuple[str, ...]:
         """Classes of a model; empty where it was trained without labels."""
-        return self._known(model).config.class_names
+        return self.models.known(model).config.class_names
 
     def has_temperature(self, model: Sent) -> bool:
         """Whether the spread of a model's samples can be chosen."""
-        return self._known(model).latent.has_density
+        return self.models.known(model).latent.has_density
 
     def has_class_choice(self, model: Sent) -> bool:
         """Whether samples of one class can be asked for."""
-        return self._known(model).latent.is_conditional
+        return self.models.known(model).latent.is_conditional
 
     def sample(
         self, model: Sent, count: Sent, seed: Sent, label: Sent, temperature: Sent, report: Report | None = None
@@ -118,7 +90,7 @@ class Actions:
         settings = self._prior_settings(model, seed, label, temperature)
         images_wanted = limits.whole_number("number of pictures", count, 1, limits.COUNT_LIMIT)
         parts: list[Tensor] = []
-        with self._alone(model) as network:
+        with self.models.alone(model) as network:
             start = time.perf_counter()
             for part in network.sample_batches(images_wanted, batch_size=_BATCH, **settings):
                 parts.append(part)
@@ -155,37 +127,12 @@ class Actions:
         self, model: Sent, content: bytes | None, background: Sent = "auto", *, is_own: bool = False
     ) -> Float[Tensor, "C H W"]:
         """A picture file as the model sees it, in [0, 1]. Arguments and errors as for :meth:`reconstruct`."""
-        config = self._known(model).config
-        if background not in BACKGROUNDS:
-            raise ValueError(
-                f"There is no background {printable(background, 40)!r}; choose one of: {', '.join(BACKGROUNDS)}"
-            )
-        x = self._decoded(content, config.image_channels, config.image_size, decode_here if is_own else self._decode)
-        if config.image_channels == 3 or background == "dark":
-            return x
-        return 1 - x if background == "light" or float(_edge(x).mean()) > 0.5 else x
+        decode = decode_here if is_own else self._decode
+        return read_picture(content, self.models.known(model).config, background, decode)
 
     def read_drawing(self, model: Sent, drawing: Sent) -> Float[Tensor, "C H W"]:
         """A drawing as the model sees it, in [0, 1]. Arguments and errors as for :meth:`reconstruct_drawing`."""
-        config = self._known(model).config
-        if not isinstance(drawing, str) or not drawing.startswith(_PNG_PREFIX):
-            raise ValueError("Draw something first")
-        try:
-            content = base64.b64decode(drawing.removeprefix(_PNG_PREFIX), validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"The drawing is not base64 ({error}); send a data URL with a PNG") from None
-        ink = 1 - self._decoded(content, 1, _DRAWING_SIDE, self._decode)[0]
-        rows, columns = (torch.nonzero(ink.amax(dim=axis) > 0.2).flatten() for axis in (1, 0))
-        if len(rows) == 0:
-            raise ValueError("Draw something first")
-        strokes = ink[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
-        height, width = strokes.shape
-        side = round(max(height, width) / (1 - 2 * _DRAWING_MARGIN))
-        left, top = (side - width) // 2, (side - height) // 2
-        square = functional.pad(strokes, (left, side - width - left, top, side - height - top))
-        size = (config.image_size, config.image_size)
-        x = functional.interpolate(square[None, None], size=size, mode="bilinear", antialias=True)[0]
-        return x.clamp(0, 1) if config.image_channels == 1 else 1 - x.clamp(0, 1).repeat(3, 1, 1)
+        return read_drawing(drawing, self.models.known(model).config, self._decode)
 
     def walk_samples(
         self, model: Sent, seed: Sent, label: Sent, other_seed: Sent, other_label: Sent, frames: Sent
@@ -197,7 +144,7 @@ class Actions:
         """
         steps = limits.whole_number("number of frames", frames, *limits.FRAMES)
         ends = [self._prior_settings(model, *end, 1.0) for end in ((seed, label), (other_seed, other_label))]
-        with self._alone(model) as network, torch.inference_mode():
+        with self.models.alone(model) as network, torch.inference_mode():
             potentials, spikes = [], []
             for end in ends:
                 chosen = end["label"]
@@ -208,7 +155,7 @@ class Actions:
                 }
                 potentials.append(network.sample_potential(range(1), **arguments))
                 spikes.append(network.sample_prior(range(1), **arguments))
-            return _walk(network, potentials, spikes, steps)
+            return walk(network, potentials, spikes, steps)
 
     def walk_pictures(
         self, model: Sent, content: bytes | None, other: bytes | None, frames: Sent, background: Sent = "auto"
@@ -222,9 +169,9 @@ class Actions:
         if content is None or other is None:
             raise ValueError("A walk needs two pictures; choose both of its ends")
         x = [self.read(model, end, background) for end in (content, other)]
-        with self._alone(model) as network, torch.inference_mode():
+        with self.models.alone(model) as network, torch.inference_mode():
             posteriors = [network.encode(end[None]) for end in x]
-            return _walk(network, [p.potential for p in posteriors], [p.mode() for p in posteriors], steps)
+            return walk(network, [p.potential for p in posteriors], [p.mode() for p in posteriors], steps)
 
     def look_inside_sample(self, model: Sent, seed: Sent, label: Sent) -> Observation:
         """The decoder at work on the first picture of a seed.
@@ -233,7 +180,7 @@ class Actions:
             ValueError: if an argument is out of range.
         """
         settings = self._prior_settings(model, seed, label, 1.0)
-        with self._alone(model) as network:
+        with self.models.alone(model) as network:
             return watch(network, lambda: network.sample(1, **settings))
 
     def look_inside_picture(self, model: Sent, content: bytes | None, background: Sent = "auto") -> Observation:
@@ -248,40 +195,20 @@ class Actions:
             with torch.inference_mode():
                 return network.decode(network.encode(x).mode())
 
-        with self._alone(model) as network:
+        with self.models.alone(model) as network:
             return watch(network, run)
 
     # ------------------------------------------------------------ details
 
-    def _known(self, model: Sent) -> SpikingVAE:
-        if not isinstance(model, str) or model not in self._models:
-            raise ValueError(
-                f"There is no model {printable(model, 40)!r} here; choose one of: {', '.join(self._models)}"
-            )
-        return self._models[model]
-
-    @contextmanager
-    def _alone(self, model: Sent) -> Iterator[SpikingVAE]:
-        network = self._known(model)
-        with self._locks[model]:
-            yield network
-
     def _prior_settings(self, model: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:
         return {
             "seed": limits.whole_number("seed", seed, 0, limits.SEED_LIMIT),
-            "label": limits.label_index(label, self._known(model).config.class_names),
+            "label": limits.label_index(label, self.models.known(model).config.class_names),
             "temperature": float(limits.number("temperature", temperature, 0, limits.TEMPERATURE_LIMIT)),
         }
 
-    def _decoded(self, content: bytes | None, channels: int, size: int, decode: Decode) -> Float[Tensor, "C H W"]:
-        if content is None:
-            raise ValueError("Choose a picture first")
-        if len(content) > limits.UPLOAD_BYTES:
-            raise ValueError(f"The file is larger than {limits.UPLOAD_BYTES // 2**20} MiB; choose a smaller one")
-        return decode(content, channels, size).float() / 255
-
     def _through(self, model: Sent, x: Float[Tensor, "C H W"]) -> Reconstruction:
-        with self._alone(model) as network:
+        with self.models.alone(model) as network:
             start = time.perf_counter()
             image = network.reconstruct(x[None])[0]
             probabilities = None
@@ -292,39 +219,6 @@ class Actions:
         return Reconstruction(x, image, probabilities, float(4 * (image - x).square().mean()), seconds)
 
 
-def decode_here(content: bytes, channels: int, size: int) -> UInt8[Tensor, "C {size} {size}"]:
-    """A picture file, decoded in this process: for files of one's own, and where there is no other way."""
-    return read_image(
-        io.BytesIO(content),
-        channels=3 if channels == 3 else 1,
-        size=size,
-        name="The file",
-        pixel_limit=limits.UPLOAD_PIXELS,
-    )
-
-
 def random_seed() -> int:
     """A seed that nobody can foresee."""
     return secrets.randbelow(limits.SEED_LIMIT + 1)
-
-
-def _walk(network: SpikingVAE, potentials: Sequence[Tensor | None], spikes: Sequence[Tensor], frames: int) -> Walk:
-    """Decode ``frames`` latents between two ends: [T, 1, L] each.
-
-    Through the potentials where there are any, in a straight line, so that each spike flips at most once. Otherwise
-    the spikes that differ flip one after the other, in a fixed random order.
-    """
-    start, end = spikes
-    first, last = potentials
-    shares = torch.linspace(0, 1, frames)
-    if first is not None and last is not None:
-        steps = [(torch.lerp(first, last, share) > 0).to(start.dtype) for share in shares.tolist()]
-    else:
-        order = torch.rand(start.shape, generator=torch.Generator().manual_seed(0)).to(start.device)
-        steps = [torch.where(order < share, end, start) for share in shares.tolist()]
-    z_seq = torch.cat([start, *steps[1:-1], end], dim=1)  # [T, F, L]
-    return Walk(network.decode(z_seq), int((start != end).sum()), start.numel())
-
-
-def _edge(x: Float[Tensor, "C H W"]) -> Tensor:
-    return torch.cat([x[:, 0].flatten(), x[:, -1].flatten(), x[:, :, 0].flatten(), x[:, :, -1].flatten()])

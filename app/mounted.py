@@ -26,8 +26,9 @@ from app.cleanup import tidying
 from app.connections import Connections, connections_allowed, protocol_with
 from app.files import Files
 from app.guard import Guard
-from app.interface import CSS, build_page, theme
+from app.interface import CSS, build_page
 from app.receiving import upload_routes
+from app.theme import theme
 
 _START_SECONDS = 60.0
 

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from app import pictures
-from app.actions import Reconstruction, Samples, Walk
+from app.actions import Reconstruction, Samples
 from app.files import Files
+from app.walks import Walk
 from app.watch import Observation
 
 _ENLARGED = 8  # screen pixels of a pixel in single pictures, so that they stay sharp where they are saved

@@ -317,7 +317,7 @@ def test_looking_inside_leaves_nothing_on_the_model(actions: Actions) -> None:
     seen = actions.look_inside_sample(MODEL, 3, "any")
     assert torch.allclose(seen.image, before[0], atol=1e-6)  # that one was computed beside another
     assert all(name.startswith("decoder") for name in seen.spikes)
-    network = actions._models[MODEL]
+    network = actions.models.known(MODEL)
     assert not any(module._forward_hooks for module in network.modules())
     assert actions.sample(MODEL, 2, 3, "any", 1.0).images.equal(before)
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 import app
 from app import limits
-from app.actions import decode_here
 from app.decoder import Decoder
+from app.reading import decode_here
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 EXAMPLE = sorted((Path(app.__file__).parent / "examples").glob("*.png"))[0]
