@@ -16,7 +16,7 @@ export UV_HTTP_RETRIES ?= 8
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help sample demo test test-security lint format notebooks bench lock clean
+.PHONY: help sample demo test test-security lint format notebooks bench docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ notebooks: $(VENV)/installed-dev  ## Run every notebook (NBMAKE=--overwrite save
 bench: $(VENV)/installed-dev  ## Measure speed and memory
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/installed-dev  ## Build the documentation into build/site; check links, spelling and reading ease
+	$(BIN)/python docs/check.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 lock: $(BIN)/uv  ## Resolve requirements.lock anew (UPGRADE=--upgrade takes the newest versions)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --all-extras --python-version 3.11 \
 		--no-emit-index-url --generate-hashes --custom-compile-command "make lock" --output-file requirements.lock $(UPGRADE)
@@ -74,6 +78,6 @@ $(VENV)/installed-app: pyproject.toml requirements.lock | $(BIN)/uv
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-dev: pyproject.toml requirements.lock | $(BIN)/uv
-	$(INSTALL) --extra app --extra export --extra notebooks --extra dev
+	$(INSTALL) --extra app --extra export --extra notebooks --extra docs --extra dev
 	$(INSTALL_SELF)
 	@touch $@ $(VENV)/installed $(VENV)/installed-app

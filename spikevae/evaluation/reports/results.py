@@ -32,14 +32,15 @@ logger = logging.getLogger(__name__)
 _COLUMNS = ("reconstruction_mse_32", "inception_score", "fid", "fad_papers")
 _HEAD = """# Results
 
-Written by `{command}`; not by hand. [How every number is computed](evaluation.md).
+A program writes this page: `{command}`. [How every number is computed](evaluation.md).
 
-Published numbers are as read in the papers' own tables. FAD of FSVAE, ESVAE and FSDDIM comes from one and the same
-autoencoder and statistics, FSVAE's; so does ours in the tables that compare. FAD with the autoencoder that comes with
-this package stands in the tables below them and compares only with itself and its baselines. FID, KID and the Inception
-score are given that name only if they were computed with torch-fidelity's own Inception weights.
+Published numbers are as read in the papers' own tables. FSVAE, ESVAE and FSDDIM take FAD from one autoencoder, that of
+FSVAE. In the tables that compare, so do we. The tables below them hold FAD with the autoencoder of this package. It
+compares only with itself and its baselines. We call a number FID, KID or Inception score only if Inception's own
+weights gave it.
 
-"One shot" models draw an image with one pass of the decoder; "many steps" models denoise each image again and again.
+A "one shot" model draws an image with one pass of the decoder. A "many steps" model denoises each image again and
+again.
 """
 
 
@@ -100,10 +101,10 @@ def _details(entry: Scores) -> Iterable[str]:
     if others:
         yield "Measured later: " + ", ".join(f"`{command}`" for command in others) + ".\n"
     yield score_table(_without_energy(entry)).as_markdown()
-    yield "± is " + "; ".join(_meanings(entry)) + ".\n"
+    yield Table(("what ± is", "for"), _meanings(entry)).as_markdown()
     baselines = baseline_table(entry)
     if baselines is not None:
-        yield "The same metrics for images that are as good, or as bad, as they come:\n"
+        yield "The same metrics of real images, and of bad ones:\n"
         yield baselines.as_markdown()
     costs = entry.details.get("costs")
     if costs:
@@ -115,23 +116,23 @@ def _without_energy(entry: Scores) -> Scores:
     return replace(entry, scores=tuple(score for score in entry.scores if not score.metric.endswith("energy")))
 
 
-def _meanings(entry: Scores) -> list[str]:
+def _meanings(entry: Scores) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for score in entry.scores:
         if score.error_is and score.value is not None:
             found.setdefault(score.error_is, []).append(label(score))
-    return [f"for {', '.join(names)}: {meaning}" for meaning, names in found.items()]
+    return [(meaning, "; ".join(names)) for meaning, names in found.items()]
 
 
 def _not_computed(scores: Sequence[Scores]) -> Iterable[str]:
     missing: dict[str, list[str]] = {}
     for entry in scores:
         for reason, names in not_computed(entry).items():
-            missing.setdefault(reason, []).append(f"of {_title(entry)}: {names}")
+            missing.setdefault(reason, []).append(f"- Of {_title(entry)}: {names}.")
     if missing:
         yield "## Not computed here\n"
         for reason, lines in missing.items():
-            yield f"{'; '.join(lines)}. Why: {reason}.\n"
+            yield "\n".join((f"Why: {reason}.\n", *lines)) + "\n"
 
 
 def _title(entry: Scores) -> str:
