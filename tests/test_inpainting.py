@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_a_class_may_be_asked_for(garments: SpikingVAE) -> None:
 
 def test_what_cannot_be_completed_is_refused(garments: SpikingVAE, autoregressive_release: Path) -> None:
     x, mask = torch.zeros(1, 28, 28), right_half(28)
-    for wrong, message in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"mask": right_half(14)}, "a mask"),
         ({"mask": torch.zeros(28, 28)}, "no pixel is hidden"),
         ({"x": torch.zeros(2, 1, 28, 28)}, "one image"),
@@ -72,8 +73,9 @@ def test_what_cannot_be_completed_is_refused(garments: SpikingVAE, autoregressiv
         ({"count": 0}, "count=0"),
         ({"count": 257}, "1 to 256"),
         ({"seed": -1}, "seed=-1"),
-        ({"label": "boat"}, "ankle boot|Ankle boot"),
-    ):
+        ({"label": "boat"}, "ankle boot"),
+    )
+    for wrong, message in cases:
         with pytest.raises(ValueError, match=message):
             garments.inpaint(**{"x": x, "mask": mask, "count": 1, **wrong})
     with pytest.raises(ValueError, match="no density"):
@@ -92,12 +94,13 @@ def test_the_command_writes_proposals(tiny_release: Path, tmp_path: Path, capsys
     assert run(*words, "--box", "0", "0", "14", "28") == 0
     Image.new("L", (30, 40)).save(mask)
     capsys.readouterr()
-    for options, message in (
+    wrong: tuple[tuple[list[str | Path], str], ...] = (
         ([], "either --mask FILE or --box"),
         (["--mask", mask], "30, 40"),
         (["--box", "5", "0", "4", "28"], "LEFT < RIGHT"),
         (["--mask", tmp_path / "none.png"], "none.png"),
-    ):
+    )
+    for options, message in wrong:
         assert run(*words, *options) == 1
         assert message in one_line(capsys)
 
