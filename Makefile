@@ -7,7 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 # First what others wrote, each file of it checked by its hash; then the project itself, which needs nothing more.
-INSTALL = $(BIN)/uv pip install --python $(BIN)/python --require-hashes --constraint requirements.lock \
+# Bytecode is compiled now: where PYTHONDONTWRITEBYTECODE is set, every start would otherwise compile torch again.
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes --constraint requirements.lock \
 	--requirements pyproject.toml
 INSTALL_SELF = $(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
 
@@ -28,7 +29,7 @@ demo: $(VENV)/installed-app  ## Serve the web page on http://127.0.0.1:7860
 	$(BIN)/spikevae demo
 
 test: lint  ## Lint, then run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-security: $(VENV)/installed-dev  ## Attack the demo for some minutes; print what was measured
 	$(BIN)/python -m pytest -m security_slow -s tests/test_security_slow.py
