@@ -159,7 +159,7 @@ def layer(meter: Meter) -> list[Row]:
             "copies": copy_there_and_back,
         }
         if dtype == torch.float32:
-            sides["spikingjelly"] = layer_pass(_StatelessLIF().to(meter.device), x_seq)
+            sides["spikingjelly"] = layer_pass(StatelessLIF().to(meter.device), x_seq)
         seconds = meter.seconds(sides)
         is_main = dtype == torch.float32
         name = str(dtype).removeprefix("torch.")
@@ -184,7 +184,7 @@ def layer(meter: Meter) -> list[Row]:
     return rows
 
 
-class _StatelessLIF(nn.Module):
+class StatelessLIF(nn.Module):
     """Spikingjelly's own multi-step layer, started at rest as ours."""
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from benchmarks import gpu
 from benchmarks.apart import forget_largest_size, largest_size
 from benchmarks.cases import CASES
 from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
@@ -337,3 +338,26 @@ def test_a_processs_memory_is_read_before_and_after_what_it_is_watched_for() -> 
     assert report.seconds == [0.5]
     assert memory[-1] - memory[0] == pytest.approx(64, abs=8)
     kept[0].close()
+
+
+def test_the_script_for_gpus_answers_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = dict(gpu.questions(quick_sizes(), CPU, tmp_path, quick=True))
+    assert {"proof/paper", "proof/accelerate", "training/faces/3", "compiled/sampling", "layer"} <= asked.keys()
+    few = [(name, asked[name]) for name in ("proof/paper", "training/paper/2", "profile/sampling", "layer")]
+
+    def broken() -> dict[str, Any]:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(gpu, "questions", lambda *_: iter([*few, ("broken", broken)]))
+    gpu.main(tmp_path, quick=True, device="cpu")
+    answers = json.loads((tmp_path / "gpu.json").read_text())["answers"]
+    assert answers["proof/paper"]["pixels_within_a_grey_level"] == 1.0
+    assert answers["training/paper/2"]["images_per_second"] > 0
+    assert sum(share for name, share in answers["profile/sampling"].items() if name != "took_seconds") <= 1.001
+    assert answers["layer"]["ours"] > 0
+    assert "no such kernel" in answers["broken"]["failed"]
+    capsys.readouterr()
+    gpu.main(tmp_path, quick=True, device="cpu")
+    assert capsys.readouterr().out == ""
