@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -79,14 +80,14 @@ class TemporalChannelJointAttention(nn.Module):
     def gate_of_means(self, mean_seq: Float[Tensor, "T N C"]) -> Float[Tensor, "T N C"]:
         """The factor of each plane of which only the mean is known."""
         with torch.autocast(mean_seq.device.type, enabled=False):
-            score = torch.ones((), device=mean_seq.device)
+            scores = []
             if self.temporal is not None:
                 squeezed = mean_seq.to(self.temporal.weight.dtype)
-                score = score * _slide(self.temporal, squeezed.permute(1, 2, 0)).permute(2, 0, 1)  # in [N, C, T]
+                scores.append(_slide(self.temporal, squeezed.permute(1, 2, 0)).permute(2, 0, 1))  # in [N, C, T]
             if self.channel is not None:
                 squeezed = mean_seq.to(self.channel.weight.dtype)
-                score = score * _slide(self.channel, squeezed.transpose(0, 1)).transpose(0, 1)  # in [N, T, C]
-            gate = score.sigmoid()
+                scores.append(_slide(self.channel, squeezed.transpose(0, 1)).transpose(0, 1))  # in [N, T, C]
+            gate = math.prod(scores[1:], start=scores[0]).sigmoid()
             return _nearest_power_of_two(gate) if self.is_rounded else gate
 
     def require_shape(self, x_seq: Tensor) -> None:

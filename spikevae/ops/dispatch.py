@@ -20,7 +20,8 @@ Module = TypeVar("Module", bound=type[nn.Module])
 _KNOWN: set[type[nn.Module]] = {nn.BatchNorm2d, nn.Identity, nn.Linear, nn.PixelShuffle, nn.Sequential, nn.Unflatten}
 _COMPUTING: set[type[nn.Module]] = {nn.Linear}  # of these, layers whose output is nobody else's
 _HOOKS_OF_ALL = (
-    "_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks", "_global_backward_pre_hooks",
+    every_module._global_forward_hooks, every_module._global_forward_pre_hooks,
+    every_module._global_backward_hooks, every_module._global_backward_pre_hooks,
 )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def is_known(module: nn.Module) -> bool:
     has_hooks = (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
-    return not has_hooks and not any(getattr(every_module, hooks) for hooks in _HOOKS_OF_ALL)
+    return not has_hooks and not any(_HOOKS_OF_ALL)
 
 
 def reference_only() -> bool:

@@ -57,29 +57,23 @@ def fire(
         mean, inverse_deviation = _statistics(norm, x_seq)
         weight, bias = norm.weight, norm.bias
     if not torch.is_grad_enabled():
-        currents = _Currents(x_seq, gate is not None, weight, bias, mean, inverse_deviation)
-        fired, means = _fire(x_seq, leak, currents, gate is not None, x_seq if in_place else None)
+        currents = _Currents(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
+        fired, means = _fire(x_seq, currents, x_seq if in_place else None)
         return fired if gate is None else scale_planes(fired, gate.of_means(means), into=fired)
     weights, eps = () if gate is None else gate.weights, None if norm is None else norm.eps
     gated: Tensor = _Fire.apply(x_seq, leak, slope, eps, gate, weight, bias, mean, inverse_deviation, *weights)
     return gated
 
 
-def _fire(
-    x_seq: Tensor, leak: Tensor, currents: _Currents, wants_means: bool, into: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Spikes, laid out like the currents, and the means of their planes [T, N, C], if they are wanted."""
+def _fire(x_seq: Tensor, currents: _Currents, into: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Spikes, laid out like the currents, and the means of their planes [T, N, C], if planes matter."""
     if into is None:
         into = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
-    sums = torch.zeros(x_seq.shape[:3]) if wants_means else torch.empty(0)
-    compile.in_parallel(
-        neurons.fire, *currents.args, np.float32(float(leak)), compile.flat(into), currents.count,
-        compile.flat(sums), currents.image, **currents.shares(by_image=wants_means),
-    )  # fmt: skip
-    return into, sums / x_seq.shape[3:].numel() if wants_means else sums
+    sums = torch.zeros(x_seq.shape[:3] if currents.loop.image else 0)
+    compile.in_parallel(neurons.fire, currents.loop, compile.flat(into), compile.flat(sums), **currents.shares(x_seq))
+    return into, sums / x_seq.shape[3:].numel()
 
 
-@torch.no_grad()
 def _statistics(norm: nn.BatchNorm2d, x_seq: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and inverse standard deviation of each channel, [C]: the batch's in training, otherwise the running ones."""
     assert norm.num_batches_tracked is not None
@@ -88,11 +82,12 @@ def _statistics(norm: nn.BatchNorm2d, x_seq: Tensor) -> tuple[Tensor, Tensor]:
     if not norm.training:
         return norm.running_mean, (norm.running_var + norm.eps).rsqrt()
     assert norm.momentum is not None
-    norm.num_batches_tracked.add_(1)
-    mean, variance = torch.batch_norm_update_stats(
-        x_seq.flatten(0, 1), norm.running_mean, norm.running_var, norm.momentum
-    )
-    return mean, (variance + norm.eps).rsqrt()
+    with torch.no_grad():
+        norm.num_batches_tracked.add_(1)
+        mean, variance = torch.batch_norm_update_stats(
+            x_seq.flatten(0, 1), norm.running_mean, norm.running_var, norm.momentum
+        )
+        return mean, (variance + norm.eps).rsqrt()
 
 
 class _Fire(torch.autograd.Function):
@@ -110,10 +105,10 @@ class _Fire(torch.autograd.Function):
         inverse_deviation: Tensor | None,
         *gate_weights: Tensor,
     ) -> Tensor:
-        currents = _Currents(x_seq, gate is not None, weight, bias, mean, inverse_deviation)
+        currents = _Currents(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
         ctx.slope, ctx.eps, ctx.gate = slope, eps, gate
         ctx.save_for_backward(x_seq, leak, weight, bias, mean, inverse_deviation, *gate_weights)
-        fired, means = _fire(x_seq, leak, currents, gate is not None)
+        fired, means = _fire(x_seq, currents)
         if gate is None:
             return fired
         wants_gradient = any(ctx.needs_input_grad)
@@ -130,15 +125,15 @@ class _Fire(torch.autograd.Function):
         grad_seq = grads[0].to(x_seq.dtype)
         if grad_seq.stride() != _strides(x_seq):
             grad_seq = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype).copy_(grad_seq)
-        currents = _Currents(x_seq, ctx.gate is not None, weight, bias, mean, inverse_deviation)
+        currents = _Currents(x_seq, leak, ctx.gate is not None, weight, bias, mean, inverse_deviation)
         factor = addend = torch.empty(0)
         of_gate_weights: tuple[Tensor | None, ...] = ()
         if ctx.gate is not None:
             factor = ctx.factor.detach()
             of_factor = torch.zeros(factor.shape)
             compile.in_parallel(
-                neurons.sum_where_fired, *currents.args, np.float32(float(leak)), compile.flat(grad_seq),
-                currents.count, compile.flat(of_factor), currents.image, **currents.shares(by_image=True),
+                neurons.sum_where_fired, currents.loop, compile.flat(grad_seq), compile.flat(of_factor),
+                **currents.shares(x_seq),
             )  # fmt: skip
             learned = [x for x in gate_weights if x.requires_grad]  # a frozen one has no gradient
             of_means, *rest = torch.autograd.grad(
@@ -157,28 +152,27 @@ def _gradients(
     x_seq, leak, weight, bias, mean, inverse_deviation, *_ = ctx.saved_tensors
     wants_leak = ctx.needs_input_grad[1]
     of_x = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
-    channels = 0 if weight is None else len(weight)
     parts = compile.in_parallel(
-        neurons.push_back, *currents.args, np.float32(float(leak)), np.float32(ctx.slope), compile.flat(grad_seq),
-        compile.flat(of_x), currents.block(mean, 0.0), channels, currents.count, wants_leak,
-        compile.flat(factor.contiguous()), compile.flat(addend.contiguous()), currents.image,
-        **currents.shares(by_image=factor.numel() > 0),
+        neurons.push_back, currents.loop, np.float32(ctx.slope), compile.flat(grad_seq),
+        compile.flat(factor.contiguous()), compile.flat(addend.contiguous()), compile.flat(of_x),
+        np.empty(0, np.float32) if mean is None else currents.block(mean), wants_leak, **currents.shares(x_seq),
     )  # fmt: skip
-    moments = torch.from_numpy(sum(parts, np.zeros(2 * channels + 1)))
+    sums = torch.from_numpy(sum(parts, np.zeros((3, len(currents.loop.scale)))))
     of_leak = None
     if wants_leak:  # a learned leak can round to 0, and then nothing moves
-        moved = moments[-1] / leak.double().square() if leak > 0 else moments[-1]
+        moved = sums[2].sum() / (leak.double().square() if leak > 0 else 1)
         of_leak = moved.to(leak.dtype).reshape(leak.shape)
     if weight is None:
         return of_x, of_leak, None, None
-    total, product = moments[:channels], moments[channels:-1]
+    channels = len(weight)
+    total, product = sums[:2].unflatten(1, (-1, channels)).sum(dim=1)
     count = x_seq.numel() / channels
     of_grad = (weight * inverse_deviation).double()
     of_current = -of_grad * product * inverse_deviation.double().square() / count
     compile.in_parallel(
         neurons.normalise_back, compile.flat(x_seq), compile.flat(of_x),
         *(currents.block(values) for values in (mean, of_grad, of_current, -of_grad * total / count)),
-        count=x_seq.numel(), together=currents.together,
+        count=x_seq.numel(), together=len(currents.loop.scale),
     )  # fmt: skip
     return of_x, of_leak, (product * inverse_deviation).to(weight.dtype), total.to(bias.dtype)
 
@@ -216,45 +210,40 @@ class _Currents:
 
     Args:
         x_seq: [T, N, ...], every step dense in memory; [T, N, C, H, W], channels last, if normalised or gated.
-        has_gates: whether channels matter for what comes after the neurons.
+        leak: 1 / tau, a scalar.
+        has_gates: whether planes matter for what comes after the neurons.
         weight, bias, mean, inverse_deviation: [C] each, of the norm, or None.
     """
 
     def __init__(
         self,
         x_seq: Tensor,
+        leak: Tensor,
         has_gates: bool,
         weight: Tensor | None,
         bias: Tensor | None,
         mean: Tensor | None,
         inverse_deviation: Tensor | None,
     ) -> None:
-        self.count = x_seq[0].numel()
-        self.image = x_seq.shape[2:].numel()  # neurons of an image
-        self._time_steps = len(x_seq)
         channels = x_seq.shape[2] if has_gates or weight is not None else 1
         self._repeats = max(1, compile.BLOCK // channels)
-        self.together = self._repeats * channels
-        scale = shift = None
         if weight is not None and bias is not None and mean is not None and inverse_deviation is not None:
-            scale = weight * inverse_deviation
-            shift = bias - mean * scale
-        stride = x_seq.stride(0) if self.count else 0
-        x = compile.flat(x_seq, stride * (len(x_seq) - 1) + self.count)
-        self.args = (x, stride, self.block(scale, 1.0), self.block(shift, 0.0))
+            weight = (weight * inverse_deviation).detach()
+            scale, shift = self.block(weight), self.block(bias - mean * weight)
+        else:
+            scale, shift = np.ones(self._repeats * channels, np.float32), np.zeros(self._repeats * channels, np.float32)
+        count = x_seq[0].numel()
+        stride = x_seq.stride(0) if count else 0
+        x = compile.flat(x_seq, stride * (len(x_seq) - 1) + count)
+        image = x_seq.shape[2:].numel() if has_gates else 0
+        self.loop = neurons.Currents(x, stride, scale, shift, np.float32(float(leak)), count, image)
 
-    def shares(self, *, by_image: bool) -> dict[str, int]:
-        """How threads share the neurons: in blocks, or whole images at a time."""
-        return {
-            "count": self.count,
-            "together": max(self.image, 1) if by_image else self.together,
-            "work": self._time_steps,
-        }
+    def shares(self, x_seq: Tensor) -> dict[str, int]:
+        """How threads share the neurons: whole images at a time where planes matter, otherwise blocks."""
+        return {"count": self.loop.neurons, "together": self.loop.image or len(self.loop.scale), "work": len(x_seq)}
 
-    def block(self, values: Tensor | None, otherwise: float = 0.0) -> Any:
-        """A value for each channel, repeated to a block; without values the same for all."""
-        if values is None:
-            return np.full(self.together, otherwise, np.float32)
+    def block(self, values: Tensor) -> Any:
+        """A value for each channel, repeated to a block."""
         return values.detach().float().repeat(self._repeats).numpy()
 
 

@@ -15,6 +15,8 @@ def weighted_sum(x_seq: Tensor, weights: Tensor) -> Tensor:
     """``sum_t weights[t] x_seq[t]``, [N, C, H, W]. On the CPU gated spikes are kept for the gradient as bytes."""
     if not may_fuse(x_seq, weights):
         return weighted_sum_reference(x_seq, weights)
+    if not torch.is_grad_enabled():
+        return _sum_steps(x_seq, weights)
     summed: Tensor = _WeightedSum.apply(x_seq, weights, stand_in(x_seq))
     return summed
 
@@ -24,17 +26,21 @@ def weighted_sum_reference(x_seq: Tensor, weights: Tensor) -> Tensor:
     return (x_seq * weights.to(x_seq.dtype)[:, None, None, None, None]).sum(dim=0)
 
 
+def _sum_steps(x_seq: Tensor, weights: Tensor) -> Tensor:
+    first, *factors = weights.to(x_seq.dtype)
+    summed: Tensor = x_seq[0] * first
+    for x, factor in zip(x_seq[1:], factors, strict=True):
+        summed.addcmul_(x, factor)
+    return summed
+
+
 class _WeightedSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_seq: Tensor, weights: Tensor, zeros: Tensor) -> Tensor:
         kept = split_gated(x_seq.flatten(0, 1)) if ctx.needs_input_grad[1] else ()
         ctx.save_for_backward(weights, zeros, *((x_seq,) if kept is None else kept))
         ctx.dtype, ctx.steps = x_seq.dtype, len(x_seq)
-        factors = weights.to(x_seq.dtype)
-        summed = x_seq[0] * factors[0]
-        for x, factor in zip(x_seq[1:], factors[1:], strict=True):
-            summed.addcmul_(x, factor)
-        return summed
+        return _sum_steps(x_seq, weights)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:

@@ -81,7 +81,7 @@ def _norm_fire_gate(
 ) -> Tensor:
     """``is_own``: nobody else has the currents, so that spikes may take their place in memory."""
     leak, slope = cast(Neurons, neurons).leak, cast(Neurons, neurons).surrogate_slope
-    weights = tuple(attention.parameters())
+    weights = tuple(attention.parameters()) if torch.is_grad_enabled() else ()
     parameters = (*weights, leak) if isinstance(leak, Tensor) else weights
     if not (may_fuse(current_seq) and all(x.dtype == torch.float32 for x in parameters)):
         return norm_fire_gate_reference(current_seq, norm, neurons, attention)

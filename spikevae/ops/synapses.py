@@ -33,6 +33,8 @@ def spike_convolution(x: Tensor, weight: Tensor, stride: int = 1, *, transposed:
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)
+    if not torch.is_grad_enabled():
+        return _convolve(x, weight, stride, transposed)
     currents: Tensor = _Convolution.apply(x, weight, stand_in(x), stride, transposed)
     return currents
 
@@ -50,9 +52,7 @@ class _Convolution(torch.autograd.Function):
         ctx.stride, ctx.transposed, ctx.dtype = stride, transposed, x.dtype
         kept = split_gated(x) if ctx.needs_input_grad[1] else None
         ctx.save_for_backward(weight, zeros, *(kept or (x,)))
-        if _adds_what_fires(x, weight, transposed):
-            return _add_what_fires(x, weight, stride, transposed)
-        return spike_convolution_reference(x, weight, stride, transposed=transposed)
+        return _convolve(x, weight, stride, transposed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -71,6 +71,12 @@ class _Convolution(torch.autograd.Function):
         if wants_weight and adds:
             of_weight = _weight_gradient_of_what_fires(x, weight, grad, ctx.stride, ctx.transposed)
         return of_x, of_weight, None, None, None
+
+
+def _convolve(x: Tensor, weight: Tensor, stride: int, transposed: bool) -> Tensor:
+    if _adds_what_fires(x, weight, transposed):
+        return _add_what_fires(x, weight, stride, transposed)
+    return spike_convolution_reference(x, weight, stride, transposed=transposed)
 
 
 def _adds_what_fires(x: Tensor, weight: Tensor, transposed: bool) -> bool:

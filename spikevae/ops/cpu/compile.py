@@ -28,8 +28,7 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-BLOCK = 2048  # elements, about: those of a few arrays fit the first cache
-_PLANE_BLOCK = 512  # the same, where factors are laid out anew for every plane
+BLOCK = 512  # elements, about: those of many arrays fit the first cache
 _LEAST = 16_384  # elements a thread: fewer are done sooner than it is woken
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -175,7 +174,7 @@ def copy(x: Any, into: Any) -> None:
 @part
 def whole_rows(channels: int) -> int:
     """Elements of a small block of whole rows [C]."""
-    return max(1, _PLANE_BLOCK // channels) * channels if channels else 0
+    return max(1, BLOCK // channels) * channels
 
 
 @part
