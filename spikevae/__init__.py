@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from spikevae.evaluation.scores import Score as Score
     from spikevae.hub.checkpoints import load as load
     from spikevae.hub.checkpoints import released_models as released_models
+    from spikevae.hub.remote import push as push
     from spikevae.nn.attention import ATTENTIONS as ATTENTIONS
     from spikevae.nn.latents import LATENTS as LATENTS
     from spikevae.nn.latents.base import Latent as Latent
@@ -48,6 +49,7 @@ _PUBLIC = {
     "evaluation.metrics": ("METRICS",),
     "evaluation.scores": ("Score",),
     "hub.checkpoints": ("load", "released_models"),
+    "hub.remote": ("push",),
     "nn.attention": ("ATTENTIONS",),
     "nn.latents": ("LATENTS",),
     "nn.latents.base": ("Latent", "Posterior"),

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "Train a model. Interrupt it whenever you like; --resume goes on.",
     "models": "List the models that come with the package, with their measured scores.",
     "export": "Write a part of a model for another runtime.",
+    "push": "Share a model on the Hugging Face hub.",
     "demo": "Open a web page to sample, reconstruct, classify and look inside.",
 }
 """By name, the first line of each command's own help."""

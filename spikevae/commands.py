@@ -15,6 +15,7 @@ from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.export_command import export
 from spikevae.inpaint_command import inpaint
 from spikevae.options import Data, DataRoot, Device, Images, Model
+from spikevae.push_command import push
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
 from spikevae.train_command import preset_asked_for, train_command
@@ -276,6 +277,7 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
         inpaint,
         models,
         export,
+        push,
         demo,
     )
     return {function.__name__: function for function in functions}[name]

@@ -15,7 +15,9 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
-Model = Annotated[str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), or a folder of one.")]
+Model = Annotated[
+    str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), a folder of one, or hf:USER/NAME.")
+]
 Device = Annotated[str | None, arg(metavar="DEVICE", help="cpu, cuda or mps; otherwise the best that is there.")]
 DataRoot = Annotated[
     str | None,

@@ -123,7 +123,7 @@ def _write_release(folder: Path, **settings: Any) -> Path:
     with torch.no_grad():  # statistics for batch norm, so that neurons fire
         for _ in range(40):
             model(torch.rand(8, config.image_channels, config.image_size, config.image_size))
-    save_release(model.eval(), folder, dataset="mnist", card="A model of the tests.")
+    save_release(model.eval(), folder, dataset="mnist", card="---\nlibrary_name: spikevae\n---\nA model of the tests.")
     return folder
 
 

@@ -25,9 +25,11 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 RELEASED = Path(__file__).parents[1] / "released"
-_LARGEST_CONFIG = 2**20  # bytes
+LARGEST_CONFIG = 2**20  # bytes
 _LARGEST_HEADER = 2**20  # bytes of a weights file that name its tensors: a hundred of them take some 10,000
 _MOST_WEIGHTS = 2**27  # numbers: half a GiB of them as float32, fifty times those of the released models
+LARGEST_WEIGHTS = 4 * _MOST_WEIGHTS + _LARGEST_HEADER  # bytes
+HUB_PREFIX = "hf:"
 _FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)  # safetensors' names
 
 
@@ -36,19 +38,29 @@ def released_models() -> list[str]:
     return sorted(path.parent.name for path in RELEASED.glob(f"*/{CONFIG_NAME}"))
 
 
-def model_folder(name_or_folder: str | os.PathLike[str]) -> Path:
-    """Where a bundled model, or a folder that holds one, lies.
+def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+    """Where a bundled model, one of the hub (hf:USER/NAME), or a folder that holds one, lies.
 
     Raises:
         FileNotFoundError: if there is no such model.
+        ValueError: if a revision is given for another than one of the hub, or its repository holds something else.
     """
     name = os.fspath(name_or_folder)
+    if name.startswith(HUB_PREFIX):
+        from spikevae.hub.remote import fetch
+
+        return fetch(name, revision)
+    if revision is not None:
+        raise ValueError(f"revision={printable(revision)!r}: only a model of the hub has one, not {printable(name)!r}")
     if name in released_models():
         return RELEASED / name
     folder = Path(name)
     if not folder.is_dir():
         known = ", ".join(released_models()) or "none"
-        raise FileNotFoundError(f"no model {name!r}: it is neither a bundled model ({known}) nor a folder")
+        raise FileNotFoundError(
+            f"no model {name!r}: it is neither a bundled model ({known}) nor a folder; "
+            "one of the Hugging Face hub is hf:USER/NAME"
+        )
     for part in (CONFIG_NAME, WEIGHTS_NAME):
         if not (folder / part).is_file():
             raise FileNotFoundError(
@@ -58,18 +70,25 @@ def model_folder(name_or_folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def load(name_or_folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Any:
-    """A model ready for use, in eval mode: a ``SpikingVAE``, or a ``SpikingClassifier``.
+def load(
+    name_or_folder: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    revision: str | None = None,
+) -> Any:
+    """Read a model, ready for use in eval mode: a ``SpikingVAE``, or a ``SpikingClassifier``.
 
     Args:
-        name_or_folder: a bundled name ("fashion-mnist", "mnist", "faces", "n-mnist"), or a release or run folder.
-        device: where it shall compute.
+        name_or_folder: a bundled name ("fashion-mnist", "mnist", "faces", "n-mnist"), a release or run folder, or
+            "hf:USER/NAME" of the Hugging Face hub, which is kept in its cache.
+        device: where it computes.
+        revision: of a model of the hub: a branch, a tag or a commit.
 
     Raises:
         FileNotFoundError: if there is no such model.
         ValueError: if a file is damaged, foreign, or its weights do not fit its config. Nothing in it is executed.
     """
-    folder = model_folder(name_or_folder)
+    folder = model_folder(name_or_folder, revision=revision)
     config = read_config(folder)
     try:
         with torch.device("meta"):  # no memory: a config cannot make us allocate what the file does not hold
@@ -132,7 +151,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _LARGEST_CONFIG:
+    if path.stat().st_size > LARGEST_CONFIG:
         raise ValueError(f"{path} is larger than any config that spikevae writes")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

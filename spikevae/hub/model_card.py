@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spikevae.config import ModelConfig, RunConfig, TrainConfig
+from spikevae.hub.card_metadata import card_metadata
 
 _SOURCES = {
     "n-mnist": "N-MNIST, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015), CC BY-SA 4.0",
@@ -96,7 +97,7 @@ def model_card(
         + ". What it draws and the class that it names are not to be relied on for any decision about a person. "
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",
     ]
-    return "\n".join(lines) + "\n"
+    return card_metadata(dataset, model, name=name, scores=scores) + "\n".join(lines) + "\n"
 
 
 def _purpose(model: ModelConfig) -> str:
