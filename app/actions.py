@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from app import limits
+from app.familiar import familiarity, is_foreign
 from app.limits import Sent
 from app.models import Models
 from app.reading import Decode, decode_here, read_drawing, read_picture
@@ -41,6 +42,7 @@ class Reconstruction(NamedTuple):
     image: Tensor  # [C, H, W], [0, 1]
     probabilities: dict[str, float] | None  # None without a classifier
     error: float  # mean squared, on the [-1, 1] scale
+    is_foreign: bool  # unlike what the model was trained on, where that is known
     seconds: float
 
 
@@ -67,9 +69,24 @@ class Actions:
         """The models, the first being the one that the page opens with."""
         return self.models.names
 
+    def warm_up(self) -> None:
+        """Draw and redraw a picture with the first model: the first ones take seconds, and are no measure."""
+        name = self.names[0]
+        config = self.models.known(name).config
+        self.sample(name, 1, 0, limits.ANY, 1.0)
+        self._through(name, torch.zeros(config.image_channels, config.image_size, config.image_size))
+
     def class_names(self, model: Sent) -> tuple[str, ...]:
         """Classes of a model; empty where it was trained without labels."""
         return self.models.known(model).config.class_names
+
+    def dataset(self, model: Sent) -> str:
+        """What a model was trained on."""
+        return self.models.dataset(model)
+
+    def is_colour(self, model: Sent) -> bool:
+        """Whether a model's pictures have colours."""
+        return self.models.known(model).config.image_channels == 3
 
     def has_temperature(self, model: Sent) -> bool:
         """Whether the spread of a model's samples can be chosen."""
@@ -210,13 +227,18 @@ class Actions:
     def _through(self, model: Sent, x: Float[Tensor, "C H W"]) -> Reconstruction:
         with self.models.alone(model) as network:
             start = time.perf_counter()
-            image = network.reconstruct(x[None])[0]
+            with torch.inference_mode():
+                posterior = network.encode(x[None])
+                image = network.decode(posterior.mode())[0]
             probabilities = None
             if network.classifier is not None:
                 shares = network.classify(x[None])[0].tolist()
                 probabilities = dict(zip(network.config.class_names, shares, strict=True))
             seconds = time.perf_counter() - start
-        return Reconstruction(x, image, probabilities, float(4 * (image - x).square().mean()), seconds)
+            found = familiarity(network, x[None], image[None], getattr(posterior, "potential", None))
+        least = self.models.familiar(model)
+        foreign = found is not None and least is not None and is_foreign(found[0], least)
+        return Reconstruction(x, image, probabilities, float(4 * (image - x).square().mean()), foreign, seconds)
 
 
 def random_seed() -> int:

@@ -91,8 +91,7 @@ class Calls:
             "session_hash": _session(asked.get("session_hash")),
             "trigger_id": trigger if isinstance(trigger, int) and abs(trigger) < 2**31 else None,
         }
-        event_data = asked.get("event_data")
-        return call | ({} if event_data is None else {"event_data": self._cleaned(event_data)})
+        return call | {"event_data": _chosen(asked.get("event_data"))}
 
     def _called(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         call = {"data": self._values(self._function(name), asked.get("data"))}
@@ -152,6 +151,14 @@ class Calls:
             words = "A file is named that was not uploaded here, or was deleted; upload it (nothing else is opened)"
             raise BadCall(422, words)
         return {"path": path}
+
+
+def _chosen(event_data: object) -> dict[str, Any]:
+    """Which entry was chosen; what is in it, the functions know themselves."""
+    index = event_data.get("index") if isinstance(event_data, dict) else None
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < _VALUES:
+        return {"index": 0, "value": None, "selected": False}
+    return {"index": index, "value": None, "selected": True}
 
 
 def _session(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The page: its head and its tabs. What is on a tab is in `app.tabs`, what its buttons do in `app.actions`."""
+"""The page: its head, its tabs and its foot. What is on a tab is in `app.tabs`, what buttons do in `app.actions`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 import gradio as gr
 
 from app.actions import Actions
+from app.cards import footer, terms_line
 from app.files import Files
+from app.limits import Sent
 from app.page import Page
-from app.scores import scores_page
+from app.preview import TITLE
 from app.show import Show
 from app.tabs.inside import InsideTab
-from app.tabs.parts import QUEUED
+from app.tabs.parts import QUIET, SHARED, Examples
 from app.tabs.reconstruct import ReconstructTab
 from app.tabs.sample import SampleTab
+from app.tabs.scores import ScoresTab
 from app.tabs.walk import WalkTab
 
-CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+_HERE = Path(__file__).parent
+CSS = (_HERE / "style.css").read_text(encoding="utf-8")
+HEAD = f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
 _TITLE_HTML = (
     "<h1>Images from spikes</h1><p>This network computes with on-off pulses, as nerve cells do. It has learned to draw "
     "new pictures, to redraw what it is shown, and to name it.</p>"
@@ -30,11 +35,14 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
 
     Args:
         actions: what its buttons call.
-        models: names or folders of the same models, for their scores.
+        models: names or folders of the same models, for their scores and cards.
         files: where uploads are, and where results are written.
     """
     show = Show(files)
-    page = Page(title="spikevae: images from spikes", analytics_enabled=False)
+    actions.warm_up()
+    examples = Examples(actions, show)
+    terms = {name: terms_line(model) for name, model in zip(actions.names, models, strict=True)}
+    page = Page(title=TITLE, analytics_enabled=False)
     with page:
         with gr.Row(elem_id="top"):
             gr.HTML(_TITLE_HTML, elem_id="title", padding=False)
@@ -49,16 +57,23 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
             with gr.Tab("Sample", id="sample", elem_id="sample"):
                 SampleTab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
-                refreshes = [ReconstructTab(actions, model, show).refresh]
+                refreshes = [ReconstructTab(actions, model, show, examples).refresh]
             with gr.Tab("Walk", id="walk", elem_id="walk"):
-                refreshes.append(WalkTab(actions, model, show).refresh)
+                refreshes.append(WalkTab(actions, model, show, examples).refresh)
             with gr.Tab("Look inside", id="inside", elem_id="inside"):
-                refreshes.append(InsideTab(actions, model, show).refresh)
+                refreshes.append(InsideTab(actions, model, show, examples).refresh)
             with gr.Tab("Scores", id="scores", elem_id="scores"):
-                gr.HTML(scores_page(models))
+                ScoresTab(models)
+        said = gr.HTML(terms[actions.names[0]], padding=False)
+        gr.HTML(footer(), padding=False, elem_id="foot")
+
+        def say_terms(model: Sent) -> str:
+            actions.models.known(model)
+            return terms[model]
+
         # Another model, by hand or by a link: whatever the other tabs show is of the old one. One after the other,
         # so that a visitor who only looks at samples waits for nothing.
-        event = model.change
+        event = model.change(say_terms, model, said, **QUIET, **SHARED)
         for refresh in refreshes:
-            event = event(**refresh, api_visibility="private", **QUEUED).then
+            event = event.then(**refresh, **QUIET, **SHARED)
     return page

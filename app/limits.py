@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from spikevae.labels import class_index
 from spikevae.text import printable
 
 Number = int | float
@@ -99,14 +100,17 @@ def number(name: str, value: Sent, least: Number, most: Number) -> Number:
 
 
 def label_index(label: Sent, class_names: Sequence[str]) -> int | None:
-    """The number of a class; None for any.
+    """The number of a class, given by name or number; None for any.
 
     Raises:
         ValueError: if the model has no such class.
     """
     if label is None or label == ANY:
         return None
-    if not isinstance(label, str) or label not in class_names:
+    try:
+        if isinstance(label, bool) or not isinstance(label, int | str):
+            raise ValueError("a class is a name or a number")
+        return class_index(label, class_names)
+    except ValueError:
         known = ", ".join((ANY, *class_names))
-        raise ValueError(f"There is no class {printable(label, 40)!r} in this model; choose one of: {known}")
-    return class_names.index(label)
+        raise ValueError(f"There is no class {printable(label, 40)!r} in this model; choose one of: {known}") from None

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.familiar import Familiarity, thresholds
 from app.limits import Sent
-from spikevae.hub.checkpoints import load_generator
+from spikevae.hub.checkpoints import load_generator, model_folder, read_dataset_name
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
 
@@ -30,7 +31,10 @@ class Models:
                 "no model is bundled with this installation; train one with `spikevae train fashion-mnist`"
             )
         self._models = {Path(model).name: load_generator(model) for model in models}
+        folders = {Path(model).name: model_folder(model) for model in models}
         self._locks = {name: threading.Lock() for name in self._models}
+        self._datasets = {name: read_dataset_name(folder) for name, folder in folders.items()}
+        self._familiar = {name: thresholds(folder / "model.safetensors") for name, folder in folders.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,6 +52,16 @@ class Models:
                 f"There is no model {printable(model, 40)!r} here; choose one of: {', '.join(self._models)}"
             )
         return self._models[model]
+
+    def dataset(self, model: Sent) -> str:
+        """What a model was trained on. Errors as for :meth:`known`."""
+        self.known(model)
+        return self._datasets[model]
+
+    def familiar(self, model: Sent) -> Familiarity | None:
+        """What a picture of a model's data set reaches, if that was measured. Errors as for :meth:`known`."""
+        self.known(model)
+        return self._familiar[model]
 
     @contextmanager
     def alone(self, model: Sent) -> Iterator[SpikingVAE]:

@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Mount
+from torch import Tensor
 
 from app import limits
 from app.access import Access
@@ -26,7 +27,8 @@ from app.cleanup import tidying
 from app.connections import Connections, connections_allowed, protocol_with
 from app.files import Files
 from app.guard import Guard
-from app.interface import CSS, build_page
+from app.interface import CSS, HEAD, build_page
+from app.preview import Described, preview_route
 from app.receiving import upload_routes
 from app.theme import theme
 
@@ -52,9 +54,10 @@ def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Acces
         function.queue = function.fn is not None  # one queue for everything, so that its length bounds everything
     page.queue(max_size=limits.QUEUE_SIZE, api_open=False)
     page.state_session_capacity = limits.SESSIONS
-    app = _application(page, files, access)
+    first = actions.sample(actions.names[0], 24, 0, limits.ANY, 1.0).images
+    app = _application(page, files, access, first)
     files.keep_present()
-    server = uvicorn.Server(_config(Guard(app, access, Calls(page, files), files), access))
+    server = uvicorn.Server(_config(Guard(Described(app, access.root_path), access, Calls(page, files), files), access))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -69,8 +72,8 @@ def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Acces
         thread.join(timeout=5)
 
 
-def _application(page: gr.Blocks, files: Files, access: Access) -> Starlette:
-    """Gradio's application, inside one that receives uploads and answers other sites."""
+def _application(page: gr.Blocks, files: Files, access: Access, first: Tensor) -> Starlette:
+    """Gradio's application, inside one that receives uploads, previews the first pictures and answers other sites."""
 
     def is_welcome(request: Request) -> bool:
         app: App = page.server_app
@@ -83,7 +86,8 @@ def _application(page: gr.Blocks, files: Files, access: Access) -> Starlette:
         allow_methods=["GET", "POST"],
         allow_headers=["content-type"],
     )
-    app = Starlette(routes=upload_routes(files, is_welcome), middleware=[cors])
+    routes = [*upload_routes(files, is_welcome), preview_route(first, is_welcome)]
+    app = Starlette(routes=routes, middleware=[cors])
     gr.mount_gradio_app(
         app,  # a FastAPI is wanted, of which what a Starlette has is used
         page,
@@ -103,6 +107,7 @@ def _application(page: gr.Blocks, files: Files, access: Access) -> Starlette:
         footer_links=["api"],
         theme=theme(),
         css=CSS,
+        head=HEAD,
     )
     # The application that is served knows who has logged in; what the page had until now is another one.
     served = next(route.app for route in app.routes if isinstance(route, Mount))

@@ -12,7 +12,7 @@ import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -29,6 +29,18 @@ _RASTER_ROWS = 96  # neurons shown of a layer
 _INK = (109, 74, 255)  # of a spike
 _GRID_SCALE = 4  # screen pixels of a picture's pixel in the downloaded grid
 _GRID_GAP = 2  # screen pixels between its pictures
+
+
+class Row(NamedTuple):
+    """A row of a table of texts."""
+
+    name: str
+    cells: Sequence[str]
+    shares: Sequence[float | None] | None = None
+    """Of each cell a bar behind it, 0 to 1."""
+    kind: str = ""
+    note: str = ""
+    """A line below the name."""
 
 
 def png(image: Float[Tensor, "C H W"], scale: int = 1) -> bytes:
@@ -120,17 +132,16 @@ def rates_panel(seen: Observation) -> str:
     rates = seen.cost.firing_rates
     time_steps = max(map(len, rates.values()))
     head = ["layer", *(f"t = {t + 1}" for t in range(time_steps)), "mean"]
-    rows = []
-    for name, steps in rates.items():
-        cells = [
-            f'<td class="bar" style="--share:{100 * step / max(max(steps), 1e-9):.0f}%">{step:.1%}</td>'
-            for step in steps
-        ]
-        rows.append(
-            f'<tr><th scope="row">{escape(layer_title(name))}</th>{"".join(cells)}'
-            f"<td><b>{sum(steps) / len(steps):.1%}</b></td></tr>"
+    rows = [
+        Row(
+            layer_title(name),
+            [*(f"{step:.1%}" for step in steps), f"{sum(steps) / len(steps):.1%}"],
+            [*(step / max(max(steps), 1e-9) for step in steps), None],
         )
-    return _panel("Firing rates", "The share of a layer's neurons that fire at a time step.", [_table(head, rows)])
+        for name, steps in rates.items()
+    ]
+    words = "The share of a layer's neurons that fire at a time step."
+    return _panel("Firing rates", words, [_table(head, rows, "firing rates")])
 
 
 def gates_panel(seen: Observation) -> str:
@@ -183,30 +194,36 @@ def energy_panel(seen: Observation) -> str:
         "(45 nm: 0.9 pJ for an addition, 4.6 pJ for a multiplication with addition); moving data is not counted."
     )
     head = ["layer", "additions", "multiplications", "energy (nJ)", "ordinary (nJ)"]
-    return _panel("Operations and energy", words, [_table(head, rows)], escaped=True)
+    return _panel("Operations and energy", words, [_table(head, rows, "operations and energy")], escaped=True)
 
 
-def _cost_row(title: str, values: Sequence[float], kind: str = "") -> str:
+def _cost_row(title: str, values: Sequence[float], kind: str = "") -> Row:
     adds, multiplies, spiking, ordinary = values
     cells = (f"{adds:,.0f}", f"{multiplies:,.0f}", f"{spiking:,.1f}", f"{ordinary:,.1f}" if ordinary else "none")
-    return (
-        f'<tr class="{kind}"><th scope="row">{escape(title)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-    )
+    return Row(title, cells, kind=kind)
 
 
-def facts_line(words: str, link: str | None = None) -> str:
-    """One line below pictures, with a link that leads to them again."""
+def facts_line(words: str, link: str | None = None, warning: str = "") -> str:
+    """One line below pictures, with a link that leads to them again, and a warning above it."""
     again = f' <a href="{escape(link)}">Link to exactly these pictures</a>' if link else ""
-    return f'<p class="facts" role="status">{escape(words)}{again}</p>'
+    above = f'<p class="warning" role="alert">{escape(warning)}</p>' if warning else ""
+    return f'{above}<p class="facts" role="status">{escape(words)}{again}</p>'
 
 
-def scores_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str, words: str) -> str:
-    """A table of texts, the first column being its row's name."""
-    lines = [
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    ]
-    return _panel(title, words, [_table(head, lines)] if lines else [])
+def paragraph(words: str, kind: str) -> str:
+    """Text in a paragraph of a kind that the page's style knows."""
+    return f'<p class="{kind}">{escape(words)}</p>'
+
+
+def link_line(words: str, links: Iterable[tuple[str, str]]) -> str:
+    """Words, then links by name and address, in one line."""
+    anchors = [f'<a href="{escape(address)}" rel="noreferrer">{escape(name)}</a>' for name, address in links]
+    return f'<p class="links">{" · ".join([escape(words), *anchors])}</p>'
+
+
+def scores_table(head: Sequence[str], rows: Sequence[Row], title: str, words: str) -> str:
+    """A table of texts under a heading, or the heading and words alone."""
+    return _panel(title, words, [_table(head, rows, f"scores of {title}")] if rows else [])
 
 
 # ---------------------------------------------------------------- details
@@ -215,7 +232,7 @@ def scores_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str,
 def _panel(title: str, words: str, parts: Sequence[str], *, escaped: bool = False) -> str:
     text = words if escaped else escape(words)
     return (
-        f'<section class="panel"><h3>{escape(title)}</h3><p>{text}</p><div class="parts">{"".join(parts)}</div>'
+        f'<section class="panel"><h2>{escape(title)}</h2><p>{text}</p><div class="parts">{"".join(parts)}</div>'
         "</section>"
     )
 
@@ -225,13 +242,31 @@ def _figure(source: str, spoken: str, caption: str, kind: str) -> str:
     return f'<figure class="{kind}">{image}<figcaption>{caption}</figcaption></figure>'
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(rows)
+def _table(head: Sequence[str], rows: Iterable[Row], title: str) -> str:
+    """A table that a phone shows as a block for each row, every cell under its column's name."""
+    names = "".join(f'<th scope="col" role="columnheader">{escape(name)}</th>' for name in head)
+    body = "".join(_row(head, row) for row in rows)
     return (
-        '<div class="wide" tabindex="0" role="region" aria-label="Table, scrolls sideways">'
-        f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="wide" tabindex="0" role="region" aria-label="Table: {escape(title)}">'
+        f'<table role="table"><thead role="rowgroup"><tr role="row">{names}</tr></thead>'
+        f'<tbody role="rowgroup">{body}</tbody></table></div>'
     )
+
+
+def _row(head: Sequence[str], row: Row) -> str:
+    note = f"<small>{escape(row.note)}</small>" if row.note else ""
+    cells = [
+        f'<td role="cell" data-label="{escape(name)}"{_bar(share)}>{escape(cell)}</td>'
+        for name, cell, share in zip(head[1:], row.cells, row.shares or [None] * len(row.cells), strict=True)
+    ]
+    return (
+        f'<tr role="row" class="{row.kind}"><th scope="row" role="rowheader">{escape(row.name)}{note}</th>'
+        f"{''.join(cells)}</tr>"
+    )
+
+
+def _bar(share: float | None) -> str:
+    return "" if share is None else f' class="bar" style="--share:{100 * share:.0f}%"'
 
 
 def _enlarged(pixels: UInt8[Tensor, "N C H W"], scale: int) -> UInt8[Tensor, "N C H2 W2"]:

@@ -25,6 +25,11 @@ _DRAWING_SIDE = 280  # pixels of a drawing before it is cut to its strokes
 _DRAWING_MARGIN = 1 / 7  # around the strokes, as in MNIST: 4 of 28 pixels
 _PNG_PREFIX = "data:image/png;base64,"
 
+
+class NothingDrawn(ValueError):  # noqa: N818 - it says what the paper is
+    """The paper is white."""
+
+
 Decode = Callable[[bytes, int, int], Tensor]
 """A picture file, channels and size into uint8 [channels, size, size]; ValueError if it is none."""
 
@@ -66,7 +71,7 @@ def read_drawing(drawing: Sent, config: ModelConfig, decode: Decode) -> Float[Te
         ValueError: if nothing is drawn, or it is no such data URL.
     """
     if not isinstance(drawing, str) or not drawing.startswith(_PNG_PREFIX):
-        raise ValueError("Draw something first")
+        raise NothingDrawn("Draw something first")
     try:
         content = base64.b64decode(drawing.removeprefix(_PNG_PREFIX), validate=True)
     except binascii.Error as error:
@@ -74,7 +79,7 @@ def read_drawing(drawing: Sent, config: ModelConfig, decode: Decode) -> Float[Te
     ink = 1 - _decoded(content, 1, _DRAWING_SIDE, decode)[0]
     rows, columns = (torch.nonzero(ink.amax(dim=axis) > 0.2).flatten() for axis in (1, 0))
     if len(rows) == 0:
-        raise ValueError("Draw something first")
+        raise NothingDrawn("Draw something first")
     strokes = ink[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
     height, width = strokes.shape
     side = round(max(height, width) / (1 - 2 * _DRAWING_MARGIN))

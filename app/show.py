@@ -14,7 +14,11 @@ from app.files import Files
 from app.walks import Walk
 from app.watch import Observation
 
-_ENLARGED = 8  # screen pixels of a pixel in single pictures, so that they stay sharp where they are saved
+_SIDE = 280  # screen pixels of a single picture, or a little fewer
+_FOREIGN = (
+    "This picture is unlike those that the model was trained on: 99 of 100 pictures of its data set, held out of "
+    "training, are nearer to them. Do not rely on its answer."
+)
 
 
 class Show:
@@ -33,7 +37,7 @@ class Show:
         each = 1000 * found.seconds / number
         words = f"{number} pictures in {found.seconds:.2f} s, {each:.0f} ms each." if number > 1 else f"{each:.0f} ms."
         return (
-            [self.files.store(pictures.png(image), "picture.png") for image in found.images],
+            [self.picture(image) for image in found.images],
             self.files.store(pictures.grid_png(found.images), "pictures.png"),
             self.files.store(pictures.archive(found.images, settings), "pictures.zip"),
             pictures.facts_line(words, "?" + urlencode(settings)),
@@ -44,23 +48,24 @@ class Show:
         words = f"Mean squared error {found.error:.4f} (pixels from -1 to 1), in {1000 * found.seconds:.0f} ms."
         if found.probabilities is None:
             words += " This model was trained without labels, so it cannot name what it sees."
-        seen, again = self._picture(found.seen), self._picture(found.image)
-        return seen, again, found.probabilities, pictures.facts_line(words)
+        seen, again = self.picture(found.seen), self.picture(found.image)
+        return seen, again, found.probabilities, pictures.facts_line(words, warning=_FOREIGN * found.is_foreign)
 
     def walk(self, found: Walk) -> tuple[str, list[str], str]:
         """An animation, its frames, and a line."""
         words = f"{found.flips} of {found.latents:,} latent spikes differ between the ends; each flips once on the way."
         return (
             self.files.store(pictures.animation(found.images), "walk.gif"),
-            [self.files.store(pictures.png(image), "frame.png") for image in found.images],
+            [self.picture(image) for image in found.images],
             pictures.facts_line(words),
         )
 
     def observation(self, found: Observation) -> tuple[list[Any], str]:
         """The picture as it forms, and panels of HTML."""
-        frames = [(self._picture(image), f"t = {t + 1}") for t, image in enumerate(found.forming)]
+        frames = [(self.picture(image), f"t = {t + 1}") for t, image in enumerate(found.forming)]
         panels = (pictures.spikes_panel, pictures.gates_panel, pictures.rates_panel, pictures.energy_panel)
         return frames, "".join(panel(found) for panel in panels)
 
-    def _picture(self, image: Float[Tensor, "C H W"]) -> str:
-        return self.files.store(pictures.png(image, _ENLARGED), "picture.png")
+    def picture(self, image: Float[Tensor, "C H W"]) -> str:
+        """A file with a picture, enlarged without smoothing so that it can be looked at wherever it is saved."""
+        return self.files.store(pictures.png(image, max(1, _SIDE // image.shape[-1])), "picture.png")

@@ -5,12 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from app import limits
 from app.actions import Actions
 from app.limits import Sent
 from app.show import Show
-from app.tabs.parts import QUEUED, content, examples, gallery, label_choices, label_dropdown, upload
+from app.tabs.parts import (
+    LIVE,
+    QUIET,
+    Examples,
+    bell,
+    content,
+    gallery,
+    hint,
+    label_choices,
+    label_dropdown,
+    ring,
+    upload,
+)
+
+_CHOOSE = "Choose a picture, or click on an example: what goes on inside the network appears here."
+_FORMING = "Each frame is what the read-out makes of the spikes so far; the last one is the picture."
 
 
 class InsideTab:
@@ -20,54 +36,53 @@ class InsideTab:
         actions: what its buttons call.
         model: the choice of a model.
         show: turns results into what is on the screen.
+        examples: pictures to click on.
     """
 
-    def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
-        self._actions, self._show, self._model = actions, show, model
-        self._build()
+    def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
+        self._actions, self._show, self._model, self._examples = actions, show, model, examples
+        self._bell = bell()
+        first = actions.names[0]
+        with gr.Tabs():
+            with gr.Tab("At a sample"):
+                with gr.Row():
+                    with gr.Column(scale=4, min_width=280):
+                        self._go = gr.Button("Look inside", variant="primary")
+                        with gr.Row():
+                            self._seed = gr.Number(0, label="Seed", min_width=110)
+                            self._label = label_dropdown(actions, "Class")
+                    with gr.Column(scale=6, min_width=280):
+                        shown = show.observation(actions.look_inside_sample(first, 0, limits.ANY))
+                        frames = _forming(shown[0])
+                self._shown = [frames, gr.HTML(shown[1], padding=False)]
+            with gr.Tab("At a picture"):
+                with gr.Row():
+                    with gr.Column(scale=4, min_width=280):
+                        self._picture = upload("Your picture")
+                        self._go_picture = gr.Button("Look inside while it sees this picture", variant="primary")
+                        self._choices = examples.box(first)
+                    with gr.Column(scale=6, min_width=280):
+                        frames = _forming([])
+                self._picture_shown = [frames, gr.HTML(hint(_CHOOSE), padding=False)]
         self._connect()
-
-    def _build(self) -> None:
-        first = self._actions.look_inside_sample(self._actions.names[0], 0, limits.ANY)
-        frames, panels = self._show.observation(first)
-        with gr.Row():
-            with gr.Column(scale=4, min_width=280), gr.Tabs():
-                with gr.Tab("At a sample"):
-                    with gr.Row():
-                        self._seed = gr.Number(0, label="Seed", min_width=110)
-                        self._label = label_dropdown(self._actions, "Class")
-                    self._go = gr.Button("Look inside", variant="primary")
-                with gr.Tab("At a picture"):
-                    self._picture = upload("Your picture")
-                    examples(self._picture)
-                    self._go_picture = gr.Button("Look inside while it sees this picture", variant="primary")
-            with gr.Column(scale=6, min_width=280):
-                self._gallery = gallery("The picture as it forms over the time steps", frames, "pictures", "forming")
-                gr.HTML(
-                    '<p class="facts">Each frame is what the read-out makes of the spikes so far; the last one is the '
-                    "picture.</p>",
-                    padding=False,
-                )
-        self._panels = gr.HTML(panels, padding=False)
-
-    def _connect(self) -> None:
-        outputs = [self._gallery, self._panels]
-        self._go.click(
-            self.look_inside_sample,
-            [self._model, self._seed, self._label],
-            outputs,
-            api_name="look_inside_sample",
-            **QUEUED,
-        )
-        self._go_picture.click(
-            self.look_inside_picture, [self._model, self._picture], outputs, api_name="look_inside_picture", **QUEUED
-        )
         self.refresh: dict[str, Any] = {
             "fn": self._refresh,
-            "inputs": [self._model, self._seed, self._picture],
-            "outputs": [self._label, *outputs],
+            "inputs": [model, self._picture],
+            "outputs": [self._label, self._choices, self._picture, self._bell],
         }
         """The event that shows the same for another model."""
+
+    def _connect(self) -> None:
+        settings = [self._model, self._seed, self._label]
+        triggers = [self._go.click, self._seed.submit, self._label.input, self._bell.change]
+        gr.on(triggers, self.look_inside_sample, settings, self._shown, api_name="look_inside_sample", **LIVE)
+        inputs: list[Component] = [self._model, self._picture]
+        self._go_picture.click(
+            self.look_inside_picture, inputs, self._picture_shown, api_name="look_inside_picture", **LIVE
+        )
+        changes = [self._picture.change, self._bell.change]
+        gr.on(changes, self._changed, inputs, self._picture_shown, **LIVE, api_visibility="private")
+        self._choices.select(self._examples.chosen, self._model, self._picture, preprocess=False, **QUIET)
 
     def look_inside_sample(self, model: Sent, seed: Sent, label: Sent) -> tuple[list[Any], str]:
         """The decoder at work on a sample: the picture as it forms, and panels of HTML."""
@@ -77,10 +92,15 @@ class InsideTab:
         """Encoder and decoder at work on a picture: the picture as it forms, and panels of HTML."""
         return self._show.observation(self._actions.look_inside_picture(model, content(self._show, picture)))
 
-    def _refresh(self, model: Sent, seed: Sent, picture: Sent) -> tuple[Any, ...]:
-        shown = (
-            self.look_inside_sample(model, seed, limits.ANY)
-            if picture is None
-            else self.look_inside_picture(model, picture)
-        )
-        return (label_choices(self._actions, model), *shown)
+    def _changed(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
+        return (None, hint(_CHOOSE)) if picture is None else self.look_inside_picture(model, picture)
+
+    def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
+        kept = None if self._examples.has(picture) else gr.skip()
+        return label_choices(self._actions, model), self._examples.choices(model), kept, ring()
+
+
+def _forming(frames: list[Any]) -> gr.Gallery:
+    box = gallery("The picture as it forms over the time steps", frames, "forming")
+    gr.HTML(hint(_FORMING), padding=False)
+    return box

@@ -2,26 +2,71 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from app import limits
+from app import limits, pictures
 from app.actions import Actions
 from app.limits import Number, Sent
 from app.show import Show
 from app.upload import Upload
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
-"""Six garments, then six digits."""
+_EXAMPLES = Path(__file__).parents[1] / "examples"
+_OWN_EXAMPLES = 6  # pictures that a model draws itself
 
 # Values arrive as they were sent: the actions check them, and say what is wrong in words of their own.
 SHARED: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits.WORKERS, "preprocess": False}
 """For every event that a model computes for."""
-QUEUED: dict[str, Any] = {**SHARED, "trigger_mode": "once"}
-"""The same, if a second click before the answer counts for nothing."""
+LIVE: dict[str, Any] = {**SHARED, "trigger_mode": "always_last", "show_progress": "minimal"}
+"""The same, for one that is asked again before it has answered: of what comes meanwhile the last counts."""
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""For an event that only rearranges the page."""
+
+
+class Answer(NamedTuple):
+    """What a picture is answered with: as the model sees it, redrawn, named, and a line."""
+
+    seen: gr.Image
+    again: gr.Image
+    classes: gr.Label
+    line: gr.HTML
+
+
+def answer(shown: Sequence[Any], has_classes: bool) -> Answer:
+    """Boxes for an answer, with what they show first: `Show.reconstruction`'s, or nothing and a line."""
+    seen, again, named, facts = shown
+    line = gr.HTML(facts, padding=False)
+    with gr.Row():
+        boxes = picture("What the model sees", seen), picture("Its reconstruction", again)
+    classes = gr.Label(named, label="Classes", num_top_classes=5, visible=has_classes)
+    return Answer(*boxes, classes, line)
+
+
+def unanswered(words: str) -> tuple[None, None, None, str]:
+    """An answer that is empty, and says what to do."""
+    return None, None, None, hint(words)
+
+
+def hint(words: str) -> str:
+    """A line that says what to do."""
+    return pictures.facts_line(words)
+
+
+def bell() -> gr.Textbox:
+    """Something that nobody sees, whose change makes an event look at the page's values anew.
+
+    An event that both a click and another model start must be one event: two could answer in the wrong order.
+    """
+    return gr.Textbox(visible="hidden", label="Changes where the page is to look again")
+
+
+def ring() -> str:
+    """A new value for a :func:`bell`."""
+    return secrets.token_hex(4)
 
 
 def upload(label: str, value: str | None = None) -> Upload:
@@ -39,7 +84,7 @@ def upload(label: str, value: str | None = None) -> Upload:
     )
 
 
-def picture(label: str, value: str) -> gr.Image:
+def picture(label: str, value: str | None) -> gr.Image:
     return gr.Image(
         value,
         label=label,
@@ -60,8 +105,8 @@ def gallery(label: str, value: Sequence[Any], *classes: str) -> gr.Gallery:
         height="auto",
         object_fit="contain",
         interactive=False,
-        elem_classes=list(classes),
-        buttons=["fullscreen"],
+        elem_classes=["pictures", *classes],
+        buttons=["download", "fullscreen"],
     )
 
 
@@ -78,29 +123,85 @@ def label_dropdown(actions: Actions, name: str, value: str = limits.ANY) -> gr.D
     )
 
 
-def label_choices(actions: Actions, model: str, value: str = limits.ANY) -> gr.Dropdown:
+def label_choices(actions: Actions, model: Sent, value: str = limits.ANY) -> gr.Dropdown:
     """The same, for another model."""
     choices = [limits.ANY, *actions.class_names(model)]
     return gr.Dropdown(choices, value=value, visible=actions.has_class_choice(model))
 
 
-def temperature_box(actions: Actions, model: str, value: Number = 1.0) -> gr.Slider:
-    return gr.Slider(value=value, visible=actions.has_temperature(model))
-
-
-def examples(*boxes: Upload) -> None:
-    """Small test images to click on; with two boxes, pairs of one kind."""
-    rows = [list(map(str, row)) for row in zip(*[iter(EXAMPLES)] * len(boxes), strict=True)]
-    gr.Examples(
-        rows,
-        list(boxes),
-        label="Or one of these test images of Fashion-MNIST (MIT licence) and MNIST (CC BY-SA 3.0)",
-        examples_per_page=12,
+def temperature_slider(visible: bool) -> gr.Slider:
+    """How varied new pictures are."""
+    return gr.Slider(
+        0,
+        limits.TEMPERATURE_LIMIT,
+        value=1.0,
+        step=0.05,
+        label="Temperature",
+        info="Less is more typical, more is more varied.",
+        visible=visible,
     )
+
+
+def temperature_box(actions: Actions, model: Sent, value: Number = 1.0) -> gr.Slider:
+    """The same, for another model."""
+    return gr.Slider(value=value, visible=actions.has_temperature(model))
 
 
 def content(show: Show, picture: Sent) -> bytes | None:
     """An uploaded file's bytes. Whatever else a visitor sends in its place is refused."""
-    if picture is None:
-        return None
-    return show.files.read_upload(picture.get("path") if isinstance(picture, dict) else picture)
+    return None if picture is None else show.files.read_upload(path_of(picture))
+
+
+def path_of(picture: Sent) -> Any:
+    """The path in what stands for a picture."""
+    return picture.get("path") if isinstance(picture, dict) else picture
+
+
+class Examples:
+    """Pictures to click on, for every model: test images of its data set, or what it draws itself.
+
+    Args:
+        actions: whose models.
+        show: writes the files.
+    """
+
+    def __init__(self, actions: Actions, show: Show) -> None:
+        self._paths: dict[str, list[str]] = {}
+        self._labels: dict[str, str] = {}
+        for model in actions.names:
+            found = sorted(_EXAMPLES.glob(f"{actions.dataset(model)}-*.png"))
+            self._labels[model] = "Or one of these test images" if found else "Or one that the model drew itself"
+            self._paths[model] = [show.files.store(path.read_bytes(), path.name) for path in found] or [
+                show.picture(image) for image in actions.sample(model, _OWN_EXAMPLES, 1, limits.ANY, 1.0).images
+            ]
+
+    def __getitem__(self, model: str) -> list[str]:
+        """Files of a model's examples."""
+        return self._paths[model]
+
+    def has(self, picture: Sent) -> bool:
+        """Whether a picture is an example of a model."""
+        return any(path_of(picture) in paths for paths in self._paths.values())
+
+    def box(self, model: str) -> gr.Gallery:
+        """A choice of them."""
+        return gr.Gallery(
+            self._paths[model],
+            label=self._labels[model],
+            format="png",
+            height="auto",
+            object_fit="contain",
+            interactive=False,
+            allow_preview=False,
+            elem_classes=["pictures", "examples"],
+            buttons=[],
+        )
+
+    def choices(self, model: str) -> gr.Gallery:
+        """The same, for another model."""
+        return gr.Gallery(self._paths[model], label=self._labels[model])
+
+    def chosen(self, model: Sent, event: gr.SelectData) -> Any:
+        """The file that was clicked on; nothing new if none was."""
+        paths = self._paths.get(model, []) if isinstance(model, str) else []
+        return paths[event.index] if event.selected and event.index < len(paths) else gr.skip()

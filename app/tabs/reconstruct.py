@@ -9,16 +9,21 @@ import gradio as gr
 
 from app.actions import Actions
 from app.limits import Sent
-from app.reading import BACKGROUNDS
+from app.reading import BACKGROUNDS, NothingDrawn
 from app.show import Show
-from app.tabs.parts import EXAMPLES, QUEUED, content, examples, picture, upload
+from app.tabs.parts import LIVE, QUIET, Examples, answer, bell, content, hint, ring, unanswered, upload
 
 _DRAWING_JS = (Path(__file__).parents[1] / "drawing.js").read_text(encoding="utf-8")
 _DRAWING_HTML = (
     '<div class="drawing"><canvas width="280" height="280" role="img" aria-label="Paper to draw on, with the mouse, '
-    'a finger or a pen"></canvas><button type="button">Clear the drawing</button></div>'
+    'a finger or a pen"></canvas><div><button type="button">Undo</button> '
+    '<button type="button">Clear the drawing</button></div></div>'
 )
 _READ_DRAWING = "(model, _) => [model, document.querySelector('.drawing canvas').toDataURL('image/png')]"
+_KEEP_PICTURE = "(picture) => { window.spikevaePicture = picture; }"
+_TAKE_BACK = "() => window.spikevaePicture ?? null"
+_CHOOSE = "Choose a picture, or click on an example: what the model makes of it appears here."
+_DRAW = "Draw something: what the model makes of it appears here while you draw."
 
 
 class ReconstructTab:
@@ -28,61 +33,87 @@ class ReconstructTab:
         actions: what its buttons call.
         model: the choice of a model.
         show: turns results into what is on the screen.
+        examples: pictures to click on.
     """
 
-    def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
-        self._actions, self._show, self._model = actions, show, model
-        self._build()
-        self._connect()
-
-    def _build(self) -> None:
-        first, example = self._actions.names[0], EXAMPLES[0]
-        x, image, named, facts = self._show.reconstruction(
-            self._actions.reconstruct(first, example.read_bytes(), is_own=True)
-        )
-        with gr.Row():
-            with gr.Column(scale=4, min_width=280), gr.Tabs():
-                with gr.Tab("A picture"):
-                    self._picture = upload("Your picture", str(example))
-                    examples(self._picture)
-                    self._background = gr.Radio(
-                        list(BACKGROUNDS),
-                        value="auto",
-                        label="Background",
-                        info="Grey models know light things on black; a light background is inverted.",
-                    )
-                    self._go = gr.Button("Reconstruct and classify", variant="primary")
-                with gr.Tab("A drawing"):
-                    gr.HTML(_DRAWING_HTML, html_template="${value}", js_on_load=_DRAWING_JS, padding=False)
-                    self._drawing = gr.Textbox(visible="hidden", label="Drawing, as a data URL with a PNG")
-                    self._go_drawing = gr.Button("Reconstruct and classify the drawing", variant="primary")
-            with gr.Column(scale=6, min_width=280):
-                with gr.Row():
-                    self._seen = picture("What the model sees", x)
-                    self._again = picture("Its reconstruction", image)
-                self._classes = gr.Label(
-                    named, label="Classes", num_top_classes=5, visible=bool(self._actions.class_names(first))
-                )
-                self._line = gr.HTML(facts, padding=False)
-
-    def _connect(self) -> None:
-        inputs = [self._model, self._picture, self._background]
-        outputs = [self._seen, self._again, self._classes, self._line]
-        self._go.click(self.reconstruct, inputs, outputs, api_name="reconstruct", **QUEUED)
-        self._go_drawing.click(
-            self.reconstruct_drawing,
-            [self._model, self._drawing],
-            outputs,
-            js=_READ_DRAWING,
-            api_name="reconstruct_drawing",
-            **QUEUED,
-        )
-        for change in (self._picture.change, self._background.input):
-            # The last picture counts: one that comes while the removal of the one before is answered is not passed
-            # over.
-            change(self._changed, inputs, outputs, api_visibility="private", **QUEUED | {"trigger_mode": "always_last"})
-        self.refresh: dict[str, Any] = {"fn": self._refresh, "inputs": inputs, "outputs": outputs}
+    def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
+        self._actions, self._show, self._model, self._examples = actions, show, model, examples
+        self._bell = bell()
+        with gr.Tabs():
+            with gr.Tab("A picture"):
+                self._build_picture()
+            with gr.Tab("A drawing", visible=not actions.is_colour(actions.names[0])) as self._drawing_tab:
+                self._build_drawing()
+        self._connect_picture()
+        self._connect_drawing()
+        self.refresh: dict[str, Any] = {
+            "fn": self._refresh,
+            "inputs": [model, self._picture],
+            "outputs": [
+                self._picture,
+                self._choices,
+                self._background,
+                self._picture_answer.classes,
+                self._drawing_tab,
+                self._advice,
+                self._drawing_answer.classes,
+                self._bell,
+            ],
+        }
         """The event that shows the same for another model."""
+
+    def _build_picture(self) -> None:
+        first = self._actions.names[0]
+        example = self._examples[first][0]
+        found = self._actions.reconstruct(first, Path(example).read_bytes(), is_own=True)
+        with gr.Row():
+            with gr.Column(scale=4, min_width=280):
+                self._picture = upload("Your picture", example)
+                self._go = gr.Button("Reconstruct and classify", variant="primary")
+                self._choices = self._examples.box(first)
+                self._background = gr.Radio(
+                    list(BACKGROUNDS),
+                    value="auto",
+                    label="Background",
+                    info="Grey models know light things on black; a light background is inverted.",
+                    visible=not self._actions.is_colour(first),
+                )
+            with gr.Column(scale=6, min_width=280):
+                shown = self._show.reconstruction(found)
+                self._picture_answer = answer(shown, bool(self._actions.class_names(first)))
+
+    def _build_drawing(self) -> None:
+        first = self._actions.names[0]
+        with gr.Row():
+            with gr.Column(scale=4, min_width=280):
+                self._advice = gr.HTML(self._advice_for(first), padding=False)
+                self._paper = gr.HTML(
+                    _DRAWING_HTML, html_template="${value}", js_on_load=_DRAWING_JS, padding=False, elem_id="paper"
+                )
+                self._drawing = gr.Textbox(visible="hidden", label="Drawing, as a data URL with a PNG")
+                self._go_drawing = gr.Button("Reconstruct and classify the drawing", variant="primary")
+            with gr.Column(scale=6, min_width=280):
+                self._drawing_answer = answer(unanswered(_DRAW), bool(self._actions.class_names(first)))
+
+    def _connect_picture(self) -> None:
+        inputs = [self._model, self._picture, self._background]
+        private = LIVE | {"api_visibility": "private"}
+        self._go.click(self.reconstruct, inputs, list(self._picture_answer), api_name="reconstruct", **LIVE)
+        changes = [self._picture.change, self._background.input, self._bell.change]
+        event = gr.on(changes, self._changed, inputs, list(self._picture_answer), **private)
+        # A file that is no picture does not stay beside the answer to another one.
+        event.success(None, self._picture, None, js=_KEEP_PICTURE, **QUIET)
+        event.failure(None, None, self._picture, js=_TAKE_BACK, **QUIET)
+        self._choices.select(self._examples.chosen, self._model, self._picture, preprocess=False, **QUIET)
+
+    def _connect_drawing(self) -> None:
+        inputs = [self._model, self._drawing]
+        outputs = list(self._drawing_answer)
+        private = LIVE | {"api_visibility": "private", "js": _READ_DRAWING}
+        self._go_drawing.click(
+            self.reconstruct_drawing, inputs, outputs, js=_READ_DRAWING, api_name="reconstruct_drawing", **LIVE
+        )
+        gr.on([self._paper.input, self._bell.change], self._drawn, inputs, outputs, **private)
 
     def reconstruct(self, model: Sent, picture: Sent, background: Sent) -> tuple[Any, ...]:
         """A picture as the model sees it, its reconstruction, the classes' probabilities, and a line about them."""
@@ -94,8 +125,28 @@ class ReconstructTab:
         return self._show.reconstruction(self._actions.reconstruct_drawing(model, drawing))
 
     def _changed(self, model: Sent, picture: Sent, background: Sent) -> tuple[Any, ...]:
-        return (None, None, None, "") if picture is None else self.reconstruct(model, picture, background)
+        return unanswered(_CHOOSE) if picture is None else self.reconstruct(model, picture, background)
 
-    def _refresh(self, model: Sent, picture: Sent, background: Sent) -> tuple[Any, ...]:
-        x, image, named, facts = self._changed(model, picture, background)
-        return x, image, gr.Label(named, visible=bool(self._actions.class_names(model))), facts
+    def _drawn(self, model: Sent, drawing: Sent) -> tuple[Any, ...]:
+        try:
+            return self.reconstruct_drawing(model, drawing)
+        except NothingDrawn:
+            return unanswered(_DRAW)
+
+    def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
+        is_grey, classes = not self._actions.is_colour(model), bool(self._actions.class_names(model))
+        return (
+            self._examples[model][0] if self._examples.has(picture) else gr.skip(),
+            self._examples.choices(model),
+            gr.Radio(visible=is_grey),
+            gr.Label(visible=classes),
+            gr.Tab(visible=is_grey),
+            self._advice_for(model),
+            gr.Label(visible=classes),
+            ring(),
+        )
+
+    def _advice_for(self, model: Sent) -> str:
+        names = ", ".join(self._actions.class_names(model)[:12])
+        wish = f"Draw one of these: {names}." if names else "Draw what the model was trained on."
+        return hint(f"{wish} Thick strokes; fill what is solid.")

@@ -10,13 +10,26 @@ from app import limits
 from app.actions import Actions, random_seed
 from app.limits import Sent
 from app.show import Show
-from app.tabs.parts import QUEUED, SHARED, gallery, label_choices, label_dropdown, temperature_box
+from app.tabs.parts import (
+    LIVE,
+    QUIET,
+    SHARED,
+    bell,
+    gallery,
+    label_choices,
+    label_dropdown,
+    ring,
+    temperature_box,
+    temperature_slider,
+)
 
 _SHOW_SETTINGS = """(model, count, seed, label, temperature) => {
   const query = new URLSearchParams(window.location.search);
   for (const [name, value] of Object.entries({model, count, seed, label, temperature})) query.set(name, value);
   window.history.replaceState(null, "", "?" + query);
 }"""
+_RING = "() => String(Math.random())"
+_MORE = f"(count) => [Math.min(count + 16, {limits.COUNT_LIMIT}), String(Math.random())]"
 _FIRST_COUNT, _FIRST_SEED = 24, 0
 
 
@@ -39,52 +52,45 @@ class SampleTab:
     def _build(self) -> None:
         start = (self._first, _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0)
         shown, grid, archive, facts = self._show.samples(self._actions.sample(*start), _settings(*start))
+        self._bell = bell()
+        with gr.Row(elem_classes="actions"):
+            self._go = gr.Button("Generate", variant="primary", min_width=100)
+            self._surprise = gr.Button("Random seed", min_width=100)
         with gr.Row():
             with gr.Column(scale=7, min_width=300):
-                self._gallery = gallery("New pictures", shown, "pictures")
+                self._gallery = gallery("New pictures", shown)
                 self._line = gr.HTML(facts, padding=False)
+                self._more = gr.Button("Show more", size="sm", elem_id="more")
             with gr.Column(scale=3, min_width=260):
-                with gr.Row():
-                    self._go = gr.Button("Generate", variant="primary", min_width=100)
-                    self._surprise = gr.Button("Random seed", min_width=100)
-                self._count = gr.Slider(1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures")
-                self._seed = gr.Number(
-                    _FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures."
-                )
-                self._label = label_dropdown(self._actions, "Class")
-                self._temperature = gr.Slider(
-                    0,
-                    limits.TEMPERATURE_LIMIT,
-                    value=1.0,
-                    step=0.05,
-                    label="Temperature",
-                    info="Less is more typical, more is more varied.",
-                    visible=self._actions.has_temperature(self._first),
-                )
+                self._build_settings()
                 with gr.Row():
                     self._as_png = gr.DownloadButton("Download PNG", value=grid, size="sm", min_width=100)
                     self._as_zip = gr.DownloadButton("Download ZIP", value=archive, size="sm", min_width=100)
 
+    def _build_settings(self) -> None:
+        self._label = label_dropdown(self._actions, "Class")
+        self._count = gr.Slider(1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures")
+        self._temperature = temperature_slider(self._actions.has_temperature(self._first))
+        self._seed = gr.Number(_FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.")
+
     def _connect(self, page: gr.Blocks) -> None:
         boxes = [self._model, self._count, self._seed, self._label, self._temperature]
         outputs = [self._gallery, self._as_png, self._as_zip, self._line]
-        call: dict[str, Any] = {"fn": self.sample, "inputs": boxes, "outputs": outputs, **QUEUED}
-        call["show_progress_on"] = self._gallery
-        quietly = call | {"api_visibility": "private"}
-        remember: dict[str, Any] = {"fn": None, "inputs": boxes, "js": _SHOW_SETTINGS, "api_visibility": "private"}
-        self._go.click(**call, api_name="sample").success(**remember)
-        self._seed.submit(**quietly).success(**remember)
-        self._surprise.click(random_seed, None, self._seed, api_name="random_seed", show_progress="hidden").then(
-            **quietly
-        ).success(**remember)
+        triggers = [
+            self._go.click,
+            self._seed.submit,
+            *(box.input for box in (self._count, self._label, self._temperature)),
+            self._bell.change,
+        ]
+        event = gr.on(triggers, self.sample, boxes, outputs, api_name="sample", show_progress_on=self._gallery, **LIVE)
+        event.success(None, boxes, None, js=_SHOW_SETTINGS, **QUIET)
+        drawn = self._surprise.click(random_seed, None, self._seed, api_name="random_seed", show_progress="hidden")
+        drawn.then(None, None, self._bell, js=_RING, **QUIET)
+        self._more.click(None, self._count, [self._count, self._bell], js=_MORE, **QUIET)
         self._model.input(
-            self.fit_choices,
-            self._model,
-            [self._label, self._temperature],
-            api_visibility="private",
-            show_progress="hidden",
-        ).then(**quietly).success(**remember)
-        page.load(self.open_link, None, [*boxes, *outputs], api_visibility="private", show_progress="hidden", **SHARED)
+            self.fit_choices, self._model, [self._label, self._temperature, self._bell], preprocess=False, **QUIET
+        )
+        page.load(self.open_link, None, [*boxes, *outputs], **QUIET, **SHARED)
 
     def sample(
         self,
@@ -99,9 +105,9 @@ class SampleTab:
         found = self._actions.sample(model, count, seed, label, temperature, report=progress)
         return self._show.samples(found, _settings(model, count, seed, label, temperature))
 
-    def fit_choices(self, model: Sent) -> tuple[gr.Dropdown, gr.Slider]:
-        """The choices that a model has."""
-        return label_choices(self._actions, model), temperature_box(self._actions, model)
+    def fit_choices(self, model: Sent) -> tuple[gr.Dropdown, gr.Slider, str]:
+        """The choices that a model has, and a sign to draw anew."""
+        return label_choices(self._actions, model), temperature_box(self._actions, model), ring()
 
     def open_link(self, request: gr.Request) -> list[Any]:
         """What the page's address asks for, if it asks for anything."""

@@ -5,21 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from app import limits
 from app.actions import Actions
 from app.limits import Sent
 from app.show import Show
 from app.tabs.parts import (
-    QUEUED,
+    LIVE,
+    QUIET,
+    Examples,
+    bell,
     content,
-    examples,
     gallery,
+    hint,
     label_choices,
     label_dropdown,
     picture,
+    ring,
     upload,
 )
+
+_FRAMES = 12
+_CHOOSE = "Choose two pictures, or click on two examples: the way from one to the other appears here."
 
 
 class WalkTab:
@@ -29,56 +37,73 @@ class WalkTab:
         actions: what its buttons call.
         model: the choice of a model.
         show: turns results into what is on the screen.
+        examples: pictures to click on.
     """
 
-    def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
-        self._actions, self._show, self._model = actions, show, model
-        self._build()
+    def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
+        self._actions, self._show, self._model, self._examples = actions, show, model, examples
+        self._bell = bell()
+        with gr.Tabs():
+            with gr.Tab("Two samples"):
+                self._build_samples()
+            with gr.Tab("Two pictures"):
+                self._build_pictures()
         self._connect()
-
-    def _build(self) -> None:
-        first = self._actions.names[0]
-        names = self._ends(first)
-        start = (1, names[0], 2, names[-1], 12)
-        animation, images, facts = self._show.walk(self._actions.walk_samples(first, *start))
-        with gr.Row():
-            with gr.Column(scale=4, min_width=280):
-                with gr.Tabs():
-                    with gr.Tab("Two samples"):
-                        with gr.Row():
-                            self._seed = gr.Number(start[0], label="First seed", min_width=110)
-                            self._label = label_dropdown(self._actions, "First class", start[1])
-                        with gr.Row():
-                            self._other_seed = gr.Number(start[2], label="Last seed", min_width=110)
-                            self._other_label = label_dropdown(self._actions, "Last class", start[3])
-                        self._go = gr.Button("Walk", variant="primary")
-                    with gr.Tab("Two pictures"):
-                        with gr.Row():
-                            self._picture, self._other = upload("First picture"), upload("Last picture")
-                        examples(self._picture, self._other)
-                        self._go_pictures = gr.Button("Walk between the pictures", variant="primary")
-                self._frames = gr.Slider(*limits.FRAMES, value=start[4], step=1, label="Number of frames")
-            with gr.Column(scale=6, min_width=280):
-                self._film = picture("There and back", animation)
-                self._gallery = gallery("Frames", images, "pictures", "frames")
-                self._line = gr.HTML(facts, padding=False)
-
-    def _connect(self) -> None:
-        outputs = [self._film, self._gallery, self._line]
-        ends = [self._seed, self._label, self._other_seed, self._other_label]
-        pictures = [self._picture, self._other]
-        self._go.click(
-            self.walk_samples, [self._model, *ends, self._frames], outputs, api_name="walk_samples", **QUEUED
-        )
-        self._go_pictures.click(
-            self.walk_pictures, [self._model, *pictures, self._frames], outputs, api_name="walk_pictures", **QUEUED
-        )
         self.refresh: dict[str, Any] = {
             "fn": self._refresh,
-            "inputs": [self._model, self._seed, self._other_seed, self._frames, *pictures],
-            "outputs": [self._label, self._other_label, *outputs],
+            "inputs": [model, self._picture, self._other],
+            "outputs": [self._label, self._other_label, self._choices, self._picture, self._other, self._bell],
         }
         """The event that shows the same for another model."""
+
+    def _build_samples(self) -> None:
+        names = self._ends(self._actions.names[0])
+        first = self._actions.walk_samples(self._actions.names[0], 1, names[0], 2, names[-1], _FRAMES)
+        with gr.Row():
+            with gr.Column(scale=4, min_width=280):
+                self._go = gr.Button("Walk", variant="primary")
+                with gr.Row():
+                    self._seed = gr.Number(1, label="First seed", min_width=110)
+                    self._label = label_dropdown(self._actions, "First class", names[0])
+                with gr.Row():
+                    self._other_seed = gr.Number(2, label="Last seed", min_width=110)
+                    self._other_label = label_dropdown(self._actions, "Last class", names[-1])
+                self._frames = _frames_slider()
+            with gr.Column(scale=6, min_width=280):
+                self._shown = _way(self._show.walk(first))
+
+    def _build_pictures(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=4, min_width=280):
+                with gr.Row():
+                    self._picture, self._other = upload("First picture"), upload("Last picture")
+                self._go_pictures = gr.Button("Walk between the pictures", variant="primary")
+                self._choices = self._examples.box(self._actions.names[0])
+                self._picture_frames = _frames_slider()
+            with gr.Column(scale=6, min_width=280):
+                self._pictures_shown = _way((None, [], hint(_CHOOSE)))
+
+    def _connect(self) -> None:
+        ends = [self._seed, self._label, self._other_seed, self._other_label]
+        triggers = [
+            self._go.click,
+            *(box.submit for box in (self._seed, self._other_seed)),
+            *(box.input for box in (self._label, self._other_label, self._frames)),
+            self._bell.change,
+        ]
+        settings = [self._model, *ends, self._frames]
+        gr.on(triggers, self.walk_samples, settings, self._shown, api_name="walk_samples", **LIVE)
+        inputs: list[Component] = [self._model, self._picture, self._other, self._picture_frames]
+        self._go_pictures.click(self.walk_pictures, inputs, self._pictures_shown, api_name="walk_pictures", **LIVE)
+        changes = [self._picture.change, self._other.change, self._picture_frames.input, self._bell.change]
+        gr.on(changes, self._changed, inputs, self._pictures_shown, **LIVE, api_visibility="private")
+        self._choices.select(
+            self._chosen,
+            [self._model, self._picture],
+            [self._picture, self._other],
+            preprocess=False,
+            **QUIET,
+        )
 
     def walk_samples(
         self, model: Sent, seed: Sent, label: Sent, other_seed: Sent, other_label: Sent, frames: Sent
@@ -91,17 +116,33 @@ class WalkTab:
         ends = content(self._show, picture), content(self._show, other)
         return self._show.walk(self._actions.walk_pictures(model, *ends, frames))
 
-    def _refresh(
-        self, model: Sent, seed: Sent, other_seed: Sent, frames: Sent, picture: Sent, other: Sent
-    ) -> tuple[Any, ...]:
+    def _changed(self, model: Sent, picture: Sent, other: Sent, frames: Sent) -> tuple[Any, ...]:
+        if picture is None or other is None:
+            return None, None, hint(_CHOOSE)
+        return self.walk_pictures(model, picture, other, frames)
+
+    def _chosen(self, model: Sent, picture: Sent, event: gr.SelectData) -> tuple[Any, Any]:
+        """An example becomes the first picture if there is none, otherwise the last."""
+        chosen = self._examples.chosen(model, event)
+        return (chosen, gr.skip()) if picture is None else (gr.skip(), chosen)
+
+    def _refresh(self, model: Sent, picture: Sent, other: Sent) -> tuple[Any, ...]:
         names = self._ends(model)
-        shown = (
-            self.walk_samples(model, seed, names[0], other_seed, names[-1], frames)
-            if picture is None or other is None
-            else self.walk_pictures(model, picture, other, frames)
-        )
-        return (*(label_choices(self._actions, model, names[position]) for position in (0, -1)), *shown)
+        labels = (label_choices(self._actions, model, names[position]) for position in (0, -1))
+        kept = (None if self._examples.has(box) else gr.skip() for box in (picture, other))
+        return (*labels, self._examples.choices(model), *kept, ring())
 
     def _ends(self, model: Sent) -> tuple[str, ...]:
         """Classes to walk between."""
         return self._actions.class_names(model) if self._actions.has_class_choice(model) else (limits.ANY,)
+
+
+def _frames_slider() -> gr.Slider:
+    return gr.Slider(*limits.FRAMES, value=_FRAMES, step=1, label="Number of frames")
+
+
+def _way(shown: tuple[str | None, list[str], str]) -> list[Any]:
+    """Boxes for a walk."""
+    animation, images, facts = shown
+    line = gr.HTML(facts, padding=False)
+    return [picture("There and back", animation), gallery("Frames", images, "frames"), line]

@@ -1,0 +1,149 @@
+"""Tell a picture that a model knows nothing of from those of its data set, by thresholds measured on held-out images.
+
+Four numbers are compared, because each alone is blind to something: what the encoder does not see is likely, an even
+picture is redrawn well. A picture is foreign if any of them is below what 99.5 % of the held-out images reach.
+``python -m app.familiar MODEL DATASET`` measures them; `app/familiar.json` holds those of the bundled models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from spikevae.nn.latents.mixture import ClassMixtures
+from spikevae.nn.vae import SpikingVAE
+
+_FILE = Path(__file__).with_name("familiar.json")
+_PERCENT = 0.5  # of the held-out images are below each threshold
+_LEAST_VARIANCE = 0.02  # of a picture's pixels, on the [-1, 1] scale, so that an even one is not divided by nothing
+
+
+class Familiarity(NamedTuple):
+    """How a picture compares with the training data; more is more familiar."""
+
+    shape: float
+    """Log density of its potentials in the directions that the prior knows."""
+    whole: float
+    """The same in all directions."""
+    fidelity: float
+    """Minus the reconstruction error, as a share of the picture's variance."""
+    contrast: float
+    """Variance of its pixels."""
+
+
+def familiarity(
+    network: SpikingVAE,
+    x: Float[Tensor, "N C H W"],
+    image: Float[Tensor, "N C H W"],
+    potential: Float[Tensor, "T N L"] | None,
+) -> list[Familiarity] | None:
+    """Of every picture; None for a latent whose density cannot be asked.
+
+    Args:
+        network: with a fitted prior.
+        x: pictures in [0, 1].
+        image: their reconstructions.
+        potential: of their latent spikes, if they have any.
+    """
+    density = getattr(network.latent, "density", None)
+    if potential is None or not isinstance(density, ClassMixtures):
+        return None
+    shape, whole = _log_densities(density, potential.transpose(0, 1).flatten(1))
+    error = 4 * (image - x).square().flatten(1).mean(dim=1)
+    variance = 4 * x.flatten(1).var(dim=1)
+    fidelity = -error / (variance + _LEAST_VARIANCE)
+    return [
+        Familiarity(*values)
+        for values in torch.stack([shape, whole, fidelity.double(), variance.double()], dim=1).tolist()
+    ]
+
+
+def thresholds(weights: Path) -> Familiarity | None:
+    """What was measured for these weights (a file); None if nothing was."""
+    found = _measured().get(hashlib.sha256(weights.read_bytes()).hexdigest())
+    return None if found is None else Familiarity(*(found[name] for name in Familiarity._fields))
+
+
+def is_foreign(picture: Familiarity, least: Familiarity) -> bool:
+    """Whether a picture is unlike the training data."""
+    return any(value < bound for value, bound in zip(picture, least, strict=True))
+
+
+def measure(network: SpikingVAE, x: Float[Tensor, "N C H W"]) -> Familiarity:
+    """Thresholds from held-out images.
+
+    Raises:
+        ValueError: if the model's latent has no density that can be asked.
+    """
+    found: list[Familiarity] = []
+    for part in x.split(64):
+        with torch.inference_mode():
+            posterior = network.encode(part)
+            values = familiarity(network, part, network.decode(posterior.mode()), posterior.potential)
+        if values is None:
+            raise ValueError(f"a {network.config.latent} latent has no density that can be asked")
+        found += values
+    shares = torch.quantile(torch.tensor(found, dtype=torch.float64), _PERCENT / 100, dim=0)
+    return Familiarity(*shares.tolist())
+
+
+@functools.cache
+def _measured() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def _log_densities(density: ClassMixtures, potentials: Float[Tensor, "N D"]) -> tuple[Tensor, Tensor]:
+    """Under the likeliest class, up to a constant: in the mixture's R directions, and in all D. [N] each."""
+    shapes, wholes = [], []
+    for group in range(len(density.share)):
+        basis, spread = density.basis[group].double(), density.spread[group].double().clamp(min=1e-3)
+        centred = potentials.double() - density.mean[group].double()
+        coordinates = (centred @ basis) / basis.square().sum(dim=0).clamp(min=1e-12)  # [N, R]
+        terms = []
+        for weight, centre, factor in zip(
+            density.weight[group].tolist(), density.centre[group].double(), density.factor[group].double(), strict=True
+        ):
+            if weight > 0:
+                white = torch.linalg.solve_triangular(factor, (coordinates - centre).T, upper=False)  # [R, N]
+                volume = factor.diagonal().abs().log().sum()
+                terms.append(torch.tensor(weight).log() - white.square().sum(dim=0) / 2 - volume)
+        shape = torch.stack(terms).logsumexp(dim=0)
+        rest = (centred - coordinates @ basis.T) / spread
+        shapes.append(shape)
+        wholes.append(shape - rest.square().sum(dim=1) / 2 - spread.log().sum())
+    return torch.stack(shapes).amax(dim=0), torch.stack(wholes).amax(dim=0)
+
+
+def main() -> None:
+    """Measure a model's thresholds on the held-out part of its training data, and keep them."""
+    from spikevae.config import DataConfig
+    from spikevae.data.sets import load_split
+    from spikevae.hub.checkpoints import load_generator, model_folder
+
+    parser = argparse.ArgumentParser(prog="python -m app.familiar", description=main.__doc__)
+    parser.add_argument("model", help="a bundled name or a folder")
+    parser.add_argument("dataset", help="what it was trained on, as for `spikevae train`")
+    parser.add_argument("--data-root", default="data")
+    arguments = parser.parse_args()
+    network = load_generator(arguments.model)
+    config = DataConfig(dataset=arguments.dataset, data_root=arguments.data_root)
+    held_out = load_split(config, "validation", image_channels=3 if network.config.image_channels == 3 else 1)
+    x = torch.stack([held_out[number][0] for number in range(len(held_out))])
+    weights = model_folder(arguments.model) / "model.safetensors"
+    found = {"model": Path(arguments.model).name, "held_out_images": len(x), **measure(network, x)._asdict()}
+    kept = {**_measured(), hashlib.sha256(weights.read_bytes()).hexdigest(): found}
+    _FILE.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

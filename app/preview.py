@@ -1,0 +1,134 @@
+"""What other sites show of a link to the page: a title, a description, and a picture that this server makes."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from jaxtyping import Float
+from PIL import Image, ImageDraw, ImageFont
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from torch import Tensor
+
+from spikevae.data.images import to_uint8
+
+TITLE = "spikevae: images from spikes"
+DESCRIPTION = (
+    "A network that computes with on-off pulses, as nerve cells do, draws pictures, redraws yours and names them."
+)
+PATH = "/preview.png"
+_SIZE = (1200, 630)  # as the sites that show previews want it
+_ROWS, _COLUMNS, _TILE, _GAP = 3, 8, 130, 14
+_GROUND, _INK = (19, 19, 22), (244, 244, 245)
+_OTHERS = re.compile(r'<meta\s+(?:property="og:|name="twitter:|name="description")[^>]*>')
+
+
+def preview_png(images: Float[Tensor, "N C H W"]) -> bytes:
+    """The title above rows of pictures, as a PNG."""
+    sheet = Image.new("RGB", _SIZE, _GROUND)
+    pen = ImageDraw.Draw(sheet)
+    width = _COLUMNS * _TILE + (_COLUMNS - 1) * _GAP
+    left, top = (_SIZE[0] - width) // 2, 150
+    pen.text((left, 42), "Images from spikes", fill=_INK, font=ImageFont.load_default(64))
+    for number, pixels in enumerate(to_uint8(images[: _ROWS * _COLUMNS])):
+        array = pixels.permute(1, 2, 0).numpy()  # [H, W, C]
+        tile = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB")
+        row, column = divmod(number, _COLUMNS)
+        place = (left + column * (_TILE + _GAP), top + row * (_TILE + _GAP))
+        sheet.paste(tile.resize((_TILE, _TILE), Image.Resampling.NEAREST), place)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def preview_route(images: Float[Tensor, "N C H W"], is_welcome: Callable[[Request], bool]) -> Route:
+    """Where the picture is fetched.
+
+    Args:
+        images: what it shows.
+        is_welcome: whether a visitor has logged in, where that is needed.
+    """
+    content = preview_png(images)
+
+    async def preview(request: Request) -> Response:
+        return Response(content, media_type="image/png") if is_welcome(request) else Response(status_code=401)
+
+    return Route(PATH, preview, methods=["GET"])
+
+
+def described(page: str, address: str) -> str:
+    """The page's HTML with tags about this page in the place of Gradio's about itself.
+
+    Args:
+        page: the HTML.
+        address: of the page, without a slash at its end.
+    """
+    told = {
+        "og:title": TITLE,
+        "og:description": DESCRIPTION,
+        "og:type": "website",
+        "og:url": f"{address}/",
+        "og:image": f"{address}{PATH}",
+        "og:image:width": str(_SIZE[0]),
+        "og:image:height": str(_SIZE[1]),
+        "og:image:alt": "Rows of pictures that the network drew",
+    }
+    tags = [f'<meta property="{name}" content="{escape(value)}" />' for name, value in told.items()]
+    tags += [
+        f'<meta name="description" content="{escape(DESCRIPTION)}" />',
+        '<meta name="twitter:card" content="summary_large_image" />',
+    ]
+    return _OTHERS.sub("", page).replace("<head>", "<head>" + "".join(tags), 1)
+
+
+class Described:
+    """ASGI middleware that puts :func:`described` into the page.
+
+    Args:
+        app: the server.
+        root_path: path, or whole address, under which a reverse proxy serves the page.
+    """
+
+    def __init__(self, app: Any, root_path: str = "") -> None:
+        self._app, self._root = app, root_path.rstrip("/")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass everything on; the page itself as a whole."""
+        if scope["type"] != "http" or scope["path"] != "/":
+            await self._app(scope, receive, send)
+            return
+        start: dict[str, Any] = {}
+        body = bytearray()
+
+        async def gathered(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            body.extend(message.get("body", b""))
+            if not message.get("more_body", False):
+                await self._answer(scope, start, bytes(body), send)
+
+        await self._app(scope, receive, gathered)
+
+    async def _answer(self, scope: Any, start: dict[str, Any], body: bytes, send: Any) -> None:
+        headers = dict(start["headers"])
+        if headers.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in headers:
+            body = described(body.decode(), self._address(scope)).encode()
+        length = (b"content-length", str(len(body)).encode())
+        kept = [header for header in start["headers"] if header[0].lower() != b"content-length"]
+        await send({**start, "headers": [*kept, length]})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _address(self, scope: Any) -> str:
+        """As visitors know it. The guard has checked the host, and let through only a proxy's own words."""
+        if "://" in self._root:
+            return self._root
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
+        scheme = headers.get("x-forwarded-proto", scope["scheme"]).split(",")[0].strip()
+        return f"{scheme}://{host}{self._root}"

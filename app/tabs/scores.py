@@ -1,0 +1,26 @@
+"""The tab with what was measured of each model, and the models' cards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+
+from app.cards import card
+from app.scores import scores_section
+
+
+class ScoresTab:
+    """A table for every model, and below it the card.
+
+    Args:
+        models: names or folders.
+    """
+
+    def __init__(self, models: Sequence[str]) -> None:
+        for model in models:
+            gr.HTML(scores_section(model), padding=False)
+            if text := card(model):
+                with gr.Accordion(f"Model card of {Path(model).name}", open=False):
+                    gr.Markdown(text)
