@@ -25,38 +25,50 @@ _PRIOR_WEIGHT = 0.004  # of the noise's mean square, against the mean square err
 _BATCH = 64  # images decoded together
 
 
+@torch.no_grad()
 def inpaint(
-    model: SpikingVAE,
+    self: SpikingVAE,
     x: Float[Tensor, "*n C H W"],
     mask: Tensor,
     *,
-    count: int,
-    seed: SupportsIndex,
-    label: Label | None,
+    count: int = 4,
+    seed: SupportsIndex = 0,
+    label: Label | None = None,
 ) -> Float[Tensor, "N C H W"]:
-    """Proposals for the hidden part of an image, those that fit best first; see :meth:`SpikingVAE.inpaint`.
+    """Proposals for the hidden part of one image, those that fit best first; visible pixels stay as they are.
 
     A new image is a function of white noise: noise, potentials, latent spikes, image. So we look for the posterior
     given the visible pixels in the noise, where the prior is N(0, I) whatever the density. Some hundred images of the
     prior are compared with what is visible, and each of the best is a starting point, with its own class and Gaussian.
     Then some steps of Adam (Kingma and Ba, arXiv:1412.6980) lower ``visible error + weight * noise^2``, straight
     through the latent spikes.
+
+    Args:
+        self: the model; its latent must have a density.
+        x: [C, H, W] or [1, C, H, W], in [0, 1].
+        mask: [H, W], true (or above one half) where the image shall be filled in.
+        count: N, 1 to 256.
+        seed: 0 to 2^63 - 1.
+        label: class by name or number; None leaves it to what is visible.
+
+    Raises:
+        ValueError: if a shape or number is wrong, nothing is hidden, or this model's latent has no density.
     """
-    image, is_hidden = _checked(model, x, mask)
+    image, is_hidden = _checked(self, x, mask)
     if not 1 <= operator.index(count) <= _CANDIDATES:
         raise ValueError(f"count={count}: expected 1 to {_CANDIDATES}")
-    number = None if label is None else class_index(label, model.config.class_names)
+    number = None if label is None else class_index(label, self.config.class_names)
     weight = (~is_hidden).to(image.dtype) / (~is_hidden).sum().clamp(min=1) / len(image)
 
     def images_of(noise: Tensor) -> Tensor:
         labels = None if number is None else torch.full((len(noise),), number)
-        potential = model.latent.potential_of(noise, labels)
-        return model.decode(straight_through((potential > 0).to(potential.dtype), potential.sigmoid()))
+        potential = self.latent.potential_of(noise, labels)
+        return self.decode(straight_through((potential > 0).to(potential.dtype), potential.sigmoid()))
 
     def error_of(images: Tensor) -> Tensor:
         return ((images - image).square() * weight).sum(dim=(1, 2, 3)).cpu()
 
-    noise = model.latent.noise(image_rngs(seed, range(_CANDIDATES)))
+    noise = self.latent.noise(image_rngs(seed, range(_CANDIDATES)))
     errors = torch.cat([error_of(images_of(part)) for part in noise.split(_BATCH)])
     found = []
     for best in noise[errors.argsort(stable=True)[:count]].split(_BATCH):

@@ -136,29 +136,7 @@ class SpikingVAE(nn.Module):
             answers.append(torch.stack(each).mean(dim=0))
         return torch.cat(answers)
 
-    @torch.no_grad()
-    def inpaint(
-        self,
-        x: Float[Tensor, "*n C H W"],
-        mask: Tensor,
-        *,
-        count: int = 4,
-        seed: SupportsIndex = 0,
-        label: Label | None = None,
-    ) -> Float[Tensor, "N C H W"]:
-        """Proposals for the hidden part of one image, those that fit best first; visible pixels stay as they are.
-
-        Args:
-            x: [C, H, W] or [1, C, H, W], in [0, 1].
-            mask: [H, W], true (or above one half) where the image shall be filled in.
-            count: N, 1 to 256.
-            seed: 0 to 2^63 - 1.
-            label: class by name or number; None leaves it to what is visible.
-
-        Raises:
-            ValueError: if a shape or number is wrong, nothing is hidden, or this model's latent has no density.
-        """
-        return inpaint(self, x, mask, count=count, seed=seed, label=label)
+    inpaint = inpaint
 
     def sample(
         self,
