@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from spikingjelly.activation_based import monitor, neuron
+from spikingjelly.activation_based import monitor, neuron, surrogate
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
@@ -22,8 +22,9 @@ from spikevae.nn.decoder import TimeReadOut
 from spikevae.nn.neurons import ParametricSpikingLayer
 from spikevae.nn.stage import convolutional_stage
 from spikevae.nn.vae import SpikingVAE
-from spikevae.ops import norm_fire_gate, spike_convolution, weighted_sum
+from spikevae.ops import lif_step, norm_fire_gate, spike_convolution, weighted_sum
 from spikevae.ops.cpu import compile
+from spikevae.ops.lif import lif_step_reference
 from spikevae.ops.planes import join_gated, split_gated
 
 T, N, C, H, W = 3, 2, 8, 7, 6
@@ -346,3 +347,18 @@ def test_decoding_and_classifying_can_be_exported_and_compiled(part: str) -> Non
     """In a process of its own: in this one every function is wrapped in a check of its types."""
     result = subprocess.run([sys.executable, "-c", _COMPILED, part], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("leak", [0.3, 0.5, 0.9])
+def test_a_step_without_gradient_is_the_one_that_torch_computes(leak: float) -> None:
+    torch.manual_seed(0)
+    x, v = 3 * torch.randn(7, 171), torch.randn(7, 171)
+    step = surrogate.ATan(alpha=2.0)
+    before = v.clone()
+    with torch.no_grad():
+        spikes, after = lif_step(x, v, leak, step)
+    expected_spikes, expected_after = lif_step_reference(x, v, leak, step)
+    assert torch.equal(spikes, expected_spikes)
+    assert torch.equal(after, expected_after)
+    assert torch.equal(v, before)
+    assert 0 < spikes.mean() < 1

@@ -65,6 +65,17 @@ def fire(
     return gated
 
 
+def fire_once(x: Tensor, v: Tensor, leak: float | Tensor) -> tuple[Tensor, Tensor]:
+    """One step of neurons, float32, without gradient: spikes, and potentials after the reset."""
+    x, after = x.contiguous(), v.clone(memory_format=torch.contiguous_format)
+    spikes = torch.empty_like(x)
+    compile.in_parallel(
+        neurons.fire_once, compile.flat(x), np.float32(float(leak)), compile.flat(after), compile.flat(spikes),
+        count=x.numel(), together=compile.BLOCK,
+    )  # fmt: skip
+    return spikes, after
+
+
 def _fire(x_seq: Tensor, currents: _Currents, into: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Spikes, laid out like the currents, and the means of their planes [T, N, C], if planes matter."""
     if into is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from spikingjelly.activation_based.surrogate import ATan
 from torch import Tensor
 
 from spikevae.ops.dispatch import may_fuse
-from spikevae.ops.fused import fire
+from spikevae.ops.fused import fire, fire_once
 
 THRESHOLD = 1.0  # also in the loops of cpu/neurons.py
 
@@ -37,7 +38,7 @@ def lif_reference(x_seq: Tensor, leak: float | Tensor, surrogate: Callable[[Tens
     if isinstance(leak, Tensor):
         leak = leak.to(v.dtype)
     for x in x_seq.to(v.dtype):
-        spikes, v = lif_step(x, v, leak, surrogate)
+        spikes, v = lif_step_reference(x, v, leak, surrogate)
         steps.append(spikes)
     return torch.stack(steps).to(x_seq.dtype)
 
@@ -45,7 +46,17 @@ def lif_reference(x_seq: Tensor, leak: float | Tensor, surrogate: Callable[[Tens
 def lif_step(
     x: Tensor, v: Tensor, leak: float | Tensor, surrogate: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """One time step: spikes, and membrane potentials after the reset."""
+    """One time step: spikes, and membrane potentials after the reset. Without gradient it is one loop on the CPU."""
+    is_step = type(surrogate) is ATan and surrogate.spiking
+    if is_step and not torch.is_grad_enabled() and x.shape == v.shape and may_fuse(x, v, dtypes=(torch.float32,)):
+        return fire_once(x, v, leak)
+    return lif_step_reference(x, v, leak, surrogate)
+
+
+def lif_step_reference(
+    x: Tensor, v: Tensor, leak: float | Tensor, surrogate: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The same, by PyTorch."""
     h = torch.lerp(v, x, leak)  # charge: v + (x - v) / tau
     spikes = surrogate(h - THRESHOLD)  # fire
     return spikes, h * (1 - spikes.detach())  # reset

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spikevae.ops.cpu.compile import add, add_by_channel, compiled, copy, fused_multiply_add, narrow, part, wide
+from spikevae.ops.cpu.compile import BLOCK, add, add_by_channel, compiled, copy, fused_multiply_add, narrow, part, wide
 
 
 class Currents(NamedTuple):
@@ -89,6 +89,16 @@ def fire(currents: Any, spikes: Any, sums: Any, start: int, stop: int) -> None:
                     add(spikes[here : here + size], totals[t])
         if image:
             _add_totals(totals, currents, begin, sums)
+
+
+@compiled
+def fire_once(x: Any, leak: Any, v: Any, spikes: Any, start: int, stop: int) -> None:
+    """One step of neurons: their spikes, and in ``v`` the potentials before it become those after it."""
+    h, ones, zeros = np.empty(BLOCK, np.float32), np.ones(BLOCK, np.float32), np.zeros(BLOCK, np.float32)
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        _charge(x[first:last], ones, zeros, leak, v[first:last], h)
+        _emit(h, spikes[first:last])
 
 
 @part
