@@ -17,7 +17,7 @@ export UV_HTTP_RETRIES ?= 8
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help sample demo test test-security lint format notebooks bench docs lock clean
+.PHONY: help sample demo test test-security lint format notebooks bench docs space lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,9 +54,19 @@ docs: $(VENV)/installed-dev  ## Build the documentation into build/site; check l
 	$(BIN)/python docs/check.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+space: $(BIN)/uv  ## Fill build/space with a Hugging Face Space of the page (app/space/README.md says how to send it)
+	rm -rf build/space
+	$(BIN)/uv build --wheel --python $(BIN)/python --out-dir build/space
+	cp app/space/README.md app/space/app.py app/space/requirements.txt build/space
+	rm -f build/space/.gitignore
+
 lock: $(BIN)/uv  ## Resolve requirements.lock anew (UPGRADE=--upgrade takes the newest versions)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --all-extras --python-version 3.11 \
 		--no-emit-index-url --generate-hashes --custom-compile-command "make lock" --output-file requirements.lock $(UPGRADE)
+	{ echo '# Direct dependencies at the versions of requirements.lock, PyTorch for CPUs; written by `make lock`.'; \
+	  echo '--extra-index-url https://download.pytorch.org/whl/cpu'; \
+	  $(BIN)/uv pip compile pyproject.toml --quiet --extra app --no-deps --no-header --no-annotate --python-version 3.11 \
+		--constraint requirements.lock --no-emit-index-url; } > app/space/requirements.txt
 
 clean:  ## Remove all that make has made, .venv included
 	rm -rf $(VENV) build dist samples.png .mypy_cache .pytest_cache .ruff_cache
