@@ -1,11 +1,13 @@
-"""Draw docs/images/network.svg and docs/images/tcja.svg: `python docs/figures.py`."""
+"""Draw the figures and badges of docs/images as SVG: `python docs/figures.py`."""
 
 from __future__ import annotations
 
+import tomllib
 from html import escape
 from pathlib import Path
 
 IMAGES = Path(__file__).parent / "images"
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 INK, LINE, SPIKES, REAL, PAPER = "#1f2933", "#52606d", "#d9480f", "#1864ab", "#ffffff"
 STYLE = (
     "text{font:14px sans-serif;fill:" + INK + ";text-anchor:middle}.small{font-size:12px;fill:" + LINE + "}"
@@ -108,6 +110,23 @@ def tcja() -> str:
     )
 
 
+def badge(label: str, value: str) -> str:
+    """A line of two words for the head of README."""
+    left, right = 10 + 7 * len(label), 10 + 7 * len(value)
+    style = "text{font:11px sans-serif;fill:" + PAPER + ";text-anchor:middle}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img">'
+        f"<title>{escape(label)}: {escape(value)}</title><style>{style}</style>"
+        f'<rect width="{left + right}" height="20" rx="3" fill="{REAL}"/>'
+        f'<rect width="{left}" height="20" rx="3" fill="{INK}"/>'
+        f"{text(left / 2, 14, label)}{text(left + right / 2, 14, value)}</svg>\n"
+    )
+
+
 if __name__ == "__main__":
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    python = project["requires-python"].replace(">=", "") + " or newer"
+    (IMAGES / "badge-licence.svg").write_text(badge("licence", project["license"]), encoding="utf-8")
+    (IMAGES / "badge-python.svg").write_text(badge("Python", python), encoding="utf-8")
     (IMAGES / "network.svg").write_text(network(), encoding="utf-8")
     (IMAGES / "tcja.svg").write_text(tcja(), encoding="utf-8")
