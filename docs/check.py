@@ -111,7 +111,7 @@ def prose(text: str) -> str:
             {"text": token.content, "code_inline": "code", "softbreak": " "}.get(token.type, "")
             for token in inline.children or ()
         ]
-        sentence = re.sub(r"(?<=\d)[.,](?=\d)|\b(?<=et al)\.", "", "".join(words)).strip()
+        sentence = re.sub(r"(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=et al)\.", "", "".join(words)).strip()
         if re.search("[A-Za-z]", sentence.replace("code", "")):
             paragraphs.append(re.sub(r"[:;]$", ".", sentence) if sentence[-1] in ".!?:;" else f"{sentence}.")
     return "\n".join(paragraphs)

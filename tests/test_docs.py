@@ -66,8 +66,10 @@ def test_words_are_spelt_right(check: ModuleType) -> None:
 
 
 def test_only_sentences_count_for_the_reading_ease(check: ModuleType) -> None:
-    text = "# Heading\n\nThe `x.y` of [a link](https://a.org) is 5.9.\n\n- An item\n- Two:\n\n  ```\n  z = 1\n  ```\n"
-    assert check.prose(text + "\n| table |\n| --- |\n| cell |\n") == "The code of a link is 59.\nAn item.\nTwo."
+    text = (
+        "# Heading\n\nThe `x.y` of [a link](https://a.org) is 5.9, .5.\n\n- An item\n- Two:\n\n  ```\n  z = 1\n  ```\n"
+    )
+    assert check.prose(text + "\n| table |\n| --- |\n| cell |\n") == "The code of a link is 59, 5.\nAn item.\nTwo."
 
 
 def test_every_page_reads_easily(check: ModuleType) -> None:
