@@ -68,6 +68,7 @@ def model_card(
         "",
         f"{_purpose(model)} `config.json` and `model.safetensors` are all that `spikevae.load` reads.",
         "",
+        *_usage(model, name),
         "## Data",
         "",
         f"{source}. {training.train_images:,} training {inputs}; {training.validation_images:,} more of the training "
@@ -111,6 +112,17 @@ def _purpose(model: ModelConfig) -> str:
     verbs = "Generates, reconstructs and classifies" if model.classes else "Generates and reconstructs"
     latent = f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits"
     return f"{verbs} {size} images {spikes} ({parts}; {latent})."
+
+
+def _usage(model: ModelConfig, name: str | None) -> list[str]:
+    """How to load the model, and what to do with it first."""
+    use = "images = model.sample(16, seed=0)  # [16, C, H, W] in [0, 1]"
+    if model.network == "classifier":
+        shape = "x_seq: event frames [T, N, 2, H, W]" if model.takes_events else "x: [N, C, H, W] in [0, 1]"
+        use = f"probabilities = model.classify({shape.partition(':')[0]})  # {shape}"
+    where = f'"{name}"' if name else '"FOLDER"'
+    others = "or this folder, or hf:USER/NAME" if name else "the one of this card, or hf:USER/NAME"
+    return ["```python", "import spikevae", "", f"model = spikevae.load({where})  # {others}", use, "```", ""]
 
 
 def _phases(settings: TrainConfig) -> str:
