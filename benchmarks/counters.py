@@ -117,7 +117,10 @@ def layer_table(spiking: Comparison, plain: Comparison, images: int) -> list[str
     for other in others:
         cells += [_shown(sum((row.theirs[other] for row in spiking.rows.values()), Count()), images), ""]
     cells += ["", _number(sum(row.dense for row in plain.rows.values()))]
-    return [*lines, _line([*cells, *([""] * len(others))])]
+    cells.append(_number(sum(row.theirs["op_counter"].mac for row in plain.rows.values()) / images))
+    if plain.neurobench:
+        cells.append(_number(sum(plain.neurobench.dense.values()) / images))
+    return [*lines, _line(cells)]
 
 
 def memory_table(part: Part, plain: Comparison, images: int) -> list[str]:
@@ -170,7 +173,11 @@ def _shown(count: Count, images: int) -> str:
 
 
 def _reasons(reasons: Reasons, images: int) -> str:
-    shown = [f"{name} {(count.mac + count.ac) / images:+,.0f}" for name, count in reasons.items() if count != Count()]
+    shown = []
+    for name, count in reasons.items():
+        value = (count.mac + count.ac) / images
+        if value:
+            shown.append(f"{name} {value:+,.0f}" if abs(value) >= 10 else f"{name} {value:+.2g}")
     return "; ".join(shown)
 
 
