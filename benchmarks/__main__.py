@@ -39,7 +39,7 @@ def main(
     from benchmarks.cases import CASES, CPU_ONLY
     from benchmarks.measure import Meter, Row, describe_machine, describe_versions
     from benchmarks.report import text_table
-    from spikevae.hub.checkpoints import write_atomically
+    from spikevae.files import write_atomically
 
     unknown = [name for name in only if name not in CASES]
     if unknown:

@@ -21,7 +21,7 @@ from benchmarks.cases import StatelessLIF
 from benchmarks.measure import describe_machine, describe_versions, run
 from benchmarks.subjects import Sizes, build, full_sizes, layer_pass, our_layer, quick_sizes, released_model, work
 from spikevae.config import ModelConfig
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.files import write_atomically
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16, pick_device
 

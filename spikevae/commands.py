@@ -313,7 +313,7 @@ def _score_lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _write_json(path: Path, record: Any) -> None:
-    from spikevae.hub.checkpoints import write_atomically
+    from spikevae.files import write_atomically
 
     text = json.dumps(record, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)

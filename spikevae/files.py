@@ -1,11 +1,15 @@
-"""What may be opened to read, and where one may write, asked before any work is done."""
+"""What may be opened to read, where one may write, and how a file is written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import stat
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 
 def open_regular(path: Path | str) -> BufferedReader:
@@ -42,3 +46,22 @@ def check_can_write(path: Path | str) -> Path:
     if not os.access(above, os.W_OK | os.X_OK):
         raise PermissionError(f"{path} cannot be written: {above} takes no new files; name another place")
     return path
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a file, or a folder, under a temporary name beside ``path``, and rename it to ``path``.
+
+    A file is flushed to the disk first. Whatever fails, what was there before is untouched, and nothing else is left.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        write(temporary)
+        if temporary.is_file():
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)

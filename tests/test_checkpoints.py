@@ -18,7 +18,8 @@ from torch import Tensor
 
 import spikevae
 from spikevae.config import ModelConfig
-from spikevae.hub.checkpoints import read_dataset_name, save_release, write_atomically
+from spikevae.files import write_atomically
+from spikevae.hub.checkpoints import read_dataset_name, save_release, write_weights
 from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(
@@ -343,7 +344,7 @@ def test_a_disk_that_is_full_is_an_error_of_the_system_that_names_the_file(
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
     try:
         with pytest.raises(OSError, match=str(path)) as caught:
-            write_atomically(path, lambda temporary: write({"weight": torch.zeros(2**16)}, temporary))
+            write_weights(path, lambda temporary: write({"weight": torch.zeros(2**16)}, temporary))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.nn.latents.mixture import ClassMixtures
+from spikevae.nn.latents.mixture import ClassMixtures, fit_gaussians
 
 D, K = 6, 3
 
@@ -143,3 +143,15 @@ def test_too_few_images_and_a_wrong_temperature_are_refused() -> None:
     for temperature in (-0.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=f"temperature={temperature}"):
             density.sample(noise(density, 2), None, temperature)
+
+
+def test_gaussians_that_still_change_after_the_last_round_are_used_and_said_so_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("spikevae.nn.latents.mixture._MOST_ROUNDS", 1)
+    torch.manual_seed(0)
+    weight, _, _ = fit_gaussians(torch.randn(60, 2).double(), 4)
+    assert len(weight) == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        "4 Gaussians still changed after 1 rounds; the last ones are used"
+    ]

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import secrets
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikevae.data.decode import FORMATS, PIXEL_LIMIT, read_pixels
-from spikevae.files import check_can_write
+from spikevae.files import check_can_write, write_atomically
 
 
 def read_image(
@@ -100,7 +96,7 @@ def save_images(
     original_pixels = None if originals is None else to_uint8(originals)
     path.parent.mkdir(parents=True, exist_ok=True)
     write = {".png": _write_grid, ".npz": _write_arrays}.get(path.suffix.lower(), _write_folder)
-    _write_whole(path, lambda temporary: write(temporary, pixels, original_pixels))
+    write_atomically(path, lambda temporary: write(temporary, pixels, original_pixels))
 
 
 def check_save_path(path: Path | str) -> Path:
@@ -122,18 +118,6 @@ def check_save_path(path: Path | str) -> Path:
     if path.exists() and (suffix == "" or not path.is_file()):
         raise ValueError(f"{path} exists and is not a folder; name a new folder, or a .png or .npz file")
     return check_can_write(path)
-
-
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
 def _write_grid(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8[Tensor, "N C H W"] | None) -> None:

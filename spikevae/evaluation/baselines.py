@@ -26,7 +26,7 @@ from spikevae.evaluation.reports.tables import value_text
 from spikevae.evaluation.scores import Baseline, Score
 from spikevae.evaluation.settings import EvaluationConfig, Protocol
 from spikevae.evaluation.streams import ImageStream, degraded, from_image_set
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.files import write_atomically
 from spikevae.runtime import pick_device
 
 logger = logging.getLogger(__name__)

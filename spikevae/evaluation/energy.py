@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spikevae.evaluation.operations import Cost, Counter, LayerCost
-from spikevae.nn.latents.grid_density import GridMixtures
-from spikevae.nn.latents.mixture import ClassMixtures
+from spikevae.nn.latents.mixture import Mixtures
 from spikevae.nn.vae import SpikingVAE
 
 
@@ -55,7 +54,7 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
             with counting(model, images=len(x)) as costs[name]:
                 call()
     for name, module in model.named_modules():
-        if isinstance(module, ClassMixtures | GridMixtures):
+        if isinstance(module, Mixtures):
             # Not a module's forward, so no hook sees it: once an image.
             products = float(module.connections)
             costs["sample"].layers[name] = LayerCost(name, multiply_accumulates=products, dense=products).as_plain()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.files import write_atomically
 
 _FORMER_KEYS = {"subject": "model", "subject_hash": "weights_hash", "floors": "baselines"}
 _COLUMNS = ("microjoule", "microjoule_folded", "ann_microjoule")

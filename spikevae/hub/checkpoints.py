@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
+from spikevae.files import write_atomically
 from spikevae.hub.quantised import SCALE, dequantise, quantise, scale_shape
 from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
@@ -225,7 +225,7 @@ def save_release(
     write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8"))
     text = json.dumps(config, indent=2) + "\n"
     write_atomically(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
-    write_atomically(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
+    write_weights(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
 
 
 def _compact(tensor: Tensor) -> Tensor:
@@ -236,24 +236,18 @@ def _compact(tensor: Tensor) -> Tensor:
     return half if bool(half.isfinite().all()) else tensor
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to the disk and rename it to ``path``.
-
-    Whatever fails, the file that was there before is untouched and no temporary file is left.
+def write_weights(path: Path, write: Callable[[Path], Any]) -> None:
+    """:func:`spikevae.files.write_atomically` for what torch and safetensors write.
 
     Raises:
-        OSError: if the file cannot be written, also where torch and safetensors have another name for that.
+        OSError: if the file cannot be written, for which both have names of their own.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+
+    def write_for_all(temporary: Path) -> None:
         write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.chmod(0o644)  # safetensors lets the owner alone read
+
+    try:
+        write_atomically(path, write_for_all)
     except (RuntimeError, SafetensorError) as error:
         raise OSError(f"{path} could not be written (is the disk full?): {str(error).splitlines()[0]}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -22,7 +22,8 @@ from torch import Tensor
 import spikevae
 from spikevae.config import RunConfig, from_dict, to_dict
 from spikevae.data.images import save_images
-from spikevae.hub.checkpoints import save_release, write_atomically
+from spikevae.files import write_atomically
+from spikevae.hub.checkpoints import save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -162,7 +163,7 @@ def save_previews(run: Path, model: SpikingVAE, epoch: int, originals: UInt8[Ten
 def save_state(run: Path, networks: Mapping[str, Any], progress: Progress) -> None:
     """Write what a run goes on from: the states of its networks and optimizers, and how far it has come."""
     state = {**networks, **asdict(progress)}
-    write_atomically(run / STATE_NAME, lambda path: torch.save(state, path))
+    write_weights(run / STATE_NAME, lambda path: torch.save(state, path))
 
 
 def load_state(run: Path) -> tuple[dict[str, Any], Progress] | None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from spikevae.data.events.recording import Recording
+from spikevae.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -135,17 +135,14 @@ def _mapped(path: Path, count: int) -> UInt8[np.ndarray, "N T 2 H W"] | None:
 
 
 def _write_frames(path: Path, recordings: Iterable[Recording], count: int, config: FrameConfig, name: str) -> None:
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
-    try:
+    def write(temporary: Path) -> None:
         target: np.ndarray | None = None
         for number, frames in enumerate(_made(recordings, count, config, name)):
             if target is None:
                 target = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, *frames.shape))
             target[number] = frames
-        del target
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    write_atomically(path, write)
 
 
 def _made(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +11,7 @@ import numpy as np
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.pictures import write_animation, write_film_strip
 from spikevae.data.events.recording import Recording
+from spikevae.files import write_atomically
 
 _SUFFIXES = ("", ".bin", ".gif", ".npz", ".png", ".webp")
 _ATIS_ROWS, _ATIS_COLUMNS, _ATIS_TIME = 240, 256, 2**23
@@ -81,15 +79,7 @@ def save_recordings(
     else:
         write = partial(_write_folder, recordings=recordings, labels=labels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+    write_atomically(path, write)
 
 
 def encode_atis(recording: Recording) -> bytes:

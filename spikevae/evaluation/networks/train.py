@@ -25,7 +25,7 @@ from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.networks.bundle import BUNDLED, prepared, save_networks
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.hub.checkpoints import write_weights
 from spikevae.runtime import has_bfloat16, pick_device, reuse_freed_memory, sleep_while_waiting
 from spikevae.versions import library_versions
 
@@ -174,7 +174,7 @@ def _fit(
                 "optimizer": optimizer.state_dict(),
                 "schedule": schedule.state_dict(),
             }
-            write_atomically(path, lambda file: torch.save(states, file))
+            write_weights(path, lambda file: torch.save(states, file))
     network.eval()
     return float(seconds)
 

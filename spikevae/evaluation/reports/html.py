@@ -27,7 +27,7 @@ from spikevae.evaluation.reports.tables import (
 )
 from spikevae.evaluation.scores import Scores
 from spikevae.evaluation.streams import first_images
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.files import write_atomically
 from spikevae.nn.vae import SpikingVAE
 
 PAGE = "report.html"

@@ -25,7 +25,7 @@ from spikevae.evaluation.reports.tables import (
     value_text,
 )
 from spikevae.evaluation.scores import Scores, read_scores_json
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

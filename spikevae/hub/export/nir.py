@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae import __version__
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.files import write_atomically
 from spikevae.hub.export.onnx import Part
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.neurons import ParametricSpikingLayer, SpikingLayer

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikevae import __version__
-from spikevae.hub.checkpoints import write_atomically
+from spikevae.files import write_atomically
 from spikevae.nn.vae import SpikingVAE
 
 Part = Literal["encoder", "decoder", "classifier"]

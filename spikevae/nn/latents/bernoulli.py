@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from spikevae.config import ModelConfig
 from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
 from spikevae.nn.latents.discriminant import LatentDiscriminant
-from spikevae.nn.latents.grid_density import GridMixtures
-from spikevae.nn.latents.mixture import ClassMixtures
+from spikevae.nn.latents.mixture import ClassMixtures, Mixtures
 
 _MOST_TRIES = 8  # of rejection sampling, for one image
 
@@ -47,7 +46,7 @@ class PotentialLatent(Latent):
 
     has_density = True
     synapses: nn.Module
-    density: ClassMixtures | GridMixtures
+    density: Mixtures
 
     def __init__(self, config: ModelConfig, features: int) -> None:
         super().__init__()
@@ -57,7 +56,7 @@ class PotentialLatent(Latent):
         self.synapses, self.density = self._parts(config, features)
         self.discriminant = LatentDiscriminant(size, config.classes) if config.classes > 1 else None
 
-    def _parts(self, config: ModelConfig, features: int) -> tuple[nn.Module, ClassMixtures | GridMixtures]:
+    def _parts(self, config: ModelConfig, features: int) -> tuple[nn.Module, Mixtures]:
         """What the potentials are made by, and drawn from."""
         size = config.time_steps * config.latent_size
         return (

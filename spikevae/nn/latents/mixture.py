@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+log = logging.getLogger(__name__)
+
+_MOST_ROUNDS = 200  # of expectation and maximisation
 _IMAGES_PER_DIRECTION = 4  # fewer images than this for each direction of a component, and there are fewer components
 
 
-class ClassMixtures(nn.Module):
+class Mixtures(nn.Module):
     """One mixture of Gaussians per class over the latent potentials of the training images.
 
-    A class's mean and leading directions span a small space, in which M full-covariance Gaussians are fitted; all
-    other directions together keep a variance of their own for every dimension. A potential is
-    ``mean + basis @ (centre[m] + factor[m] @ e) + spread * f`` with e and f from N(0, I) and m drawn by ``weight``.
-    The fitted values are buffers, so they travel with the weights.
+    A class's mean and leading directions span a small space, in which M full-covariance Gaussians are fitted. A
+    potential is ``mean + basis @ (centre[m] + factor[m] @ e) + rest(f)`` with e and f from N(0, I) and m drawn by
+    ``weight``; what the leading directions leave, ``rest``, differs between the subclasses. The fitted values are
+    buffers, so they travel with the weights.
 
     Args:
-        size: D, number of latent potentials (T x L).
+        size: D, number of latent potentials.
         classes: K; 0 where the data has no labels, and then one mixture holds all images.
         rank: R, leading directions, at most D.
         components: M, Gaussians of each class.
@@ -30,7 +35,6 @@ class ClassMixtures(nn.Module):
     share: Tensor
     mean: Tensor
     basis: Tensor
-    spread: Tensor
     weight: Tensor
     centre: Tensor
     factor: Tensor
@@ -41,12 +45,8 @@ class ClassMixtures(nn.Module):
         self.register_buffer("share", torch.full((groups,), 1.0 / groups))  # [K], how often each class occurs
         self.register_buffer("mean", torch.zeros(groups, size))  # [K, D]
         self.register_buffer("basis", torch.zeros(groups, size, rank))  # [K, D, R]
-        self.register_buffer("spread", torch.ones(groups, size))  # [K, D]
         self.register_buffer("weight", torch.full((groups, components), 1.0 / components))  # [K, M]
         self.register_buffer("centre", torch.zeros(groups, components, rank))  # [K, M, R]
-        # Not eye().repeat(): on the meta device, where weights are loaded from, that imports sympy, for a second.
-        self.register_buffer("factor", torch.zeros(groups, components, rank, rank))  # [K, M, R, R], lower
-        self.factor.diagonal(dim1=2, dim2=3).fill_(1.0)
 
     @torch.no_grad()
     def fit(self, potentials: Float[Tensor, "M D"], labels: Int[Tensor, " M"]) -> None:
@@ -67,18 +67,31 @@ class ClassMixtures(nn.Module):
             mean = members.double().mean(dim=0)
             centred = members.double() - mean
             covariance = centred.T @ centred / (len(members) - 1)
-            values, vectors = torch.linalg.eigh(covariance)  # ascending
-            scale = values[-rank:].clamp(min=0).sqrt()
-            basis = vectors[:, -rank:] * scale
-            rest = (covariance.diagonal() - basis.square().sum(dim=1)).clamp(min=0)
+            values, vectors = self._leading(covariance, rank)
+            scale = values.clamp(min=0).sqrt()
+            basis = vectors * scale
+            coordinates = centred @ vectors / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
             self.share[group] = len(members) / sum(map(len, parts))
-            self.mean[group] = mean.float()
-            self.basis[group] = basis.float()
-            self.spread[group] = rest.sqrt().float()
-            coordinates = centred @ vectors[:, -rank:] / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
-            self.weight[group], self.centre[group], self.factor[group] = fit_gaussians(
-                coordinates, self.weight.shape[1]
-            )
+            self.mean[group], self.basis[group] = mean.float(), basis.float()
+            self.weight[group], self.centre[group], factor = fit_gaussians(coordinates, self.weight.shape[1])
+            self._keep(group, factor, basis, covariance, centred - coordinates @ basis.T)
+
+    def _leading(self, covariance: Float[Tensor, "D D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
+        """The largest eigenvalues, ascending, and their vectors."""
+        values, vectors = torch.linalg.eigh(covariance)
+        return values[-rank:], vectors[:, -rank:]
+
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor, left: Tensor) -> None:
+        """Store the factors [M, R, R] of a class, and what its leading directions leave: ``left`` [m, D]."""
+        raise NotImplementedError
+
+    def _factors(self, group: int) -> Float[Tensor, "M R R"]:
+        """Lower triangular factors of a class."""
+        raise NotImplementedError
+
+    def _rest(self, group: int, noise: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
+        """What noise of N(0, I) adds beside the leading directions."""
+        raise NotImplementedError
 
     @property
     def noise_size(self) -> int:
@@ -88,12 +101,13 @@ class ClassMixtures(nn.Module):
     @property
     def connections(self) -> int:
         """Products of numbers that a new image takes."""
-        return self.basis[0].numel() + self.factor[0, 0].numel() + self.spread[0].numel()
+        raise NotImplementedError
 
     def noise(self, rng: np.random.Generator) -> np.ndarray:
         """The random numbers behind one image: two from U(0, 1) for class and component, R + D from N(0, 1)."""
-        _, size, rank = self.basis.shape
-        return np.concatenate([rng.random(2, dtype=np.float32), rng.standard_normal(rank + size, dtype=np.float32)])
+        return np.concatenate(
+            [rng.random(2, dtype=np.float32), rng.standard_normal(self.noise_size - 2, dtype=np.float32)]
+        )
 
     def labels_of(self, noise: Float[Tensor, "N E"]) -> Int[Tensor, " N"]:
         """Classes of images that were asked for without one, as often as they are in the training data."""
@@ -112,20 +126,49 @@ class ClassMixtures(nn.Module):
         """
         check_temperature(temperature)
         # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
-        draws = noise.cpu().double()
+        draws = noise.detach().cpu().double()
         rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
+        component = choose(self.weight.cpu()[labels], draws[:, 1])
+        near, far = draws[:, 2 : 2 + rank, None], temperature * draws[:, 2 + rank :]
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():
             rows = labels == group
             chosen = component[rows]
-            factor = self.factor[group].cpu().double()[chosen]  # [n, R, R]
-            offset = (factor @ draws[rows, 2 : 2 + rank, None])[..., 0]
+            offset = (self._factors(group)[chosen] @ near[rows])[..., 0]
             coordinates = self.centre[group].cpu().double()[chosen] + temperature * offset
-            rest = temperature * draws[rows, 2 + rank :] * self.spread[group].cpu().double()
-            potential[rows] = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T + rest
+            shared = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T
+            potential[rows] = shared + self._rest(group, far[rows])
         return potential.float().to(self.mean.device)
+
+
+class ClassMixtures(Mixtures):
+    """:class:`Mixtures` where the other directions together keep a variance of their own for every dimension."""
+
+    spread: Tensor
+
+    def __init__(self, size: int, classes: int, rank: int, components: int) -> None:
+        super().__init__(size, classes, rank, components)
+        groups, _, rank = self.basis.shape
+        self.register_buffer("spread", torch.ones(groups, size))  # [K, D]
+        # Not eye().repeat(): on the meta device, where weights are loaded from, that imports sympy, for a second.
+        self.register_buffer("factor", torch.zeros(groups, components, rank, rank))  # [K, M, R, R], lower
+        self.factor.diagonal(dim1=2, dim2=3).fill_(1.0)
+
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor, left: Tensor) -> None:
+        rest = (covariance.diagonal() - basis.square().sum(dim=1)).clamp(min=0)
+        self.factor[group], self.spread[group] = factor, rest.sqrt().float()
+
+    def _factors(self, group: int) -> Float[Tensor, "M R R"]:
+        return self.factor[group].cpu().double()
+
+    def _rest(self, group: int, noise: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
+        return noise * self.spread[group].cpu().double()
+
+    @property
+    def connections(self) -> int:
+        """Products of numbers that a new image takes."""
+        return self.basis[0].numel() + self.factor[0, 0].numel() + self.spread[0].numel()
 
 
 def fit_gaussians(
@@ -141,12 +184,17 @@ def fit_gaussians(
     weight[0] = 1.0
     count = max(1, min(components, len(coordinates) // (_IMAGES_PER_DIRECTION * rank)))
     if count > 1:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
         from threadpoolctl import threadpool_limits
 
-        mixture = GaussianMixture(count, reg_covar=1e-3, tol=1e-2, max_iter=50, random_state=0)
-        with threadpool_limits(1):  # sums of several threads come in any order, and so would the last digits
+        mixture = GaussianMixture(count, reg_covar=1e-3, tol=1e-2, max_iter=_MOST_ROUNDS, random_state=0)
+        # Sums of several threads come in any order, and so would the last digits.
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
             mixture.fit(coordinates.numpy())
+        if not mixture.converged_:
+            log.warning("%d Gaussians still changed after %d rounds; the last ones are used", count, _MOST_ROUNDS)
         weight[:count] = torch.from_numpy(mixture.weights_)
         centre[:count] = torch.from_numpy(mixture.means_)
         factor[:count] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)).float()
