@@ -46,11 +46,11 @@ def main() -> None:
     z_seq = model.sample_prior(range(COUNT), seed=0)  # [T, N, L]
     T, N, L = z_seq.shape
     frames = []
-    for arrived in range(ROW + 1):
+    for arrived in (ROW, *range(ROW)):  # whole at first, for whoever sees a picture that stands still
         flat = z_seq.transpose(0, 1).reshape(N, T * L).clone()
         flat[:, arrived * ROW :] = 0
         frames.append(frame(z_seq, model.decode(flat.reshape(N, T, L).transpose(0, 1)), arrived))
-    durations = [400] + [110] * (ROW - 1) + [3000]
+    durations = [3000, 400] + [110] * (ROW - 1)
     frames[0].save(OUT, save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=82, method=6)
     print(f"{OUT.name}: {OUT.stat().st_size:,} bytes, {frames[0].width}x{frames[0].height}")
 
