@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import yaml
 
 from spikevae.config import ModelConfig
 
+_CELEBA = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 _ON_HUB = {"fashion-mnist": "zalando-datasets/fashion_mnist", "mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10"}
 
 
@@ -20,31 +24,23 @@ def card_metadata(
         name: of a released model; None for a run's, whose owner chooses the licence.
         scores: names of metrics, and values such as "1.083 ± 0.031".
     """
-    from huggingface_hub import EvalResult, ModelCardData
-
     is_classifier = model.network == "classifier"
     task = "image-classification" if is_classifier else "unconditional-image-generation"
-    results = [
-        EvalResult(
-            task_type=task,
-            dataset_type=_ON_HUB.get(dataset, dataset),
-            dataset_name=dataset,
-            metric_type=metric.replace(" ", "_"),
-            metric_name=metric,
-            metric_value=float(value.partition(" ")[0]),
-        )
-        for metric, value in scores
-    ]
-    is_restricted = dataset == "celeba"
-    data = ModelCardData(
-        library_name="spikevae",
-        license="other" if is_restricted else "mit" if name else None,
-        license_name="celeba-non-commercial-research" if is_restricted else None,
-        license_link="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" if is_restricted else None,
-        pipeline_tag=task,
-        tags=["spiking-neural-network", "neuromorphic", "tcja", *(() if is_classifier else ("vae",))],
-        datasets=[_ON_HUB[dataset]] if dataset in _ON_HUB else None,
-        model_name=name or "spikevae",
-        eval_results=results or None,
-    )
-    return f"---\n{data.to_yaml()}\n---\n\n"
+    values: dict[str, Any] = {"library_name": "spikevae"}
+    if dataset == "celeba":
+        values |= {"license": "other", "license_name": "celeba-non-commercial-research", "license_link": _CELEBA}
+    elif name:
+        values["license"] = "mit"
+    values["pipeline_tag"] = task
+    values["tags"] = ["spiking-neural-network", "neuromorphic", "tcja"] + ([] if is_classifier else ["vae"])
+    if dataset in _ON_HUB:
+        values["datasets"] = [_ON_HUB[dataset]]
+    if scores:
+        metrics = [
+            {"type": metric.replace(" ", "_"), "name": metric, "value": float(value.partition(" ")[0])}
+            for metric, value in scores
+        ]
+        data = {"name": dataset, "type": _ON_HUB.get(dataset, dataset)}
+        result = {"task": {"type": task}, "dataset": data, "metrics": metrics}
+        values["model-index"] = [{"name": name or "spikevae", "results": [result]}]
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n"
