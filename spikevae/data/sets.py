@@ -30,6 +30,7 @@ from spikevae.data.arrays import ARRAY_SUFFIXES
 from spikevae.data.division import choose
 from spikevae.data.folders import list_parts
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
+from spikevae.data.passes import check_pass, shares
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, augmented, converted, to_float
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
@@ -114,13 +115,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
             rank: number of this process, which gets its share of every batch.
             world_size: processes. A last shuffled batch with fewer images than processes is left out.
         """
-        if not 0 <= rank < world_size <= batch_size:
-            raise ValueError(
-                f"batch_size={batch_size}, rank={rank}, world_size={world_size}: "
-                "expected 0 <= rank < world_size <= batch_size"
-            )
-        if skip < 0 or shift < 0 or epoch < 0 or (seed is not None and seed < 0):
-            raise ValueError(f"seed={seed}, epoch={epoch}, skip={skip}, shift={shift}: none may be negative")
+        check_pass(batch_size, rank, world_size, seed=seed, epoch=epoch, skip=skip, shift=shift)
         count = len(self)
         order = torch.arange(count)
         mirrored, offsets = torch.zeros(count, dtype=torch.bool), torch.zeros(count, 2, dtype=torch.int64)
@@ -130,11 +125,9 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
             order = torch.randperm(count, generator=generator)
             mirrored = torch.rand(count, generator=generator) < (0.5 if flip else 0)
             offsets = torch.randint(-shift, shift + 1, (count, 2), generator=generator)
-            if count % batch_size < world_size:
-                order = order[: count - count % batch_size]
-        parts = [part[rank::world_size] for part in order.split(batch_size)[skip:]]
+        parts = shares(order, batch_size, is_shuffled=seed is not None, skip=skip, rank=rank, world_size=world_size)
         is_augmented = seed is not None and (flip or shift > 0)
-        return self._batches([part for part in parts if len(part)], mirrored, offsets, is_augmented)
+        return self._batches(parts, mirrored, offsets, is_augmented)
 
     def _batches(
         self, parts: Sequence[Tensor], mirrored: Tensor, offsets: Tensor, is_augmented: bool

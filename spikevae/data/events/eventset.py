@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from spikevae.config import Split
 from spikevae.data.events.augment import Draws, EventAugmentation, augmented, draw
+from spikevae.data.passes import check_pass, shares
 
 
 class EventSet(Dataset[tuple[Tensor, Tensor]]):
@@ -126,13 +127,7 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
             rank: number of this process, which gets its share of every batch.
             world_size: processes. A last shuffled batch with fewer recordings than processes is left out.
         """
-        if not 0 <= rank < world_size <= batch_size:
-            raise ValueError(
-                f"batch_size={batch_size}, rank={rank}, world_size={world_size}: "
-                "expected 0 <= rank < world_size <= batch_size"
-            )
-        if skip < 0 or shift < 0 or epoch < 0 or (seed is not None and seed < 0):
-            raise ValueError(f"seed={seed}, epoch={epoch}, skip={skip}, shift={shift}: none may be negative")
+        check_pass(batch_size, rank, world_size, seed=seed, epoch=epoch, skip=skip, shift=shift)
         count = len(self)
         order, draws = np.arange(count), None
         augmentation = self.augmentation.with_images(flip=flip, shift=shift)
@@ -141,10 +136,9 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
             order = rng.permutation(count)
             if augmentation.changes_places or augmentation.mixup:
                 draws = draw(augmentation, count, rng)
-            if count % batch_size < world_size:
-                order = order[: count - count % batch_size]
-        parts = [part[rank::world_size] for part in torch.from_numpy(order).split(batch_size)[skip:]]
-        return self._batches([part for part in parts if len(part)], augmentation, draws)
+        indices, is_shuffled = torch.from_numpy(order), seed is not None
+        parts = shares(indices, batch_size, is_shuffled=is_shuffled, skip=skip, rank=rank, world_size=world_size)
+        return self._batches(parts, augmentation, draws)
 
     def _batches(
         self, parts: Sequence[Tensor], augmentation: EventAugmentation, draws: Draws | None
