@@ -28,6 +28,7 @@ class Hub(ThreadingHTTPServer):
         self.repositories: dict[str, dict[str, dict[str, bytes]]] = {}
         """By repository and revision (a branch or a commit), the files."""
         self.gated: set[str] = set()
+        self.private: set[str] = set()
         self.blobs: dict[str, bytes] = {}
         self.is_full = False
         self.asked: list[str] = []
@@ -142,6 +143,8 @@ class Answer(BaseHTTPRequestHandler):
         repository = f"{wanted['organization']}/{wanted['name']}" if wanted.get("organization") else wanted["name"]
         is_new = repository not in self.server.repositories
         self.server.repositories.setdefault(repository, {})
+        if is_new and (wanted.get("private") or wanted.get("visibility") == "private"):
+            self.server.private.add(repository)
         self._say(200 if is_new else 409, {"url": f"{self.server.address}/{repository}"})
 
     def _validate(self, card: str) -> None:

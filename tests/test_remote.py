@@ -140,6 +140,15 @@ def test_missing_and_gated_repositories_are_one_line_each(hub: Hub, tiny_release
         load_generator("hf:somebody/gated")
 
 
+def test_a_repository_that_is_there_is_not_taken_for_a_private_one(hub: Hub, tiny_release: Path) -> None:
+    push(tiny_release, "somebody/tiny", private=True)
+    assert hub.private == {"somebody/tiny"}
+    hub.put("somebody/open", {})
+    with pytest.raises(OSError, match="it is there already, and only a new one is made private; leave --private out"):
+        push(tiny_release, "somebody/open", private=True)
+    assert hub.repositories["somebody/open"]["main"] == {}
+
+
 def test_an_upload_that_breaks_off_is_one_line(hub: Hub, tiny_release: Path) -> None:
     hub.is_full = True
     with pytest.raises(OSError, match=r"^somebody/tiny: .* 507 Insufficient Storage") as caught:

@@ -115,7 +115,7 @@ def push(
         if not sys.stderr.isatty():
             disable_progress_bars()
         api = HfApi()
-        api.create_repo(_checked(repository), private=private or None, exist_ok=True)
+        api.create_repo(_checked(repository), private=private or None, exist_ok=not private)
         files = [folder / file for file in _PUSHED if (folder / file).is_file()]
         added = [CommitOperationAdd(file.name, file) for file in files]
         try:
@@ -143,7 +143,7 @@ def _in_one_line(repository: str, revision: str | None = None) -> Iterator[None]
         }.get(type(error), "there is no such repository, or it is private and you are not logged in (`hf auth login`)")
         raise FileNotFoundError(f"{name}: {what}") from None
     except RevisionNotFoundError:
-        raise FileNotFoundError(f"{name} has no revision {printable(revision)}") from None
+        raise FileNotFoundError(f"{name} has no revision {printable(revision or 'main')}") from None
     except OfflineModeIsEnabled:
         raise OSError(f"{name}: nothing is sent while HF_HUB_OFFLINE is set") from None
     except LocalEntryNotFoundError:
@@ -160,6 +160,7 @@ def _in_one_line(repository: str, revision: str | None = None) -> Iterator[None]
             401: "log in with `hf auth login`",
             403: "your token may not write there; use one with the role write",
             404: "is HF_ENDPOINT right?",
+            409: "it is there already, and only a new one is made private; leave --private out",
         }.get(status, "try later")
         raise OSError(f"{name}: {place} answers {status} {error.response.reason_phrase}; {advice}") from None
     except HTTPError as error:
