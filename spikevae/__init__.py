@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from spikevae.hub.checkpoints import released_models as released_models
     from spikevae.hub.remote import push as push
     from spikevae.nn.attention import ATTENTIONS as ATTENTIONS
+    from spikevae.nn.event_vae import SpikingEventVAE as SpikingEventVAE
     from spikevae.nn.latents import LATENTS as LATENTS
     from spikevae.nn.latents.base import Latent as Latent
     from spikevae.nn.latents.base import Posterior as Posterior
@@ -51,6 +52,7 @@ _PUBLIC = {
     "hub.checkpoints": ("load", "released_models"),
     "hub.remote": ("push",),
     "nn.attention": ("ATTENTIONS",),
+    "nn.event_vae": ("SpikingEventVAE",),
     "nn.latents": ("LATENTS",),
     "nn.latents.base": ("Latent", "Posterior"),
     "nn.neurons": ("NEURONS",),

@@ -21,8 +21,8 @@ from spikevae.hub.checkpoints import save_release
 from spikevae.nn.attention import ATTENTIONS
 from spikevae.nn.latents import LATENTS
 from spikevae.nn.latents.base import Latent
+from spikevae.nn.networks import Network
 from spikevae.nn.neurons import NEURONS
-from spikevae.nn.vae import SpikingVAE
 from spikevae.registry import register
 
 AttentionPart = TypeVar("AttentionPart", bound=Callable[[ModelConfig, int], nn.Module])
@@ -30,7 +30,7 @@ NeuronPart = TypeVar("NeuronPart", bound=Callable[[ModelConfig], nn.Module])
 LatentPart = TypeVar("LatentPart", bound=Callable[[ModelConfig, int], Latent])
 
 
-def save(model: SpikingVAE, folder: str | os.PathLike[str], *, dataset: str, card: str | None = None) -> None:
+def save(model: Network, folder: str | os.PathLike[str], *, dataset: str, card: str | None = None) -> None:
     """Write a folder that `load` reads: config.json, model.safetensors, README.md.
 
     Matrices and kernels are stored as float16, so the loaded weights are rounded to it.
@@ -49,7 +49,7 @@ def save(model: SpikingVAE, folder: str | os.PathLike[str], *, dataset: str, car
     save_release(model, folder, dataset=dataset, card=text)
 
 
-def evaluate(model: str | os.PathLike[str] | SpikingVAE, **settings: Any) -> Scores:
+def evaluate(model: str | os.PathLike[str] | Network, **settings: Any) -> Scores:
     """Measure a model. The result has each number with its uncertainty, and how it came about.
 
     >>> scores = evaluate("fashion-mnist", metrics=("fad", "reconstruction"), count=1000)
@@ -62,7 +62,7 @@ def evaluate(model: str | os.PathLike[str] | SpikingVAE, **settings: Any) -> Sco
     Raises:
         ValueError, OSError: if the settings, the model or the data are not usable; one line says why.
     """
-    if not isinstance(model, SpikingVAE):
+    if not isinstance(model, nn.Module):
         return run_evaluation(EvaluationConfig(model=os.fspath(model), **settings))
     was_training = model.training
     try:

@@ -35,14 +35,16 @@ def sample(
     size: int | None = None,
     device: Device = None,
 ) -> None:
-    """Draw new images from a model.
+    """Draw new images, or event recordings, from a model.
 
     Examples:
         spikevae sample fashion-mnist --out samples.png
+        spikevae sample n-mnist --count 10 --out digits.gif
         spikevae sample fashion-mnist --label "ankle boot" --count 100 --out boots.npz
 
     Args:
-        out: A .png (one grid), a .npz (arr_0, uint8 [N, H, W, C]), or a folder for one PNG each.
+        out: A .png (one grid), a .npz (arr_0, uint8 [N, H, W, C]), or a folder for one PNG each. Of recordings a .gif,
+            .webp or .png (film strips), a .npz (t, x, y, p and offsets), a .bin (one), or a folder for one .bin each.
         count: How many.
         seed: The same seed gives the same images.
         label: Name or number of the class of all images; otherwise classes come as often as in the training data.
@@ -50,9 +52,15 @@ def sample(
         size: Height and width to resize to (32 for the papers' protocol); otherwise the model's own.
     """
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.inputs import compute, load_decoder, require_memory
+    from spikevae.inputs import compute, is_event_vae, load_decoder, require_memory
     from spikevae.labels import class_index
 
+    if is_event_vae(model):
+        from spikevae.event_commands import sample_recordings
+
+        if size is not None:
+            raise ValueError(f"--size {size}: recordings have the size of their sensor; leave it out")
+        return sample_recordings(model, device, out, count=count, seed=seed, label=label, temperature=temperature)
     check_save_path(out)
     network = load_decoder(model, device)
     if count < 1:
@@ -85,23 +93,39 @@ def reconstruct(
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:
-    """Pass images through a model's latent spikes and back, and measure what is lost.
+    """Pass images, or event recordings, through a model's latent spikes and back, and measure what is lost.
 
     Examples:
         spikevae reconstruct fashion-mnist --data fashion-mnist --count 32 --out pairs.png
+        spikevae reconstruct n-mnist recording.bin --out pair.gif
         spikevae reconstruct fashion-mnist shoe.png --out shoe-again.png
 
     Args:
-        images: Image files to reconstruct, or folders of them, in place of a data set's.
+        images: Image files or event recordings to reconstruct, or folders of them, in place of a data set's.
         split: Part of the data set.
         count: Only the first so many images of the data set.
         invert: Make light dark first, for pictures of dark things on a light ground.
         out: A .png (pairs, each original left of its reconstruction), a .npz (arr_0, and arr_1 with the originals),
-            or a folder for one PNG each; otherwise only the error is measured.
+            or a folder for one PNG each; otherwise only the error is measured. Of recordings as `sample` writes them;
+            pictures show each original above, or left of, its reconstruction.
     """
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.inputs import advise_on_ground, list_files, load_decoder, read_inputs, reconstructions, require_memory
+    from spikevae.inputs import (
+        advise_on_ground,
+        is_event_vae,
+        list_files,
+        load_decoder,
+        read_inputs,
+        reconstructions,
+        require_memory,
+    )
 
+    if is_event_vae(model):
+        from spikevae.event_commands import reconstruct_recordings
+
+        if invert:
+            raise ValueError("--invert: recordings are neither light nor dark; leave it out")
+        return reconstruct_recordings(model, device, images, data, split, count, data_root, out)
     if out is not None:
         check_save_path(out)
     network = load_decoder(model, device)

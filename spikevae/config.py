@@ -75,6 +75,7 @@ _LARGEST_SEQUENCE = 2**31  # elements; a config asking for more is a mistake or 
 _DEEPEST = 6  # stages
 _MOST_LAYERS = 64
 _LONGEST = 1024  # time steps
+_LONGEST_RECORDING = 10**9  # microseconds
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,11 @@ class ModelConfig:
     """Width of event frames that are not square; otherwise ``image_size``."""
     slice_by: SliceBy = field(default="number", metadata={"before": "number"})
     """How a recording is cut into T frames: with equally many events, or of equal duration."""
+    duration: int = field(default=300_000, metadata={"before": 300_000})
+    """Microseconds of the recordings that an event-vae makes."""
     network: str = field(default="vae", metadata={"before": "vae"})
-    """vae: encoder, latent spikes and decoder; classifier: the layers below alone; or one that you registered."""
+    """vae: encoder, latent spikes and decoder; event-vae: the same of event frames; classifier: the layers below alone;
+    or one that you registered."""
     layers: str = field(default="", metadata={"before": ""})
     """Layers of a classifier, in their order, as "conv32/2+attention readout"; nn/classifiers.py lists the words."""
     class_names: tuple[str, ...] = ()
@@ -147,12 +151,14 @@ class ModelConfig:
         _require_positive(self, "temporal_kernel", "channel_kernel", "surrogate_slope")
         if self.network == "vae" and self.image_channels not in (1, 3):
             raise ValueError(f"image_channels={self.image_channels}: images of a VAE are grey (1) or RGB (3)")
+        if self.network == "event-vae":
+            self._check_events()
         if self.image_channels not in (1, 2, 3):
             raise ValueError(f"image_channels={self.image_channels}: expected 1 (grey), 2 (events) or 3 (RGB)")
         if self.image_width is not None and not (self.image_channels == 2 and 1 <= self.image_width <= 1024):
             raise ValueError(f"image_width={self.image_width}: expected 1 to 1024, and only with image_channels=2")
         count = len(self.layers.split())
-        is_wrong = {"vae": count > 0, "classifier": count == 0}.get(self.network, False)
+        is_wrong = {"vae": count > 0, "event-vae": count > 0, "classifier": count == 0}.get(self.network, False)
         if is_wrong or count > _MOST_LAYERS:
             raise ValueError(
                 f"layers={self.layers!r}, network={self.network!r}: a classifier has 1 to {_MOST_LAYERS} layers, "
@@ -184,6 +190,18 @@ class ModelConfig:
             raise ValueError(
                 f"time_steps={self.time_steps}, image_size={self.image_size} and these widths make a sequence of more "
                 f"than {_LARGEST_SEQUENCE:,} numbers for one image; reduce one of them"
+            )
+
+    def _check_events(self) -> None:
+        if not self.takes_events or self.image_width not in (None, self.image_size) or self.slice_by != "time":
+            raise ValueError(
+                f"image_channels={self.image_channels}, image_size={self.image_size}, image_width={self.image_width}, "
+                f"slice_by={self.slice_by!r}: an event-vae takes square frames of 2 channels and of equal duration "
+                '("time")'
+            )
+        if not self.time_steps <= self.duration <= _LONGEST_RECORDING:
+            raise ValueError(
+                f"duration={self.duration}: expected a microsecond a time step at least, {_LONGEST_RECORDING:,} at most"
             )
 
     def _check_grid(self) -> None:
@@ -256,6 +274,8 @@ class DataConfig:
     """T, frames that an event recording is cut into; otherwise 10."""
     slice_by: Suppress[SliceBy | None] = field(default=None, metadata={"before": None})
     """Frames with equally many events ("number", also if None), or of equal duration ("time")."""
+    also: str | None = field(default=None, metadata={"before": None})
+    """Another event data set of the same classes, whose training split is learned from too: sim-n-mnist, of n-mnist."""
     validation_share: float = 0.05
     """Share of the training split that is held out of training, for choosing between models."""
     unlabelled: Annotated[bool, arg(aliases=("--unlabelled",))] = field(default=False, metadata={"before": True})

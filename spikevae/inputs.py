@@ -18,6 +18,7 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
 from spikevae.evaluation.metrics.reconstruction import compare
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import memory_limit, pick_device, reuse_freed_memory
@@ -45,6 +46,18 @@ def load_model(model: str, device: str | None) -> Network:
         return network
     except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
         raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
+
+
+def is_event_vae(model: str) -> bool:
+    """Whether the model of this name or folder makes event recordings."""
+    return read_config(model_folder(model)).network == "event-vae"
+
+
+def load_event_vae(model: str, device: str | None) -> SpikingEventVAE:
+    """:func:`load_model` where :func:`is_event_vae` said yes."""
+    network = load_model(model, device)
+    assert isinstance(network, SpikingEventVAE)
+    return network
 
 
 def load_decoder(model: str, device: str | None) -> SpikingVAE:

@@ -118,14 +118,45 @@ PRESETS: dict[str, RunConfig] = {
     ),
     "n-mnist": RunConfig(
         model=ModelConfig(
+            network="event-vae",
+            image_size=34,
+            image_channels=2,
+            class_names=MNIST_CLASSES,
+            time_steps=10,
+            slice_by="time",
+            duration=308_000,
+            encoder_widths=(32, 64, 128),
+            decoder_widths=(64, 32, 16),
+            latent_size=64,
+            prior_rank=32,
+            prior_components=4,
+        ),
+        data=DataConfig(dataset="n-mnist", validation_share=0.2),
+        objective=ObjectiveConfig(classification_weight=0.5),
+        train=TrainConfig(
+            epochs=40,
+            batch_size=32,
+            deterministic_share=0.25,
+            adversarial_share=0.0,
+            warmup_images=3_200,
+            ema_images=3_200,
+            flip=False,
+            shift=3,
+            rotation=10.0,
+            shear=10.0,
+        ),
+    ),
+    "n-mnist-classifier": RunConfig(
+        model=ModelConfig(
             network="classifier",
             layers=_SMALL,
             image_size=34,
             image_channels=2,
             class_names=MNIST_CLASSES,
             time_steps=10,
+            slice_by="time",
         ),
-        data=DataConfig(dataset="n-mnist"),
+        data=DataConfig(dataset="n-mnist", validation_share=0.2),
         train=dataclasses.replace(
             _classifier_training(40, batch_size=32, learning_rate=4e-3),
             warmup_images=3_200,
@@ -272,6 +303,9 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
     if preset is None:
         preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, "n-mnist" if has_events else "faces")
     start = PRESETS[preset]
+    data = dataclasses.replace(start.data, dataset=dataset)
+    if dataset != start.data.dataset:
+        data = dataclasses.replace(data, validation_share=DataConfig.validation_share)
     never_mirror = dataset in _NO_MIRROR
     train = dataclasses.replace(start.train, flip=start.train.flip and not never_mirror)
     if dataset not in (*PRESETS, *_FOR_DATASET, "celeba"):
@@ -284,6 +318,6 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
             class_names=CLASS_NAMES.get(dataset, ()),
             classify_mirrored=start.model.classify_mirrored and not never_mirror,
         ),
-        data=dataclasses.replace(start.data, dataset=dataset),
+        data=data,
         train=train,
     )

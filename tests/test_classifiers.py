@@ -58,7 +58,9 @@ def two_steps(config: RunConfig, root: Path) -> RunConfig:
     return replace(config, train=few, data=replace(config.data, data_root=str(root)))
 
 
-EVENT_PRESETS = [name for name, config in PRESETS.items() if config.model.takes_events and name != "sim-gestures"]
+EVENT_PRESETS = [
+    name for name, config in PRESETS.items() if config.model.takes_events and config.model.layers and "sim" not in name
+]
 IMAGE_PRESETS = [name for name, config in PRESETS.items() if config.model.layers and not config.model.takes_events]
 
 
@@ -191,18 +193,24 @@ def test_commands_know_classifiers(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("SPIKEVAE_DATA", str(events_root))
     run = str(tmp_path / "run")
-    main(["train", "n-mnist", "--out", run, "--train.epochs", "1", "--train.image-limit", "8"])
+    short = ["--train.epochs", "1", "--train.image-limit", "8"]
+    main(["train", "n-mnist", "--preset", "n-mnist-classifier", "--out", run, *short])
     main(["classify", run, "--data", "n-mnist", "--split", "test", "--json", str(tmp_path / "scores.json")])
     assert set(json.loads((tmp_path / "scores.json").read_text())) == {"images", "accuracy", "by_class"}
     (tmp_path / "one.bin").write_bytes(encode_atis(made_recording(seed=3)))
     capsys.readouterr()
     main(["classify", run, str(tmp_path / "one.bin")])
     assert "one.bin: " in capsys.readouterr().out
-    for command in (
-        ["sample", run, "--out", run + ".png"],
-        ["reconstruct", run, "--data", "n-mnist"],
-        ["evaluate", run],
-    ):
+    main(["evaluate", run, "--json", str(tmp_path / "measured.json")])
+    measured = json.loads((tmp_path / "measured.json").read_text())
+    assert [score["metric"] for score in measured["scores"]] == ["accuracy", "firing_rate", "classify_energy"]
+    assert measured["scores"][0]["value"] == pytest.approx(
+        json.loads((tmp_path / "scores.json").read_text())["accuracy"]
+    )
+    assert len(measured["details"]["per_class"]) == 10
+    assert measured["details"]["costs"]["classify"]["accumulates"] > 0
+    capsys.readouterr()
+    for command in (["sample", run, "--out", run + ".png"], ["reconstruct", run, "--data", "n-mnist"]):
         with pytest.raises(SystemExit):
             main(command)
         complaint = capsys.readouterr().err

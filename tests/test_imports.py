@@ -29,7 +29,7 @@ ORDER = (
     ("evaluation",),
     ("training",),
     ("api", "release", "inputs"),
-    ("export_command", "inpaint_command", "push_command", "train_command"),
+    ("event_commands", "export_command", "inpaint_command", "push_command", "train_command"),
     ("commands",),
     ("cli",),
 )

@@ -76,7 +76,7 @@ def load(
     device: str | torch.device = "cpu",
     revision: str | None = None,
 ) -> Any:
-    """Read a model, ready for use in eval mode: a ``SpikingVAE``, or a ``SpikingClassifier``.
+    """Read a model, ready for use in eval mode: a ``SpikingVAE``, ``SpikingEventVAE`` or ``SpikingClassifier``.
 
     Args:
         name_or_folder: a bundled name ("fashion-mnist", "mnist", "faces", "n-mnist"), a release or run folder, or
@@ -107,10 +107,10 @@ def load(
 
 
 def load_generator(name_or_folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> SpikingVAE:
-    """:func:`load` for a use that needs a decoder.
+    """:func:`load` for a use that needs a VAE of images.
 
     Raises:
-        ValueError: also if the model is a classifier.
+        ValueError: also if the model is a classifier, or a VAE of event recordings.
     """
     require_generator(os.fspath(name_or_folder), read_config(model_folder(name_or_folder)))
     model: SpikingVAE = load(name_or_folder, device=device)
@@ -118,17 +118,19 @@ def load_generator(name_or_folder: str | os.PathLike[str], *, device: str | torc
 
 
 def require_generator(name: str, config: ModelConfig) -> None:
-    """Refuse a classifier where a decoder is needed.
+    """Refuse a classifier, or a VAE of event recordings, where a VAE of images is needed.
 
     Raises:
-        ValueError: if the network has none.
+        ValueError: if the network is one.
     """
     if config.network == "classifier":
-        known = [other for other in released_models() if read_config(RELEASED / other).network == "vae"]
-        raise ValueError(
-            f"{name} is a classifier, which neither draws nor reconstructs; use a model with a decoder: "
-            f"{', '.join(known) or 'none is bundled'}"
-        )
+        fault = "a classifier, which neither draws nor reconstructs; use a model with a decoder"
+    elif config.network == "event-vae":
+        fault = "a VAE of event recordings; use one of images"
+    else:
+        return
+    known = [other for other in released_models() if read_config(RELEASED / other).network == "vae"]
+    raise ValueError(f"{name} is {fault}: {', '.join(known) or 'none is bundled'}")
 
 
 def read_dataset_name(name_or_folder: str | os.PathLike[str]) -> str:

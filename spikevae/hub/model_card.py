@@ -63,6 +63,7 @@ def model_card(
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     is_classifier = model.network == "classifier"
     inputs = "recordings" if model.takes_events else "images"
+    also = f", among them those of {config.data.also}" if config.data.also else ""
     lines = [
         f"# {name or 'A model'}: spiking {'classifier' if is_classifier else 'VAE'} of {dataset}",
         "",
@@ -71,8 +72,8 @@ def model_card(
         *_usage(model, name),
         "## Data",
         "",
-        f"{source}. {training.train_images:,} training {inputs}; {training.validation_images:,} more of the training "
-        "split were held out for choosing settings. The test split was used for scores only.",
+        f"{source}. {training.train_images:,} training {inputs}{also}; {training.validation_images:,} more of the "
+        "training split were held out for choosing settings. The test split was used for scores only.",
         "",
         "## Training",
         "",
@@ -95,7 +96,8 @@ def model_card(
         "For research, teaching and demonstration. "
         f"The model knows nothing but {inputs} like those of its training data"
         + (": light on dark, centred, without background" if model.image_channels == 1 else "")
-        + ". What it draws and the class that it names are not to be relied on for any decision about a person. "
+        + f". {'The' if is_classifier else 'What it draws and the'} class that it names "
+        f"{'is' if is_classifier else 'are'} not to be relied on for any decision about a person. "
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",
     ]
     return card_metadata(dataset, model, name=name, scores=scores) + "\n".join(lines) + "\n"
@@ -111,7 +113,8 @@ def _purpose(model: ModelConfig) -> str:
         return f"Names the class of {inputs} {spikes} (layers: {model.layers}; {parts}). It has no decoder."
     verbs = "Generates, reconstructs and classifies" if model.classes else "Generates and reconstructs"
     latent = f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits"
-    return f"{verbs} {size} images {spikes} ({parts}; {latent})."
+    outputs = f"event recordings, in frames of {size}" if model.takes_events else f"{size} images"
+    return f"{verbs} {outputs} {spikes} ({parts}; {latent})."
 
 
 def _usage(model: ModelConfig, name: str | None) -> list[str]:
@@ -120,6 +123,8 @@ def _usage(model: ModelConfig, name: str | None) -> list[str]:
     if model.network == "classifier":
         shape = "x_seq: event frames [T, N, 2, H, W]" if model.takes_events else "x: [N, C, H, W] in [0, 1]"
         use = f"probabilities = model.classify({shape.partition(':')[0]})  # {shape}"
+    elif model.network == "event-vae":
+        use = "recordings = model.sample_events(16, seed=0)  # each with t (µs), x, y, p"
     where = f'"{name}"' if name else '"FOLDER"'
     others = "or this folder, or hf:USER/NAME" if name else "the one of this card, or hf:USER/NAME"
     return ["```python", "import spikevae", "", f"model = spikevae.load({where})  # {others}", use, "```", ""]

@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.nn.attention import attention_layer
+from spikevae.nn.frames import require_frames
 from spikevae.nn.images import require_at_least_one, require_images
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.stage import SpikingStage, convolutional_stage
@@ -81,15 +82,14 @@ class SpikingClassifier(nn.Module):
         Raises:
             ValueError: if the input has not this model's shape.
         """
-        x_seq = self._as_sequence(x)
-        first, *others = self.layers
-        if isinstance(first, SpikingStage) and not self.config.takes_events:
-            x_seq = first.forward_constant(x_seq[0])
-        else:
-            x_seq = first(x_seq)
-        for layer in others:
-            x_seq = layer(x_seq)
-        return x_seq
+        scores: Tensor = self.layers[-1](self._before_last(x))
+        return scores
+
+    @torch.no_grad()
+    def features(self, x: Float[Tensor, ...]) -> Float[Tensor, "N F"]:
+        """What the last layer reads: of every map, or neuron, its mean over time and places."""
+        x_seq = self._before_last(x)
+        return x_seq.float().mean(dim=(0, 3, 4) if x_seq.dim() == 5 else 0)
 
     @torch.no_grad()
     def classify(self, x: Float[Tensor, ...], *, batch_size: int = 64) -> Float[Tensor, "N K"]:
@@ -119,18 +119,22 @@ class SpikingClassifier(nn.Module):
         total = mean_seq.sum(dim=2, keepdim=True)
         return torch.where(total > 0, mean_seq / total.clamp(min=1e-9), 1 / self.config.classes)
 
+    def _before_last(self, x: Float[Tensor, ...]) -> Float[Tensor, "T N ..."]:
+        x_seq = self._as_sequence(x)
+        for place, layer in enumerate(self.layers[:-1]):
+            if place == 0 and isinstance(layer, SpikingStage) and not self.config.takes_events:
+                x_seq = layer.forward_constant(x_seq[0])
+            else:
+                x_seq = layer(x_seq)
+        return x_seq
+
     def _as_sequence(self, x: Tensor) -> Tensor:
         """The input as [T, N, C, H, W]; an image is repeated without a copy."""
         config, dtype = self.config, next(self.parameters()).dtype
         if not config.takes_events:
             require_images(x, config, is_training=self.training)
             return (2.0 * x.to(dtype) - 1.0).expand(config.time_steps, *x.shape)
-        sizes = (2, *config.frame_size)
-        if x.dim() != 5 or (len(x), *x.shape[2:]) != (config.time_steps, *sizes):
-            expected = f"[{config.time_steps}, N, {', '.join(map(str, sizes))}]"
-            raise ValueError(f"event frames must be [T, N, 2, H, W] = {expected}, got {list(x.shape)}")
-        if not x.is_floating_point():
-            raise ValueError(f"event frames must be floats, got {x.dtype}; call .float()")
+        require_frames(x, config)
         return x.to(dtype)
 
 

@@ -1,4 +1,4 @@
-"""From latent spikes to an image."""
+"""From latent spikes to an image, or to the expected events of every time step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
+from spikevae.nn.intensity import IntensityReadOut
 from spikevae.nn.stage import convolutional_stage, grid_stage, latent_stage
 from spikevae.ops import weighted_sum
 
@@ -16,7 +17,10 @@ MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
 
 
 class SpikingDecoder(nn.Module):
-    """Latent spikes → spikes at the lowest resolution → stages of doubling size → read-out over time → image."""
+    """Latent spikes → spikes at the lowest resolution → stages of doubling size → read-out over time → image.
+
+    Of event frames each step has a read-out of its own, and the result is intensities [T, N, 2, H, W].
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -27,10 +31,14 @@ class SpikingDecoder(nn.Module):
         self.stages = nn.Sequential(
             *(convolutional_stage(config, before, after, "up") for before, after in pairwise(widths))
         )
-        self.read_out = TimeReadOut(config.read_out, config.time_steps, widths[-1], config.image_channels)
+        self.read_out: IntensityReadOut | TimeReadOut = (
+            IntensityReadOut(widths[-1])
+            if config.takes_events
+            else TimeReadOut(config.read_out, config.time_steps, widths[-1], config.image_channels)
+        )
 
-    def forward(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
-        """Images in [-1, 1] at the padded size."""
+    def forward(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "*T N C H W"]:
+        """Images in [-1, 1], or intensities of events, at the padded size."""
         if z_seq.dim() != 3 or (z_seq.shape[0], z_seq.shape[2]) != self.latent_shape:
             time_steps, latent_size = self.latent_shape
             raise ValueError(f"latent spikes must be [T={time_steps}, N, L={latent_size}], got {list(z_seq.shape)}")

@@ -1,4 +1,4 @@
-"""From an image to spikes at the lowest resolution."""
+"""From an image, or event frames, to spikes at the lowest resolution."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from spikevae.nn.stage import SpikingStage, convolutional_stage
 
 
 class SpikingEncoder(nn.Module):
-    """Stages of halving size on an image that is shown at every time step (direct coding).
+    """Stages of halving size on event frames, or on an image that is shown at every time step (direct coding).
 
-    The first convolution's input does not change over time, so it is computed once, not T times.
+    The first convolution of an image does not change over time, so it is computed once, not T times.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -35,14 +35,14 @@ class SpikingEncoder(nn.Module):
         if not self.latent_stages:
             self.latent_features = self.features
 
-    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N *F"]:
+    def forward(self, x: Float[Tensor, "*T N C H W"]) -> Float[Tensor, "T N *F"]:
         """Gated spikes that latent spikes come from: [T, N, F] of the last stage, or maps [T, N, C2, S, S] of a grid.
 
-        ``x`` is centred, in [-1, 1].
+        ``x`` is a centred image, in [-1, 1], or counts of events.
         """
         first, *others = self.stages[: self.latent_stages or None]
         assert isinstance(first, SpikingStage)
-        x_seq = first.forward_constant(x)
+        x_seq = first.forward_constant(x) if x.dim() == 4 else first(x)
         for stage in others:
             x_seq = stage(x_seq)
         return x_seq if self.latent_stages else x_seq.flatten(2)

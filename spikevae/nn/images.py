@@ -52,14 +52,14 @@ def require_at_least_one(unit: str, **numbers: SupportsIndex) -> None:
             raise ValueError(f"{name}={number}: expected at least 1 {unit}")
 
 
-def pad(x: Float[Tensor, "N C H W"], size: int) -> Float[Tensor, "N C S S"]:
-    """Centred images in [-1, 1] with a border of -1, up to so many pixels."""
+def pad(x: Float[Tensor, "*T N C H W"], size: int, border: float = -1.0) -> Float[Tensor, "*T N C S S"]:
+    """Centred images in [-1, 1] with a border of -1, or others with theirs, up to so many pixels."""
     extra = size - x.shape[-1]
     before = extra // 2
-    return functional.pad(x, (before, extra - before, before, extra - before), value=-1.0) if extra else x
+    return functional.pad(x, (before, extra - before, before, extra - before), value=border) if extra else x
 
 
-def crop(x: Float[Tensor, "N C S S"], size: int) -> Float[Tensor, "N C H W"]:
+def crop(x: Float[Tensor, "*T N C S S"], size: int) -> Float[Tensor, "*T N C H W"]:
     """Images without the border of :func:`pad`."""
     start = (x.shape[-1] - size) // 2
     return x[..., start : start + size, start : start + size]

@@ -6,12 +6,17 @@ from collections.abc import Callable
 
 from spikevae.config import ModelConfig
 from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.vae import SpikingVAE
 from spikevae.registry import choose
 
-Network = SpikingVAE | SpikingClassifier
+Network = SpikingVAE | SpikingEventVAE | SpikingClassifier
 
-NETWORKS: dict[str, Callable[[ModelConfig], Network]] = {"vae": SpikingVAE, "classifier": SpikingClassifier}
+NETWORKS: dict[str, Callable[[ModelConfig], Network]] = {
+    "vae": SpikingVAE,
+    "event-vae": SpikingEventVAE,
+    "classifier": SpikingClassifier,
+}
 """What ``config.network`` may name."""
 
 

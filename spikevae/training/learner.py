@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from spikevae.config import RunConfig
 from spikevae.distributed import is_one_of_many, share_batch_norm
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16
@@ -60,6 +61,8 @@ class Learner:
         self.accelerator = accelerator
         torch.manual_seed(settings.seed)
         model = build_network(config.model)
+        if isinstance(model, SpikingEventVAE) and settings.adversarial_epochs:
+            raise ValueError("adversarial fine-tuning is for images; set --train.adversarial-share 0")
         if isinstance(model, SpikingVAE) and settings.adversarial_epochs and not model.latent.has_density:
             raise ValueError(
                 f"adversarial fine-tuning needs a latent with a density, as potential, not {config.model.latent!r}; "
@@ -71,15 +74,20 @@ class Learner:
         model.to(accelerator.device)
         if accelerator.num_processes > 1:
             share_batch_norm(model)
-        discriminator = PatchDiscriminator(config.model.image_channels, config.model.classes)  # of a VAE's last phase
         optimizer = torch.optim.AdamW(
             _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
-        discriminator_optimizer = torch.optim.AdamW(
-            discriminator.parameters(), lr=settings.adversarial_learning_rate, betas=(0.5, 0.99)
-        )
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.discriminator, self.discriminator_optimizer = accelerator.prepare(discriminator, discriminator_optimizer)
+        self.discriminator: Any = None  # of a run with adversarial fine-tuning
+        self.discriminator_optimizer: Any = None
+        if isinstance(model, SpikingVAE) and settings.adversarial_epochs:
+            discriminator = PatchDiscriminator(config.model.image_channels, config.model.classes)
+            discriminator_optimizer = torch.optim.AdamW(
+                discriminator.parameters(), lr=settings.adversarial_learning_rate, betas=(0.5, 0.99)
+            )
+            self.discriminator, self.discriminator_optimizer = accelerator.prepare(
+                discriminator, discriminator_optimizer
+            )
 
     @property
     def plain_model(self) -> Network:
@@ -118,8 +126,8 @@ class Learner:
         self.optimizer.optimizer.state.clear()
 
     def set_learning_rate(self, rate: float) -> None:
-        """Of both optimizers."""
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
+        """Of all optimizers."""
+        for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
@@ -165,21 +173,22 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on."""
-        return {
-            "model": self.plain_model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "discriminator": self.plain_discriminator.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
-        }
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state` gave."""
-        self.plain_model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.plain_discriminator.load_state_dict(state["discriminator"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        """What changes with a step, by its name in a saved state."""
+        parts = {"model": self.plain_model, "ema": self.ema, "optimizer": self.optimizer}
+        if self.discriminator is None:
+            return parts
+        return parts | {
+            "discriminator": self.plain_discriminator,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
 
 
 def _moving_average(share: float) -> Callable[[Any, Any, Any], None]:

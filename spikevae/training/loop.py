@@ -19,6 +19,7 @@ from spikevae.config import RunConfig
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
 from spikevae.training.interruption import Interruption, Stop
@@ -41,6 +42,7 @@ from spikevae.training.run_folder import (
     read_run,
     save_previews,
     save_state,
+    save_strips,
 )
 from spikevae.training.sets import fitted_to, load_sets
 from spikevae.training.validation import fit_density, validate
@@ -49,6 +51,7 @@ log = logging.getLogger(__name__)
 
 _STATS_EVERY = 50  # steps
 _PREVIEW_COUNT = 32  # held-out images
+_STRIPS = 8  # held-out recordings
 _PREVIEW_FIT = 5_000  # training images behind the density that a preview samples from
 
 
@@ -250,6 +253,8 @@ class Trainer:
         )
         if isinstance(model, SpikingVAE):
             save_previews(self.run, model, done, self.validation_set.images(0, _PREVIEW_COUNT))
+        elif isinstance(model, SpikingEventVAE):
+            save_strips(self.run, model, done, self.validation_set.frames(0, _STRIPS))
         publish(self.run, model, self.config, training)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
         log.info("epoch %d/%d (%s) done: %s on held-out images", done, self.settings.epochs, phase.name, shown)

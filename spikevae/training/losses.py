@@ -19,7 +19,7 @@ class Terms(NamedTuple):
     """The loss and what it is made of, each a scalar."""
 
     loss: Tensor  # weighted sum of the rest
-    reconstruction_error: Tensor  # mean squared error on the [-1, 1] scale
+    reconstruction_error: Tensor  # mean squared error on the [-1, 1] scale, or Poisson likelihood of events, negative
     divergence: Tensor  # per latent spike
     cross_entropy: Tensor  # nats per labelled image
 
@@ -29,9 +29,14 @@ def reconstruction_error(reconstruction: Tensor, x: Tensor) -> Tensor:
     return 4.0 * functional.mse_loss(reconstruction.float(), x.float())
 
 
+def event_error(intensity: Float[Tensor, "T N 2 H W"], x_seq: Float[Tensor, "T N 2 H W"]) -> Tensor:
+    """Negative Poisson likelihood of event counts, nats per pixel, polarity and step; without the constant log n!."""
+    return functional.poisson_nll_loss(intensity.float(), x_seq.float(), log_input=False)
+
+
 def vae_objective(
-    reconstruction: Float[Tensor, "N C H W"] | None,
-    x: Float[Tensor, "N C H W"],
+    reconstruction: Float[Tensor, "*T N C H W"] | None,
+    x: Float[Tensor, "*T N C H W"],
     divergence: Tensor,
     logits: Float[Tensor, "N K"] | None,
     labels: Int[Tensor, " N"],
@@ -40,14 +45,15 @@ def vae_objective(
     """Reconstruction + divergence of the latent + classification, weighted.
 
     Args:
-        reconstruction: images in [0, 1], or None without a decoder.
-        x: the originals, in [0, 1].
+        reconstruction: images in [0, 1], or expected events; None without a decoder.
+        x: the originals: images in [0, 1], or counts of events.
         divergence: of posterior from prior, a scalar per latent spike.
         logits: class scores, or None without a classifier.
         labels: -1 for an image without label, which the classifier then skips.
         weights: of the terms.
     """
-    error = x.new_zeros(()) if reconstruction is None else reconstruction_error(reconstruction, x)
+    measure = event_error if x.dim() == 5 else reconstruction_error
+    error = x.new_zeros(()) if reconstruction is None else measure(reconstruction, x)
     cross_entropy = error.new_zeros(())
     if logits is not None and bool((labels >= 0).any()):
         cross_entropy = functional.cross_entropy(

@@ -77,7 +77,7 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
     with learner.autocast(), _measured_rates(learner) as rates:
         outputs = learner.model(batch.x, random=random)
     found = vae_objective(outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights)
-    share = learner.share(len(batch.x), batch.total)
+    share = learner.share(len(batch.labels), batch.total)
     terms = {name: share * value for name, value in found._asdict().items()}
     return _descend(learner, terms, rates, share)
 

@@ -21,10 +21,13 @@ from torch import Tensor
 
 import spikevae
 from spikevae.config import RunConfig, from_dict, to_dict
+from spikevae.data.events.frames import FrameConfig
+from spikevae.data.events.writers import save_recordings
 from spikevae.data.images import save_images
 from spikevae.files import write_atomically
 from spikevae.hub.checkpoints import save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
@@ -155,6 +158,17 @@ def save_previews(run: Path, model: SpikingVAE, epoch: int, originals: UInt8[Ten
     save_images(model.sample(64, seed=0).cpu(), folder / f"samples-{epoch:04d}.png")
     reconstructions = model.reconstruct(x.to(model.device)).cpu()
     save_images(reconstructions, folder / f"reconstructions-{epoch:04d}.png", x)
+
+
+def save_strips(run: Path, model: SpikingEventVAE, epoch: int, originals: UInt8[Tensor, "N T 2 H W"]) -> None:
+    """Write film strips: of samples, and of held-out recordings each above its reconstruction."""
+    folder = run / "previews"
+    folder.mkdir(exist_ok=True)
+    frames = FrameConfig(model.config.time_steps, model.config.slice_by, model.config.frame_size)
+    save_recordings(model.sample_events(2 * len(originals)), folder / f"samples-{epoch:04d}.png", frames=frames)
+    expected = model.reconstruct(originals.transpose(0, 1).float().to(model.device)).cpu()
+    made = model.recordings(expected.unbind(1))
+    save_recordings(made, folder / f"reconstructions-{epoch:04d}.png", frames=frames, originals=originals.numpy())
 
 
 # ---------------------------------------------------------------- saved state

@@ -25,6 +25,8 @@ def load_sets(
     if train_set is None:
         data = _data_of(config)
         train_set, validation_set = load_split(data, "train"), load_split(data, "validation")
+        if data.also is not None:
+            train_set = _with_another(train_set, data)
     elif validation_set is None:
         kept, held_out = divide(len(train_set), config.data.validation_share, train_set.labels)
         train_set, validation_set = _part(train_set, kept, "train"), _part(train_set, held_out, "validation")
@@ -45,6 +47,18 @@ def _data_of(config: RunConfig) -> DataConfig:
         time_steps=data.time_steps or model.time_steps,
         slice_by=data.slice_by or model.slice_by,
     )
+
+
+def _with_another(train_set: ImageSet | EventSet, data: DataConfig) -> EventSet:
+    """The training part and, after it, the whole training split of the other data set that the settings name.
+
+    Raises:
+        ValueError: if they do not go together.
+    """
+    other = load_split(replace(data, dataset=data.also or "", also=None, validation_share=0.0), "train")
+    if not isinstance(train_set, EventSet) or not isinstance(other, EventSet):
+        raise ValueError(f"also={data.also!r}: only event data sets are joined; leave it out")
+    return train_set.joined(other)
 
 
 def _augmented(train_set: Any, settings: TrainConfig) -> Any:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
+from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
-from spikevae.nn.vae import SpikingVAE
-from spikevae.training.losses import reconstruction_error
+from spikevae.training.losses import event_error, reconstruction_error
 
 _BATCH = 256
 
@@ -27,12 +28,13 @@ def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[
     errors, right, labelled = 0.0, 0, 0
     for x, labels in watch(images.batches(_BATCH)):
         x, labels = x.to(model.device), labels.to(model.device)
-        if isinstance(model, SpikingVAE):
-            errors += float(reconstruction_error(model.reconstruct(x, batch_size=_BATCH), x)) * len(x)
+        if not isinstance(model, SpikingClassifier):
+            measure = event_error if isinstance(model, SpikingEventVAE) else reconstruction_error
+            errors += float(measure(model.reconstruct(x, batch_size=_BATCH), x)) * len(labels)
         if model.config.classes:
             right += int((model.classify(x, batch_size=_BATCH).argmax(dim=1) == labels).sum())
             labelled += int((labels >= 0).sum())
-    scores = {"reconstruction_error": errors / max(len(images), 1)} if isinstance(model, SpikingVAE) else {}
+    scores = {} if isinstance(model, SpikingClassifier) else {"reconstruction_error": errors / max(len(images), 1)}
     return scores | ({"accuracy": right / labelled} if labelled else {})
 
 
@@ -45,7 +47,7 @@ def fit_density(model: Network, images: ImageSet | EventSet, watch: Watch) -> No
     Raises:
         FloatingPointError: if the latents are no longer finite.
     """
-    if not isinstance(model, SpikingVAE) or not model.latent.has_density:
+    if isinstance(model, SpikingClassifier) or not model.latent.has_density:
         return
     model.eval()
     potentials, labels = [], []

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.pictures import write_animation, write_film_strip
@@ -43,6 +44,7 @@ def save_recordings(
     *,
     labels: Sequence[int] | None = None,
     frames: FrameConfig | None = None,
+    originals: UInt8[np.ndarray, "N T 2 H W"] | None = None,
 ) -> None:
     """Write recordings in the form that the suffix of ``path`` names; equal recordings give equal bytes.
 
@@ -55,6 +57,7 @@ def save_recordings(
         path: a file of the same kind is replaced; missing folders above it are made.
         labels: one for each.
         frames: time steps of pictures and animations.
+        originals: frames that pictures and animations show before those of each recording.
 
     Raises:
         ValueError: if there is nothing to write, ``path`` cannot take it, or ``.bin`` cannot hold it.
@@ -71,6 +74,8 @@ def save_recordings(
         write = partial(_write_atis, recording=recordings[0])
     elif suffix:
         drawn = np.stack([to_frames(recording, frames or FrameConfig()) for recording in recordings])
+        if originals is not None:
+            drawn = np.stack([originals, drawn], axis=1).reshape(-1, *drawn.shape[1:])
         write = (
             partial(write_film_strip, frames=drawn)
             if suffix == ".png"

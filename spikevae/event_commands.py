@@ -1,0 +1,88 @@
+"""What `spikevae sample` and `spikevae reconstruct` do with a model of event recordings. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from spikevae.config import Split
+from spikevae.console import say
+from spikevae.data.events.frames import FrameConfig
+from spikevae.data.events.writers import check_recordings_path, save_recordings
+from spikevae.inputs import batch_of, compute, list_files, load_event_vae, read_inputs, require_memory
+from spikevae.labels import class_index
+from spikevae.nn.event_vae import SpikingEventVAE
+from spikevae.nn.intensity import log_likelihood
+from spikevae.runtime import is_main_process
+from spikevae.text import printable
+
+
+def sample_recordings(
+    model: str, device: str | None, out: Path, *, count: int, seed: int, label: str | None, temperature: float
+) -> None:
+    """Write new recordings in the form that the suffix of ``out`` names.
+
+    Raises:
+        ValueError: if ``out`` cannot take them, or an option is out of range.
+    """
+    if count < 1:
+        raise ValueError(f"--count {count}: expected at least 1 recording")
+    check_recordings_path(out, count)
+    network = load_event_vae(model, device)
+    config = network.config
+    number = None if label is None else class_index(label, config.class_names)
+    require_memory(count, (2 * config.time_steps, *config.frame_size))
+
+    def draw(numbers: range) -> Tensor:
+        intensity = network.sample(len(numbers), seed=seed, label=number, temperature=temperature, start=numbers.start)
+        return intensity.transpose(0, 1).cpu()  # [n, T, 2, H, W]
+
+    intensities = compute(draw, count, "sample")
+    if is_main_process():
+        labels = None if number is None else [number] * count
+        save_recordings(network.recordings(intensities, seed=seed), out, labels=labels, frames=_frames(network))
+    say(f"{count} recordings written to {printable(out)}")
+
+
+def reconstruct_recordings(
+    model: str,
+    device: str | None,
+    files: Sequence[Path],
+    data: str | None,
+    split: Split,
+    count: int | None,
+    root: str | None,
+    out: Path | None,
+) -> None:
+    """Say how likely recordings are given their latent spikes, and write what is drawn from those.
+
+    Raises:
+        ValueError: if ``out`` cannot take them.
+    """
+    network = load_event_vae(model, device)
+    given = read_inputs(model, network, list_files(files, events=True), data, split, count, root)
+    if out is not None:
+        check_recordings_path(out, len(given))
+    require_memory(len(given), (2 * network.config.time_steps, *network.config.frame_size))
+
+    def expected(numbers: range) -> Tensor:
+        x_seq = batch_of(given, numbers)
+        return network.reconstruct(x_seq.to(network.device)).transpose(0, 1).cpu()
+
+    intensities = compute(expected, len(given), "reconstruct")
+    counts = given.frames().float()
+    gain = log_likelihood(intensities, counts) - log_likelihood(counts.mean(dim=(1, 2, 3, 4), keepdim=True), counts)
+    events = counts.sum()
+    say(
+        f"{len(given):,} recordings: {float(gain.double().sum() / events):.3f} nats an event more likely than with a "
+        "constant rate"
+    )
+    if out is not None and is_main_process():
+        save_recordings(network.recordings(intensities), out, frames=_frames(network), originals=given.frames().numpy())
+        say(f"written to {printable(out)}")
+
+
+def _frames(network: SpikingEventVAE) -> FrameConfig:
+    return FrameConfig(network.config.time_steps, network.config.slice_by, network.config.frame_size)

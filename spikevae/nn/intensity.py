@@ -1,0 +1,38 @@
+"""From decoder spikes to the events that a camera is expected to report."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+_INITIAL = 0.1  # events of a pixel, polarity and time step, about as many as in N-MNIST
+
+
+class IntensityReadOut(nn.Module):
+    """Expected events of every pixel, polarity and time step: a 3x3 convolution of that step's spikes, and softplus.
+
+    Events are independent given the intensity ``lambda``, so that their number is Poisson:
+    ``log p(n) = n log lambda - lambda - log n!``.
+
+    Args:
+        in_channels: feature maps of the spikes.
+    """
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(in_channels, 2, 3, padding=1)
+        nn.init.constant_(self.convolution.bias, math.log(math.expm1(_INITIAL)))  # type: ignore[arg-type]
+
+    def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "T N 2 H W"]:
+        """Intensities, OFF and ON, each above 0."""
+        current_seq = self.convolution(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+        return functional.softplus(current_seq.to(torch.promote_types(current_seq.dtype, torch.float32)))
+
+
+def log_likelihood(intensity: Float[Tensor, ...], counts: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    """log p of each count of events, in nats, given how many are expected there."""
+    return torch.xlogy(counts, intensity) - intensity - torch.lgamma(counts + 1)
