@@ -9,14 +9,16 @@ from pathlib import Path
 
 from spikevae.distributed import together
 from spikevae.evaluation.baselines import load_baselines
-from spikevae.evaluation.inputs import Evaluation, open_evaluation
+from spikevae.evaluation.inputs import Evaluation, chosen_device, open_evaluation
 from spikevae.evaluation.metrics.registry import chosen_metrics
 from spikevae.evaluation.networks.papers import open_instrument
 from spikevae.evaluation.reports.html import PAGE, write_report
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Score, Scores, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.evaluation.without_images import evaluate_without_images, makes_no_images
 from spikevae.files import check_can_write
+from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import is_main_process
 from spikevae.versions import library_versions
@@ -24,7 +26,7 @@ from spikevae.versions import library_versions
 _RESCUED = "scores.json"
 
 
-def evaluate(config: EvaluationConfig, model: SpikingVAE | None = None) -> Scores:
+def evaluate(config: EvaluationConfig, model: Network | None = None) -> Scores:
     """Measure a model, or images, and write the files that the settings name. Processes share images and features.
 
     Args:
@@ -88,7 +90,9 @@ def _check_files(config: EvaluationConfig) -> Scores | None:
     return read_scores_json(config.json) if config.merge and config.json is not None else None
 
 
-def _write(config: EvaluationConfig, evaluation: Evaluation, scores: Scores, earlier: Scores | None) -> list[Path]:
+def _write(
+    config: EvaluationConfig, evaluation: Evaluation | None, scores: Scores, earlier: Scores | None
+) -> list[Path]:
     """Write what the settings name, in one process; returns the paths."""
     written: list[Path] = []
     if not is_main_process():
@@ -96,12 +100,14 @@ def _write(config: EvaluationConfig, evaluation: Evaluation, scores: Scores, ear
     if config.json is not None:
         write_scores_json(scores if earlier is None else scores.merged_into(earlier), config.json)
         written.append(config.json)
-    if config.report is not None:
+    if config.report is not None and evaluation is not None:
         written.append(write_report(evaluation, scores, config.report))
     return written
 
 
-def _measure(config: EvaluationConfig, model: SpikingVAE | None = None) -> tuple[Evaluation, Scores]:
+def _measure(config: EvaluationConfig, model: Network | None = None) -> tuple[Evaluation | None, Scores]:
+    if not isinstance(model, SpikingVAE | None) or makes_no_images(config, model):
+        return None, evaluate_without_images(config, model, chosen_device(config.device))
     evaluation = open_evaluation(config, model)
     metrics = chosen_metrics(evaluation)
     with together():

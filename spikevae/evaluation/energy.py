@@ -4,7 +4,8 @@ An operation is one use of one weight by one input that is not zero. A 45 nm chi
 multiply-accumulate (MAC), 3.7 pJ for the multiplication alone and 0.9 pJ for an accumulate (AC) (Horowitz, ISSCC 2014).
 Energy is counted in three columns:
 
-* plain: binary spikes accumulate; whatever else reaches a weight, also a spike with TCJA's gate, is a MAC.
+* plain: binary spikes accumulate, and so do an event camera's events, once for each event of a count; whatever else
+  reaches a weight, also a spike with TCJA's gate, is a MAC.
 * folded: a gate is one number for all places of a channel, so the channel's kernel is multiplied by it once a time
   step, and every spike then accumulates. The same result, in another order.
 * ordinary: the same layers in a network without spikes, each run once, every connection a MAC.
@@ -15,7 +16,7 @@ and moving data, which costs real chips more than all of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 
@@ -49,12 +50,18 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
             calls["classify"] = lambda: model.classify(x, batch_size=len(x), flip_tta=False)
             if model.config.classify_mirrored:
                 calls["classify_flip"] = lambda: model.classify(x, batch_size=len(x), flip_tta=True)
-        costs = {}
-        for name, call in tqdm(calls.items(), desc="operations", leave=False, delay=2):
-            with counting(model, images=len(x)) as costs[name]:
-                call()
+    return count_calls(model, calls, images=len(x))
+
+
+@torch.inference_mode()
+def count_calls(model: nn.Module, calls: Mapping[str, Callable[[], object]], *, images: int) -> dict[str, Cost]:
+    """Costs of each call, divided by the number of images that it is done for; ``sample`` draws from the density."""
+    costs = {}
+    for name, call in tqdm(calls.items(), desc="operations", leave=False, delay=2):
+        with counting(model, images=images) as costs[name]:
+            call()
     for name, module in model.named_modules():
-        if isinstance(module, Mixtures):
+        if isinstance(module, Mixtures) and "sample" in costs:
             # Not a module's forward, so no hook sees it: once an image.
             products = float(module.connections)
             costs["sample"].layers[name] = LayerCost(name, multiply_accumulates=products, dense=products).as_plain()

@@ -88,7 +88,7 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     Raises:
         ValueError, OSError: if they cannot be had, or do not go together.
     """
-    device = _device(config.device)
+    device = chosen_device(config.device)
     if config.model is None:
         reference, reference_set = _reference(config, config.data, None, None)
         assert config.images is not None  # EvaluationConfig saw to it
@@ -126,7 +126,12 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     )
 
 
-def _device(name: str | None) -> torch.device:
+def chosen_device(name: str | None) -> torch.device:
+    """The device of this name, or else the best that is there.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
     if name is None:
         return pick_device()
     try:

@@ -173,7 +173,7 @@ class Counter:
 
     def _count_synapses(self, name: str, layer: nn.Module, x: Tensor, output: Tensor) -> None:
         used = self._last_used[name] = connections_used(layer, x) / self.images
-        if is_binary_tensor(x):
+        if is_count(x):
             self._layer(name).add(used, 0.0, Folded(accumulates=used))
         else:
             self._layer(name).add(0.0, used, self._folded(layer, x, used))
@@ -264,9 +264,17 @@ def is_gated(x: Tensor) -> bool:
     return bool((planes >= 0).all()) and bool(((planes == 0) | (planes == planes.amax(2, keepdim=True))).all())
 
 
+def is_count(x: Tensor) -> bool:
+    """Whether all values are numbers of spikes or of camera events: 0, 1, 2 …"""
+    return bool(((x >= 0) & (x == x.round())).all())
+
+
 def connections_used(layer: nn.Module, x: Tensor) -> float:
-    """How many (input that is not zero, weight) pairs a layer multiplies for input ``x``, padding excluded."""
-    active = (x != 0).float()
+    """How often a layer uses its weights for input ``x``, padding excluded.
+
+    Once for each (input that is not zero, weight) pair; where inputs are counts, once for each spike or event of them.
+    """
+    active = x.float() if is_count(x) else (x != 0).float()
     if isinstance(layer, nn.Linear):
         return float(active.sum(dtype=torch.float64)) * layer.out_features
     if isinstance(layer, nn.Conv1d | nn.Conv2d):

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.precision_recall import share_error
 from spikevae.evaluation.metrics.registry import BINOMIAL, NotComputedError, register
 from spikevae.evaluation.scores import Score
-from spikevae.nn.vae import SpikingVAE
+from spikevae.nn.networks import Network
 
 
 @register("accuracy", {"accuracy": "classification accuracy"}, needs=("model", "split"))
@@ -85,8 +86,8 @@ def confusion(labels: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -
     return Confusion(counts, class_names)
 
 
-def classify_split(model: SpikingVAE, images: ImageSet, batch_size: int = 250) -> Confusion:
-    """Classify every image of a split.
+def classify_split(model: Network, images: ImageSet | EventSet, batch_size: int = 250) -> Confusion:
+    """Classify every image, or recording, of a split.
 
     Raises:
         ValueError: if the model or the data has no classes, or they are not the same number.
@@ -102,5 +103,5 @@ def classify_split(model: SpikingVAE, images: ImageSet, batch_size: int = 250) -
         for x, target in images.batches(batch_size):
             predicted.append(model.classify(x.to(model.device)).argmax(1).cpu())
             labels.append(target)
-            progress.update(len(x))
+            progress.update(len(target))
     return confusion(torch.cat(labels), torch.cat(predicted), names)

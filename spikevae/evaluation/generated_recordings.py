@@ -1,0 +1,193 @@
+"""Generated and reconstructed event recordings, compared with real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikevae.data.events.eventset import EventSet
+from spikevae.data.events.sets import load_recordings
+from spikevae.data.events.statistics import event_statistics
+from spikevae.data.sets import data_root
+from spikevae.evaluation.metrics.frechet import frechet_with_error
+from spikevae.evaluation.metrics.precision_recall import chosen, precision_recall, share_error
+from spikevae.evaluation.metrics.registry import BINOMIAL
+from spikevae.evaluation.networks.bundle import hash_file
+from spikevae.evaluation.scores import Score
+from spikevae.evaluation.without_images import Measure, Subject, event_split, frames_of, share_score
+from spikevae.hub.checkpoints import WEIGHTS_NAME, load
+from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.event_vae import SpikingEventVAE
+from spikevae.nn.intensity import log_likelihood
+
+BUNDLED = Path(__file__).parent / "networks" / "recordings"
+"""Classifiers of event data sets, trained apart from the VAEs that they measure."""
+_MOST_REAL = 1000
+_BATCH = 100
+_JACKKNIFED = "standard error, jackknife over the recordings in ten groups"
+
+
+def measure_reconstruction(subject: Subject) -> Iterator[Score]:
+    """How much more likely recordings are, given their latent spikes, than with one rate everywhere."""
+    model = _vae(subject)
+    given = subject.given
+    assert isinstance(given, EventSet)
+    gains = []
+    for x_seq, _ in given.batches(_BATCH):
+        intensity = model.reconstruct(x_seq.to(model.device)).cpu()
+        constant = x_seq.mean(dim=(0, 2, 3, 4), keepdim=True)
+        gain = log_likelihood(intensity, x_seq) - log_likelihood(constant, x_seq)
+        gains.append(gain.double().sum(dim=(0, 2, 3, 4)) / x_seq.sum(dim=(0, 2, 3, 4)))
+    each = torch.cat(gains)  # [N]
+    yield Score(
+        "event_likelihood",
+        float(each.mean()),
+        float(each.std() / len(each) ** 0.5),
+        "standard error over the recordings",
+        "higher",
+        samples=len(each),
+        reference=f"{subject.data.dataset} {subject.config.split}",
+        note="Poisson log-likelihood of the reconstruction, less that of the recording's own mean rate",
+        name="reconstruction, nats an event above a constant rate",
+    )
+
+
+def measure_domain(subject: Subject) -> Iterator[Score]:
+    """Fréchet distance, precision, recall and agreement with the label, by a classifier trained apart."""
+    names = {
+        "domain_frechet": "Fréchet distance, classifier of recordings",
+        "domain_precision": "precision, classifier of recordings",
+        "domain_recall": "recall, classifier of recordings",
+        "label_agreement": "label agreement",
+    }
+    try:
+        judge, weights_hash = _judge(subject)
+    except FileNotFoundError as reason:
+        yield from (Score(metric, None, note=str(reason), name=name) for metric, name in names.items())
+        return
+    recordings, labels = subject.generated
+    frames = frames_of(recordings, judge)
+    real = event_split(judge, subject.data, subject.config.split).frames().transpose(0, 1).float()
+    ours, theirs = _features(judge, frames), _features(judge, real)
+    common: dict[str, Any] = {
+        "extractor": f"classifier of {subject.data.dataset}, mean firing rate of each of its last maps",
+        "weights_hash": weights_hash,
+        "samples": len(ours),
+        "reference": f"{subject.data.dataset} {subject.config.split}",
+        "reference_count": len(theirs),
+    }
+    floor = _floor(judge, subject, theirs)
+    value, error = frechet_with_error(ours, theirs)
+    frechet = Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=floor, **common)
+    yield replace(frechet, name=names["domain_frechet"])
+    count, seed = min(len(ours), len(theirs)), subject.config.seed
+    shares = precision_recall(ours[chosen(len(ours), count, seed)], theirs[chosen(len(theirs), count, seed)])
+    for metric, share in zip(("domain_precision", "domain_recall"), shares, strict=True):
+        found = Score(metric, share, share_error(share, count), BINOMIAL, "higher", **common)
+        yield replace(found, samples=count, reference_count=count, name=names[metric])
+    if labels is not None:
+        answers = judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()
+        agreement = share_score(
+            "label_agreement", names["label_agreement"], int((answers == labels).sum()), len(labels), subject
+        )
+        yield replace(agreement, extractor=common["extractor"], weights_hash=weights_hash)
+
+
+def measure_statistics(subject: Subject) -> Iterator[Score]:
+    """Events a recording, polarity, rate over time and waiting times of generated and of real recordings."""
+    data = subject.data
+    if subject.config.split != "test":
+        yield Score("events", None, note="event statistics are those of the test split", name="events a recording")
+        return
+    real = [recording for recording, _ in load_recordings(data.dataset, "test", root=data_root(data), count=_MOST_REAL)]
+    ours, theirs = event_statistics(subject.generated[0]), event_statistics(real)
+    subject.details["event_statistics"] = {
+        name: {
+            "recordings": found.recordings,
+            "events_mean": found.events_mean,
+            "events_deviation": found.events_deviation,
+            "on_share": found.on_share,
+            "waiting_quartiles": found.waiting.tolist(),
+            "rate": found.rate.tolist(),
+        }
+        for name, found in (("generated", ours), ("real", theirs))
+    }
+    common: dict[str, Any] = {
+        "samples": ours.recordings,
+        "reference": f"{data.dataset} {subject.config.split}",
+        "reference_count": theirs.recordings,
+    }
+    yield Score(
+        "events",
+        ours.events_mean,
+        ours.events_deviation / ours.recordings**0.5,
+        "standard error",
+        f"{theirs.events_mean:.0f}",
+        note=f"standard deviation {ours.events_deviation:.0f}; of real ones {theirs.events_deviation:.0f}",
+        name="events a recording",
+        **common,
+    )
+    yield Score("on_share", ours.on_share, better=f"{theirs.on_share:.3f}", name="share of ON events", **common)
+    yield Score(
+        "event_rate",
+        ours.rate_distance(theirs),
+        better="lower",
+        note="total variation distance of the events in each 10 ms",
+        name="event rate over time, distance",
+        **common,
+    )
+    yield Score(
+        "waiting",
+        float(ours.waiting[1]) / 1000,
+        better=f"{theirs.waiting[1] / 1000:.1f}",
+        note="between two events of a pixel; quartiles "
+        + " ".join(f"{value / 1000:.1f}" for value in ours.waiting)
+        + ", of real ones "
+        + " ".join(f"{value / 1000:.1f}" for value in theirs.waiting),
+        name="median time between two events of a pixel (ms)",
+        **common,
+    )
+
+
+MEASURES: Mapping[str, Measure] = {
+    "reconstruction": measure_reconstruction,
+    "domain": measure_domain,
+    "statistics": measure_statistics,
+}
+"""What only VAEs of event recordings are measured by."""
+
+
+def _vae(subject: Subject) -> SpikingEventVAE:
+    assert isinstance(subject.model, SpikingEventVAE)
+    return subject.model
+
+
+def _judge(subject: Subject) -> tuple[SpikingClassifier, str]:
+    """The classifier that compares recordings, and the hash of its weights."""
+    folder = subject.config.networks or BUNDLED / subject.data.dataset
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no classifier of {subject.data.dataset} is bundled; train one with `spikevae train "
+            f"{subject.data.dataset} --preset n-mnist-classifier --out FOLDER`, and name it by --networks FOLDER"
+        )
+    judge = load(folder, device=subject.model.device)
+    if not isinstance(judge, SpikingClassifier) or not judge.config.takes_events:
+        raise ValueError(f"{folder} is no classifier of event recordings")
+    return judge, hash_file(folder / WEIGHTS_NAME)
+
+
+def _features(judge: SpikingClassifier, frames: Tensor) -> Tensor:
+    return torch.cat([judge.features(part.to(judge.device)).cpu() for part in frames.split(_BATCH, dim=1)])
+
+
+def _floor(judge: SpikingClassifier, subject: Subject, theirs: Tensor) -> str:
+    """What the distance is for real recordings of the training split, as many as there are of the test split."""
+    train = event_split(judge, subject.data, "train")
+    some = train.chosen(chosen(len(train), len(theirs), subject.config.seed)).frames().transpose(0, 1).float()
+    value, error = frechet_with_error(_features(judge, some), theirs)
+    return f"{len(theirs)} real recordings of the training split: {value:.3g} ± {error:.2g}"

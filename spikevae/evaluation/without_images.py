@@ -1,0 +1,219 @@
+"""`spikevae evaluate` of models that make no images: classifiers, and VAEs of event recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikevae.config import DataConfig, Split
+from spikevae.data.events.eventset import EventSet
+from spikevae.data.events.frames import FrameConfig, to_frames
+from spikevae.data.events.recording import Recording
+from spikevae.data.sets import ImageSet, load_split
+from spikevae.evaluation.energy import count_calls, parameter_count
+from spikevae.evaluation.metrics.accuracy import classify_split
+from spikevae.evaluation.metrics.precision_recall import share_error
+from spikevae.evaluation.metrics.registry import BINOMIAL
+from spikevae.evaluation.networks.bundle import hash_file
+from spikevae.evaluation.scores import Score, Scores
+from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_config, read_dataset_name
+from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.event_vae import SpikingEventVAE
+from spikevae.versions import library_versions
+
+_COUNTED = 100  # inputs behind the energy
+_GENERATED = 1000  # recordings
+_CONFIDENCE = 0.95
+
+
+@dataclass
+class Subject:
+    """What is measured, and the recordings or images that it is measured on."""
+
+    config: EvaluationConfig
+    name: str
+    model: SpikingClassifier | SpikingEventVAE
+    data: DataConfig
+    """The data set, cut into frames or resized as the model takes it."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def given(self) -> ImageSet | EventSet:
+        """The split that was asked for."""
+        return load_split(self.data, self.config.split)  # type: ignore[no-any-return]
+
+    @cached_property
+    def generated(self) -> tuple[list[Recording], Tensor | None]:
+        """Recordings that the model makes, and the class that each was asked for: every one in turn."""
+        assert isinstance(self.model, SpikingEventVAE)
+        count, classes = self.config.count or _GENERATED, self.model.config.classes
+        labels = torch.arange(count) % classes if classes else None
+        return self.model.sample_events(count, seed=self.config.seed, label=labels), labels
+
+    def inputs(self, count: int) -> Tensor:
+        """The first so many of them, as the model takes them."""
+        x, _ = next(iter(self.given.batches(count)))
+        return x.to(self.model.device)
+
+
+Measure = Callable[[Subject], Iterable[Score]]
+
+
+def makes_no_images(config: EvaluationConfig, model: object) -> bool:
+    """Whether what is measured is a classifier, or a VAE of event recordings."""
+    if model is not None or config.model is None:
+        return isinstance(model, SpikingClassifier | SpikingEventVAE)
+    return read_config(model_folder(config.model)).network in ("classifier", "event-vae")
+
+
+def evaluate_without_images(config: EvaluationConfig, model: Any, device: torch.device) -> Scores:
+    """Measure a classifier, or a VAE of event recordings.
+
+    Raises:
+        ValueError, OSError: if the settings, the model or the data are not usable.
+    """
+    subject, weights_hash = _open(config, model, device)
+    measures = _measures(subject)
+    wanted = config.metrics or tuple(measures)
+    unknown = [name for name in wanted if name not in measures]
+    if unknown:
+        raise ValueError(f"{subject.name} has no metric {unknown[0]!r}; use {', '.join(measures)}")
+    found = [score for name in measures if name in wanted for score in measures[name](subject)]
+    return Scores(
+        model=subject.name,
+        weights_hash=weights_hash,
+        data=subject.data.dataset,
+        protocol=config.protocol,
+        seed=config.seed,
+        command=replace(config, json=None, merge=False).command(),
+        versions=library_versions(subject.model.device),
+        scores=tuple(found),
+        details=subject.details,
+    )
+
+
+def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[Subject, str]:
+    assert config.model is not None  # makes_no_images saw to it
+    for option, value in (("--report", config.report), ("--reference", config.reference)):
+        if value is not None:
+            raise ValueError(f"{option}: {config.model} makes no images; leave it out, and use --json")
+    weights_hash, dataset = "", config.data
+    if model is None:
+        weights_hash = hash_file(model_folder(config.model) / WEIGHTS_NAME)
+        dataset = dataset or read_dataset_name(config.model)
+        model = load(config.model, device=device)
+    elif dataset is None:
+        raise ValueError("a model in memory does not know its data set; name it: data=NAME")
+    return Subject(config, config.model, model, data_for(model, dataset, config.data_root)), weights_hash
+
+
+def data_for(model: SpikingClassifier | SpikingEventVAE, dataset: str, root: str | None) -> DataConfig:
+    """A data set as a model takes it."""
+    network = model.config
+    data = DataConfig(dataset=dataset, data_root=root, image_size=network.image_size)
+    if not network.takes_events:
+        return data
+    return replace(data, image_width=network.image_width, time_steps=network.time_steps, slice_by=network.slice_by)
+
+
+def _measures(subject: Subject) -> dict[str, Measure]:
+    """By name, in the order of the table."""
+    measures: dict[str, Measure] = {"accuracy": measure_accuracy, "spikes": measure_spikes}
+    if isinstance(subject.model, SpikingEventVAE):
+        from spikevae.evaluation.generated_recordings import MEASURES
+
+        measures |= MEASURES
+    return measures
+
+
+# ------------------------------------------------------------ what every such model is measured by
+
+
+def measure_accuracy(subject: Subject) -> Iterator[Score]:
+    """How often the classifier is right, with an exact interval, by class, and the confusion matrix."""
+    if not subject.model.config.classes:
+        yield Score("accuracy", None, note="this model was trained without labels", name="classification accuracy")
+        return
+    found = classify_split(subject.model, subject.given)
+    count = int(found.counts.sum())
+    subject.details["confusion"] = found.counts.tolist()
+    subject.details["class_names"] = list(found.class_names)
+    subject.details["per_class"] = found.per_class()
+    yield share_score("accuracy", "classification accuracy", int(found.counts.diagonal().sum()), count, subject)
+
+
+def share_score(metric: str, name: str, hits: int, count: int, subject: Subject) -> Score:
+    """A share of so many, with its standard error, and its exact interval (Clopper and Pearson) in the note."""
+    from scipy.special import betaincinv
+
+    tail = (1 - _CONFIDENCE) / 2
+    low = betaincinv(hits, count - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, count - hits, 1 - tail) if hits < count else 1.0
+    return Score(
+        metric,
+        hits / count,
+        share_error(hits / count, count),
+        BINOMIAL,
+        "higher",
+        samples=count,
+        reference=f"{subject.data.dataset} {subject.config.split}",
+        image_size="x".join(map(str, subject.model.config.frame_size)),
+        note=f"{hits} of {count}; exact {_CONFIDENCE:.0%} interval {low:.1%} to {high:.1%}",
+        name=name,
+    )
+
+
+def measure_spikes(subject: Subject) -> Iterator[Score]:
+    """Mean firing rate, and energy of each call (docs/energy.md). Events of the input accumulate."""
+    model, x = subject.model, subject.inputs(min(_COUNTED, len(subject.given)))
+    count = x.shape[1] if x.dim() == 5 else len(x)
+    calls: dict[str, Callable[[], object]] = {}
+    if isinstance(model, SpikingEventVAE):
+        with torch.inference_mode():
+            z_seq = model.encode(x).mode()
+        calls["encode"] = lambda: model.encode(x).mode()
+        calls["decode"] = lambda: model.decode(z_seq)
+        calls["sample"] = lambda: model.sample(count, seed=subject.config.seed, batch_size=count)
+    if model.config.classes:
+        calls["classify"] = lambda: model.classify(x, batch_size=count)
+    costs = count_calls(model, calls, images=count)
+    rates = {layer: steps for cost in costs.values() for layer, steps in cost.firing_rates.items()}
+    subject.details["firing_rates"] = rates
+    subject.details["costs"] = {call: cost.to_dict() for call, cost in costs.items()}
+    subject.details["parameters"] = parameter_count(model)
+    common: dict[str, Any] = {"samples": count, "reference": f"{subject.data.dataset} {subject.config.split}"}
+    mean_rate = float(np.mean([rate for steps in rates.values() for rate in steps]))
+    note = "mean over spiking layers and time steps"
+    yield Score("firing_rate", mean_rate, note=note, name="firing rate", **common)
+    nouns = {"encode": "encoding", "decode": "decoding", "sample": "a sample", "classify": "a classification"}
+    for call, cost in costs.items():
+        note = (
+            f"every use of a gated spike multiplied; with gates folded {cost.microjoule_folded:.3g} µJ; "
+            f"the same layers as an ordinary network, on one frame {cost.ann_microjoule:.3g} µJ"
+        )
+        name = f"energy of {nouns[call]} (µJ)"
+        yield Score(f"{call}_energy", cost.microjoule, better="lower", note=note, name=name, **common)
+
+
+# ------------------------------------------------------------ what the measures share
+
+
+def frames_of(recordings: Iterable[Recording], model: SpikingClassifier | SpikingEventVAE) -> Tensor:
+    """Recordings as the frames that a model takes, float [T, N, 2, H, W]."""
+    network = model.config
+    cut = FrameConfig(network.time_steps, network.slice_by, network.frame_size)
+    return torch.from_numpy(np.stack([to_frames(one, cut) for one in recordings], axis=1)).float()
+
+
+def event_split(model: SpikingClassifier | SpikingEventVAE, data: DataConfig, split: Split) -> EventSet:
+    """A split of an event data set, cut into the frames that a model takes."""
+    found = load_split(data_for(model, data.dataset, data.data_root), split)
+    assert isinstance(found, EventSet)
+    return found

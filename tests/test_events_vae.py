@@ -1,0 +1,351 @@
+"""The VAE of event recordings: its parts, its training, its commands and its scores, on made recordings."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import spikevae
+from spikevae.cli import main
+from spikevae.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig
+from spikevae.data.events.frames import FrameConfig, to_frames
+from spikevae.data.events.readers import read_recording
+from spikevae.data.events.recording import Recording, recording_of
+from spikevae.data.events.writers import save_recordings
+from spikevae.evaluation.energy import counting
+from spikevae.nn.event_vae import SpikingEventVAE
+from spikevae.nn.frames import sample_recording
+from spikevae.nn.intensity import IntensityReadOut, log_likelihood
+from spikevae.training.learner import Learner, make_accelerator
+from spikevae.training.loop import Trainer, train
+
+SIZE, T, N = 10, 4, 3
+TINY = ModelConfig(
+    network="event-vae",
+    image_size=SIZE,
+    image_channels=2,
+    class_names=("above", "below"),
+    time_steps=T,
+    slice_by="time",
+    duration=40_000,
+    encoder_widths=(8, 8),
+    decoder_widths=(8, 6),
+    latent_size=6,
+    prior_rank=3,
+)
+
+
+def made_recording(label: int, seed: int) -> Recording:
+    """About 250 events in the upper or in the lower half of the sensor, most of them in the second half of 40 ms."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(200, 300))
+    t = np.sort((40_000 * np.sqrt(rng.random(count))).astype(np.int64))
+    y = rng.integers(0, SIZE // 2, count) + label * (SIZE // 2)
+    t[0], t[-1] = 0, 39_999
+    return recording_of(t, rng.integers(0, SIZE, count), y, rng.integers(0, 2, count), (SIZE, SIZE))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings with two classes, in training and test parts."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for part, count in (("train", 24), ("test", 6)):
+        for label, name in enumerate(TINY.class_names):
+            for number in range(count):
+                path = folder / part / name / f"{number:02}.npz"
+                seed = 2 * number + label + (1000 if part == "test" else 0)
+                save_recordings([made_recording(label, seed)], path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(recordings: Path) -> RunConfig:
+    train_config = TrainConfig(
+        epochs=12,
+        batch_size=8,
+        deterministic_share=1 / 3,
+        adversarial_share=0.0,
+        learning_rate=2e-2,
+        warmup_images=8,
+        ema_images=40,
+        flip=False,
+        precision="float32",
+    )
+    data = DataConfig(dataset=f"events:{recordings}", validation_share=0.2)
+    return RunConfig(TINY, data, ObjectiveConfig(classification_weight=1.0), train_config)
+
+
+@pytest.fixture(scope="module")
+def run(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model."""
+    folder = tmp_path_factory.mktemp("runs") / "halves"
+    train(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> SpikingEventVAE:
+    loaded = spikevae.load(run)
+    assert isinstance(loaded, SpikingEventVAE)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def judge(config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of the same recordings, trained apart."""
+    folder = tmp_path_factory.mktemp("runs") / "judge"
+    network = replace(TINY, network="classifier", layers="conv8/2 readout")
+    train(replace(config, model=network, train=replace(config.train, deterministic_share=0.0)), folder)
+    return folder
+
+
+def frames_of(recording: Recording) -> Tensor:
+    return torch.from_numpy(to_frames(recording, FrameConfig(T, "time")))
+
+
+# ------------------------------------------------------------ parts
+
+
+def test_the_likelihood_is_that_of_torch() -> None:
+    intensity, counts = torch.rand(50) * 5 + 0.01, torch.randint(0, 7, (50,)).float()
+    expected = torch.distributions.Poisson(intensity).log_prob(counts)
+    torch.testing.assert_close(log_likelihood(intensity, counts), expected)
+
+
+def test_every_step_has_an_intensity_of_its_own() -> None:
+    read_out = IntensityReadOut(5)
+    x_seq = torch.zeros(T, N, 5, SIZE, SIZE)
+    quiet = read_out(x_seq)
+    x_seq[2, 1] = 1
+    changed = (read_out(x_seq) != quiet).flatten(2).any(dim=2)
+    assert changed.nonzero().tolist() == [[2, 1]]
+    assert quiet.shape == (T, N, 2, SIZE, SIZE)
+    assert (quiet > 0).all()
+
+
+def test_as_many_events_are_drawn_as_are_expected_where_they_are_expected() -> None:
+    intensity = np.zeros((3, 2, 2, 4)) + 1e-9
+    intensity[0, 1, 1, 3], intensity[2, 0, 0, 0] = 2.5, 7.0
+    drawn = [sample_recording(intensity, 300, np.random.default_rng(seed)) for seed in range(400)]
+    early = [one.between(0, 100) for one in drawn]
+    late = [one.between(200, 300) for one in drawn]
+    assert all(len(a) + len(b) == len(one) for a, b, one in zip(early, late, drawn, strict=True))
+    assert {(x, y, p) for one in early for x, y, p in zip(one.x, one.y, one.p, strict=True)} == {(3, 1, 1)}
+    assert {(x, y, p) for one in late for x, y, p in zip(one.x, one.y, one.p, strict=True)} == {(0, 0, 0)}
+    for found, mean in ((early, 2.5), (late, 7.0)):
+        counts = np.asarray([len(one) for one in found])
+        assert abs(counts.mean() - mean) < 4 * math.sqrt(mean / 400)
+        assert abs(counts.var() - mean) < 0.25 * mean
+
+
+def test_times_within_a_slice_follow_the_slices_beside_it() -> None:
+    intensity = np.stack([np.full((2, 3, 3), rate) for rate in (10.0, 20.0, 10.0)])
+    drawn = [sample_recording(intensity, 3_000_000, np.random.default_rng(seed)) for seed in range(40)]
+    places = np.concatenate([one.t for one in drawn]) / 1e6
+    rising = places[places < 1]  # its rate runs from 10 to 15, so (10 + 12.5) / 2 of 12.5 lie in the first half
+    assert abs((rising < 0.5).mean() - 11.25 / 25) < 4 * 0.5 / math.sqrt(len(rising))
+    middle = places[(places >= 1) & (places < 2)] - 1  # 15 to 15
+    assert abs((middle < 0.5).mean() - 0.5) < 4 * 0.5 / math.sqrt(len(middle))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"slice_by": "number"}, {"image_channels": 1}, {"image_width": 12}, {"duration": 3}, {"layers": "readout"}],
+)
+def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        replace(TINY, **settings)  # type: ignore[arg-type]
+
+
+def test_only_frames_of_the_model_s_size_are_taken() -> None:
+    untrained = SpikingEventVAE(TINY).eval()
+    with pytest.raises(ValueError, match=r"\[4, N, 2, 10, 10\], got \[4, 3, 2, 9, 9\]"):
+        untrained.encode(torch.zeros(T, N, 2, 9, 9))
+
+
+# ------------------------------------------------------------ training
+
+
+def test_training_finds_where_the_events_are(model: SpikingEventVAE) -> None:
+    given = [made_recording(label, 500 + 2 * number + label) for number in range(10) for label in (0, 1)]
+    x_seq = torch.stack([frames_of(one) for one in given], dim=1).float()
+    labels = torch.tensor([0, 1] * 10)
+    assert (model.classify(x_seq).argmax(dim=1) == labels).double().mean() >= 0.9
+    expected = model.reconstruct(x_seq)
+    constant = x_seq.mean(dim=(0, 2, 3, 4), keepdim=True)
+    gain = log_likelihood(expected, x_seq).sum() - log_likelihood(constant, x_seq).sum()
+    assert gain / x_seq.sum() > 0.3  # all events in one half alone is worth log 2
+
+
+def test_generated_recordings_are_of_the_class_asked_for(model: SpikingEventVAE) -> None:
+    for label in (0, 1):
+        made = model.sample_events(20, label=label, seed=1)
+        y = np.concatenate([one.y for one in made])
+        assert ((y >= SIZE // 2) == bool(label)).mean() > 0.8
+        assert 100 < np.mean([len(one) for one in made]) < 500
+        assert all(one.size == (SIZE, SIZE) and one.t[-1] < TINY.duration for one in made)
+
+
+def test_a_recording_depends_on_its_number_and_the_seed_alone(model: SpikingEventVAE) -> None:
+    several = model.sample_events(5, seed=3, label="below")
+    alone = model.sample_events(1, seed=3, label=1, start=4, batch_size=1)
+    assert several[4].is_equal(alone[0])
+    assert not several[4].is_equal(model.sample_events(5, seed=4, label=1)[4])
+    assert not several[3].is_equal(several[4])
+
+
+def test_batches_do_not_matter(model: SpikingEventVAE) -> None:
+    x_seq = torch.poisson(torch.full((T, 5, 2, SIZE, SIZE), 0.5))
+    torch.testing.assert_close(model.reconstruct(x_seq, batch_size=2), model.reconstruct(x_seq))
+    probabilities = model.probabilities(x_seq, batch_size=2)
+    assert probabilities.shape == (T, 5, 2)
+    torch.testing.assert_close(probabilities[-1], model.classify(x_seq))
+
+
+class StoppedError(Exception):
+    """Ends a run in the middle."""
+
+
+def test_an_interrupted_epoch_goes_on_as_it_would_have(
+    config: RunConfig, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter(range(13))
+
+    def stop(trainer: Trainer) -> None:
+        if next(looks, None) is None:
+            raise StoppedError
+
+    saving = replace(config, train=replace(config.train, checkpoint_seconds=0.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_stop_if_asked", stop)
+        with pytest.raises(StoppedError):
+            train(saving, tmp_path / "run")
+    train(saving, tmp_path / "run", is_new=False)
+    resumed, whole = spikevae.load(tmp_path / "run").state_dict(), spikevae.load(run).state_dict()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_a_run_without_adversarial_fine_tuning_has_no_discriminator(config: RunConfig) -> None:
+    fitted = replace(config, train=config.train.fitted_to(40))
+    learner = Learner(fitted, make_accelerator("float32"))
+    assert set(learner.state()) == {"model", "ema", "optimizer"}
+    with pytest.raises(ValueError, match="adversarial fine-tuning is for images"):
+        Learner(replace(fitted, train=replace(fitted.train, adversarial_share=0.5)), make_accelerator("float32"))
+
+
+def test_another_data_set_is_learned_from_too(config: RunConfig, recordings: Path, tmp_path: Path) -> None:
+    from spikevae.training.sets import load_sets
+
+    both = replace(config, data=replace(config.data, also=f"events:{recordings}"))
+    train_set, validation_set = load_sets(both, None, None)
+    alone, held_out = load_sets(config, None, None)
+    assert len(train_set) == len(alone) + 48
+    assert len(validation_set) == len(held_out)
+    assert torch.equal(train_set.frames(0, len(alone)), alone.frames())
+
+
+# ------------------------------------------------------------ commands
+
+
+@pytest.mark.parametrize("name", ["made.npz", "made.gif", "made.webp", "made.png", "made"])
+def test_sample_writes_every_form(run: Path, name: str, tmp_path: Path) -> None:
+    out = tmp_path / name
+    main(["sample", str(run), "--count", "3", "--label", "below", "--out", str(out)])
+    expected = spikevae.load(run).sample_events(3, label="below")
+    if name == "made.npz":
+        arrays = np.load(out)
+        assert arrays["labels"].tolist() == [1, 1, 1]
+        assert arrays["offsets"].tolist() == np.cumsum([0, *map(len, expected)]).tolist()
+        assert np.array_equal(arrays["t"], np.concatenate([one.t for one in expected]))
+    elif name == "made":
+        files = sorted(out.iterdir())
+        assert [file.name for file in files] == ["0000-1.bin", "0001-1.bin", "0002-1.bin"]
+        found = read_recording(files[2], size=(SIZE, SIZE))
+        assert found.is_equal(expected[2])
+    else:
+        assert out.stat().st_size > 100
+
+
+def test_classify_and_reconstruct_take_a_recording(
+    run: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = str(recordings / "test" / "below" / "00.npz")
+    main(["classify", str(run), given])
+    assert "00.npz: below" in capsys.readouterr().out
+    out = tmp_path / "again.bin"
+    main(["reconstruct", str(run), given, "--out", str(out)])
+    gain = float(capsys.readouterr().out.split("1 recordings: ")[1].split()[0])
+    assert gain > 0.3
+    assert (read_recording(out).y >= SIZE // 2).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["sample", "{run}", "--out", "x.jpg"], "recordings are not written as .jpg"),
+        (["sample", "{run}", "--out", "x.bin", "--count", "2"], "x.bin can hold one recording, not 2"),
+        (["sample", "{run}", "--out", "x.gif", "--size", "32"], "--size 32"),
+        (["sample", "{run}", "--out", "x.gif", "--label", "beside"], "beside"),
+        (["reconstruct", "{run}", "--out", "x.gif", "--invert", "x.npz"], "--invert"),
+        (["export", "{run}", "--format", "onnx", "--part", "decoder", "--out", "x.onnx"], "a VAE of event recordings"),
+        (["evaluate", "{run}", "--report", "x"], "--report"),
+        (["evaluate", "{run}", "--metrics", "fad"], "has no metric 'fad'"),
+    ],
+)
+def test_what_recordings_cannot_do_is_said_in_one_line(
+    words: list[str], line: str, run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main([word.format(run=run) for word in words])
+    said = capsys.readouterr().err
+    assert line in said
+    assert said.count("\n") == 1
+
+
+# ------------------------------------------------------------ scores
+
+
+def test_events_of_the_input_accumulate() -> None:
+    layer = nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    frame = torch.zeros(1, 2, 5, 5)
+    frame[0, 0, 2, 2], frame[0, 1, 0, 0] = 4, 1  # four events in the middle reach 9 places each, one in a corner 4
+    with counting(layer, images=1) as cost:
+        layer(frame)
+    assert cost.accumulates == (4 * 9 + 4) * 3
+    assert cost.multiply_accumulates == 0
+    with counting(layer, images=1) as cost:
+        layer(frame / 2)
+    assert (cost.accumulates, cost.multiply_accumulates) == (0, (9 + 4) * 3)
+
+
+def test_evaluate_measures_recordings(run: Path, judge: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    main(["evaluate", str(run), "--networks", str(judge), "--count", "40", "--json", str(out)])
+    record = json.loads(out.read_text())
+    found = {score["metric"]: score for score in record["scores"]}
+    assert found["accuracy"]["value"] >= 0.8
+    assert "exact 95% interval" in found["accuracy"]["note"]
+    assert found["label_agreement"]["value"] > 0.8
+    assert found["event_likelihood"]["value"] > 0.3
+    assert found["domain_frechet"]["value"] > 0
+    assert 150 < found["events"]["value"] < 350
+    assert 150 < float(found["events"]["better"]) < 350
+    assert 0 < found["event_rate"]["value"] < 0.5
+    assert set(record["details"]["costs"]) == {"encode", "decode", "sample", "classify"}
+    assert record["details"]["event_statistics"]["real"]["recordings"] == 12
+
+
+def test_without_a_judge_the_others_are_measured(run: Path, tmp_path: Path) -> None:
+    scores = spikevae.evaluate(run, metrics=("domain", "statistics"), count=10)
+    assert scores["domain_frechet"].value is None
+    assert "train one with" in scores["domain_frechet"].note
+    assert scores["events"].value is not None
