@@ -31,7 +31,8 @@ from spikevae.config import DataConfig, RunConfig
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import load_split
 from spikevae.evaluation.energy import counting, parameter_count
-from spikevae.hub.checkpoints import load, write_atomically
+from spikevae.files import write_atomically
+from spikevae.hub.checkpoints import load
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.presets import PRESETS
