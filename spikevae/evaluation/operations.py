@@ -274,7 +274,7 @@ def connections_used(layer: nn.Module, x: Tensor) -> float:
 
     Once for each (input that is not zero, weight) pair; where inputs are counts, once for each spike or event of them.
     """
-    active = x.float() if is_count(x) else (x != 0).float()
+    active = x.detach().float() if is_count(x) else (x != 0).float()
     if isinstance(layer, nn.Linear):
         return float(active.sum(dtype=torch.float64)) * layer.out_features
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
