@@ -18,6 +18,7 @@ def launch(
     embed_in: Sequence[str] = (),
     root_path: str = "",
     proxy: Sequence[str] = (),
+    browser: bool = True,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -31,6 +32,7 @@ def launch(
         embed_in: other sites that may show the page in a frame.
         root_path: path, or whole address, under which a reverse proxy serves the page.
         proxy: addresses of reverse proxies, whose word on a visitor's address is believed; "*" for all.
+        browser: whether to open the page in the default browser, where a person sits at this machine's screen.
 
     Raises:
         ValueError: if an argument is out of range, there is no model, or Gradio is not installed.
@@ -40,4 +42,4 @@ def launch(
     from app.server import serve
 
     access = Access(host, port, auth, allow_host, allow_origin, embed_in, root_path, proxy)
-    serve(on_a_space(access), models)
+    serve(on_a_space(access), models, browser=browser)

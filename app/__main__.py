@@ -24,6 +24,7 @@ def main() -> int:
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=words)
     parser.add_argument("--root-path", default="", help="path under which a reverse proxy serves the page")
+    parser.add_argument("--no-browser", dest="browser", action="store_false", help="do not open the page in a browser")
     arguments = vars(parser.parse_args())
     arguments["models"] = arguments["models"] or None
     sleep_while_waiting()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from app import limits
 from app.familiar import familiarity, is_foreign
+from app.film import STAGES, Film, film
 from app.limits import Sent
 from app.models import Models
 from app.reading import Decode, decode_here, read_drawing, read_picture
@@ -44,6 +45,17 @@ class Reconstruction(NamedTuple):
     error: float  # mean squared, on the [-1, 1] scale
     is_foreign: bool  # unlike what the model was trained on, where that is known
     seconds: float
+
+
+class Favourite(NamedTuple):
+    """A picture, and what makes it again."""
+
+    model: str
+    seed: int
+    label: str | int
+    temperature: float
+    number: int  # among the pictures of the seed
+    image: Tensor  # [C, H, W], [0, 1]
 
 
 class Actions:
@@ -200,6 +212,31 @@ class Actions:
         with self.models.alone(model) as network:
             return watch(network, lambda: network.sample(1, **settings))
 
+    def film(self, model: Sent, seed: Sent, label: Sent, pace: Sent) -> Film:
+        """The first picture of a seed, forming spike by spike, as an animation.
+
+        Raises:
+            ValueError: if an argument is out of range.
+        """
+        settings = self._prior_settings(model, seed, label, 1.0)
+        frames_a_second = limits.number("number of frames a second", pace, *limits.PACE)
+        with self.models.alone(model) as network:
+            seen = watch(network, lambda: network.sample(1, **settings), STAGES)
+        return film(seen, frames_a_second)
+
+    def favourites(self, wishes: Sent) -> list[Favourite]:
+        """Pictures by what makes them again.
+
+        Args:
+            wishes: of each picture the model, seed, class, temperature, and its number among those of the seed.
+
+        Raises:
+            ValueError: if an argument is out of range.
+        """
+        if not isinstance(wishes, list) or len(wishes) > limits.FAVOURITES:
+            raise ValueError(f"Favourites are a list of at most {limits.FAVOURITES} pictures")
+        return [self._favourite(wish) for wish in wishes]
+
     def look_inside_picture(self, model: Sent, content: bytes | None, background: Sent = "auto") -> Observation:
         """Encoder, decoder and classifier at work on a picture file.
 
@@ -223,6 +260,18 @@ class Actions:
             "label": limits.label_index(label, self.models.known(model).config.class_names),
             "temperature": float(limits.number("temperature", temperature, 0, limits.TEMPERATURE_LIMIT)),
         }
+
+    def _favourite(self, wish: Sent) -> Favourite:
+        if not isinstance(wish, list) or len(wish) != len(Favourite._fields) - 1:
+            raise ValueError("A favourite is a model, a seed, a class, a temperature and a number")
+        model, seed, label, temperature, number = wish
+        settings = self._prior_settings(model, seed, label, temperature)
+        place = limits.whole_number("number of the picture", number, 0, limits.COUNT_LIMIT - 1)
+        chosen = settings.pop("label")
+        labels = None if chosen is None else torch.tensor([chosen])
+        with self.models.alone(model) as network, torch.inference_mode():
+            image = network.decode(network.sample_prior([place], labels=labels, **settings))[0]
+        return Favourite(model, settings["seed"], label or limits.ANY, temperature, place, image)
 
     def _through(self, model: Sent, x: Float[Tensor, "C H W"]) -> Reconstruction:
         with self.models.alone(model) as network:

@@ -14,11 +14,13 @@ from app.limits import Sent
 from app.page import Page
 from app.preview import TITLE
 from app.show import Show
+from app.tabs.compare import CompareTab
 from app.tabs.inside import InsideTab
 from app.tabs.parts import QUIET, SHARED, Examples
 from app.tabs.reconstruct import ReconstructTab
 from app.tabs.sample import SampleTab
 from app.tabs.scores import ScoresTab
+from app.tabs.spikes import SpikesTab
 from app.tabs.walk import WalkTab
 
 _HERE = Path(__file__).parent
@@ -53,7 +55,7 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                 visible=len(actions.names) > 1,
                 elem_id="model",
             )
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
             with gr.Tab("Sample", id="sample", elem_id="sample"):
                 SampleTab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
@@ -62,6 +64,10 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                 refreshes.append(WalkTab(actions, model, show, examples).refresh)
             with gr.Tab("Look inside", id="inside", elem_id="inside"):
                 refreshes.append(InsideTab(actions, model, show, examples).refresh)
+            with gr.Tab("Watch it spike", id="spikes", elem_id="spikes"):
+                refreshes.append(SpikesTab(actions, model, show).refresh)
+            with gr.Tab("Compare", id="compare", elem_id="compare"):
+                CompareTab(actions, show)
             with gr.Tab("Scores", id="scores", elem_id="scores"):
                 ScoresTab(models)
         said = gr.HTML(terms[actions.names[0]], padding=False)

@@ -19,6 +19,12 @@ SEED_LIMIT = 2**32 - 1
 TEMPERATURE_LIMIT = 2.0
 FRAMES = (3, 24)
 """Fewest and most pictures of a walk."""
+PACE = (1, 12)
+"""Slowest and fastest frames a second of an animation."""
+COMPARED = 32
+"""Images of each side of a comparison."""
+FAVOURITES = 24
+"""Pictures that a visitor may keep."""
 UPLOAD_BYTES = 24 * 2**20
 """Largest file: a phone's photo of 50 megapixels takes 20 MB."""
 UPLOAD_PIXELS = 2**24

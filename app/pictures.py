@@ -65,7 +65,7 @@ def grid_png(images: Float[Tensor, "N C H W"]) -> bytes:
     return _png(grid)
 
 
-def archive(images: Float[Tensor, "N C H W"], settings: Mapping[str, Any]) -> bytes:
+def archive(images: Iterable[Float[Tensor, "C H W"]], settings: Mapping[str, Any]) -> bytes:
     """A ZIP archive of PNG files at their own size, and of the settings that they came from; equal in, equal out."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 import spikevae
 from app.access import Access
 from app.actions import Actions
+from app.browser import is_desktop, open_page
 from app.decoder import Decoder
 from app.leftovers import private_folder
 from spikevae.hub.checkpoints import model_folder, read_config
@@ -30,14 +31,16 @@ _NO_ANALYTICS = {
 _COLLECT = (700, 10, 10)
 
 
-def serve(access: Access, models: Sequence[str] | None = None) -> None:
-    """Serve the models until Ctrl-C or SIGTERM. Errors as for `app.launch`."""
+def serve(access: Access, models: Sequence[str] | None = None, *, browser: bool = False) -> None:
+    """Serve the models until Ctrl-C or SIGTERM. Arguments and errors as for `app.launch`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     gc.set_threshold(*_COLLECT)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every spoilt upload
     try:
         with running(models or bundled(), access) as address:
             print(f"the demo is on {address} (Ctrl-C stops it)", flush=True)
+            if browser and is_desktop(access.host):
+                open_page(address)
             threading.Event().wait()
     except KeyboardInterrupt:
         print("the demo is stopped", flush=True)
@@ -71,7 +74,8 @@ def running(models: Sequence[str], access: Access) -> Iterator[str]:
         stack.enter_context(mounted(actions, models, folder, access))
         if decoder is not None:
             decoder.start()  # not before: its imports would hold up the page
-        yield f"http://{access.host}:{access.port}"
+        host = f"[{access.host}]" if ":" in access.host else access.host
+        yield f"http://{host}:{access.port}"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from app import pictures
-from app.actions import Reconstruction, Samples
+from app.actions import Favourite, Reconstruction, Samples
 from app.files import Files
+from app.film import Film
 from app.walks import Walk
 from app.watch import Observation
 
@@ -33,15 +35,16 @@ class Show:
 
     def samples(self, found: Samples, settings: dict[str, Any]) -> tuple[list[str], str, str, str]:
         """Pictures, one PNG with all of them, a ZIP archive, and a line with a link to exactly these."""
-        number = len(found.images)
-        each = 1000 * found.seconds / number
-        words = f"{number} pictures in {found.seconds:.2f} s, {each:.0f} ms each." if number > 1 else f"{each:.0f} ms."
         return (
             [self.picture(image) for image in found.images],
             self.files.store(pictures.grid_png(found.images), "pictures.png"),
             self.files.store(pictures.archive(found.images, settings), "pictures.zip"),
-            pictures.facts_line(words, "?" + urlencode(settings)),
+            pictures.facts_line(_timing(found), "?" + urlencode(settings)),
         )
+
+    def side(self, found: Samples) -> tuple[list[str], str]:
+        """Pictures and a line, for one side of a comparison."""
+        return [self.picture(image) for image in found.images], pictures.facts_line(_timing(found))
 
     def reconstruction(self, found: Reconstruction) -> tuple[Any, ...]:
         """The picture as the model sees it, its reconstruction, the classes' probabilities, and a line."""
@@ -60,6 +63,31 @@ class Show:
             pictures.facts_line(words),
         )
 
+    def film(self, found: Film) -> tuple[str, str]:
+        """An animation, and a line."""
+        count = found.total
+        words = (
+            f"In the end: {count.additions:,.0f} additions and {count.multiplications:,.0f} multiplications, each gate "
+            f"multiplied into its kernel first. An ordinary network of the same layers: {count.ordinary:,.0f} "
+            "multiplications with addition. An addition takes about a fifth of their energy."
+        )
+        return self.files.store(found.content, "spikes.webp"), pictures.facts_line(words)
+
+    def favourites(self, found: Sequence[Favourite]) -> tuple[list[tuple[str, str]], str | None]:
+        """Pictures with what makes them again, and a ZIP archive of both (None if there are none)."""
+        shown, settings = [], []
+        for wish in found:
+            said = wish._asdict()
+            image = said.pop("image")
+            shown.append((self.picture(image), f"{wish.model}, seed {wish.seed}, number {wish.number + 1}"))
+            again = {"model": wish.model, "count": wish.number + 1, "seed": wish.seed}
+            link = "?" + urlencode(again | {"label": wish.label, "temperature": wish.temperature})
+            settings.append(said | {"link": link})
+        if not found:
+            return [], None
+        content = pictures.archive([wish.image for wish in found], {"pictures": settings})
+        return shown, self.files.store(content, "favourites.zip")
+
     def observation(self, found: Observation) -> tuple[list[Any], str]:
         """The picture as it forms, and panels of HTML."""
         frames = [(self.picture(image), f"t = {t + 1}") for t, image in enumerate(found.forming)]
@@ -69,3 +97,9 @@ class Show:
     def picture(self, image: Float[Tensor, "C H W"]) -> str:
         """A file with a picture, enlarged without smoothing so that it can be looked at wherever it is saved."""
         return self.files.store(pictures.png(image, max(1, _SIDE // image.shape[-1])), "picture.png")
+
+
+def _timing(found: Samples) -> str:
+    number = len(found.images)
+    each = 1000 * found.seconds / number
+    return f"{number} pictures in {found.seconds:.2f} s, {each:.0f} ms each." if number > 1 else f"{each:.0f} ms."

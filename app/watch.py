@@ -25,6 +25,8 @@ class Observation:
     """[C, H, W], in [0, 1]."""
     forming: Tensor
     """[T, C, H, W]: what the read-out makes of the spikes up to each time step; the last is ``image``."""
+    partial: Tensor
+    """[T * stages, C, H, W]: the same while the spikes of each time step arrive, in a fixed random order."""
     spikes: dict[str, Tensor]
     """By spiking layer, in order: [T, M] in {0, 1}, M its neurons."""
     gates: dict[str, Tensor]
@@ -32,7 +34,7 @@ class Observation:
     cost: Cost
 
 
-def watch(network: SpikingVAE, run: Callable[[], Tensor]) -> Observation:
+def watch(network: SpikingVAE, run: Callable[[], Tensor], stages: int = 1) -> Observation:
     """What ``run`` makes the network do for one picture. Nothing stays attached to the network.
 
     Nobody else may use the network meanwhile.
@@ -40,6 +42,7 @@ def watch(network: SpikingVAE, run: Callable[[], Tensor]) -> Observation:
     Args:
         network: in eval mode.
         run: computes [1, C, H, W].
+        stages: in which the spikes of a time step arrive at the read-out.
     """
     fired: dict[str, list[Tensor]] = {}
     arrived: dict[str, Tensor] = {}
@@ -61,17 +64,21 @@ def watch(network: SpikingVAE, run: Callable[[], Tensor]) -> Observation:
         if isinstance(module, TemporalChannelJointAttention) and name in arrived
     }
     spikes = {name: torch.cat(steps).flatten(1) for name, steps in fired.items()}
-    return Observation(image, _forming(network, arrived["decoder.read_out"]), spikes, gates, cost)
+    partial = _partial(network, arrived["decoder.read_out"], stages)
+    return Observation(image, partial[stages - 1 :: stages], partial, spikes, gates, cost)
 
 
 @torch.inference_mode()
-def _forming(network: SpikingVAE, x_seq: Tensor) -> Tensor:
-    """[T, C, H, W]: the read-out of [T, 1, K, H, W] spikes of which those after each step are left out."""
+def _partial(network: SpikingVAE, x_seq: Tensor, stages: int) -> Tensor:
+    """[T * stages, C, H, W]: the read-out of [T, 1, K, H, W] spikes of which those that come later are left out."""
+    order = torch.rand(x_seq.shape[1:], generator=torch.Generator().manual_seed(0)).to(x_seq.device)
     steps = []
     for t in range(len(x_seq)):
         seen = x_seq.clone()
         seen[t + 1 :] = 0
-        steps.append(network.decoder.read_out(seen))
+        for stage in range(stages):
+            seen[t] = x_seq[t] * (order < (stage + 1) / stages)
+            steps.append(network.decoder.read_out(seen))
     size = network.config.image_size
     start = (network.config.padded_size - size) // 2
     return torch.cat(steps)[..., start : start + size, start : start + size].add(1).div(2)

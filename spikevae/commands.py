@@ -232,6 +232,7 @@ def demo(
     embed_in: UseAppendAction[tuple[str, ...]] = (),
     root_path: str = "",
     proxy: UseAppendAction[tuple[str, ...]] = (),
+    browser: bool = True,
 ) -> None:
     """Open a web page to sample, reconstruct, classify and look inside.
 
@@ -249,6 +250,7 @@ def demo(
         embed_in: Another site (https://example.org) that may show the page in a frame. Repeat it for several.
         root_path: Path (/demo), or whole address, under which a reverse proxy serves the page.
         proxy: Address of a reverse proxy, whose word on a visitor's address is believed. Repeat it for several.
+        browser: Open the page in the default browser, where a person sits at this machine's screen.
     """
     try:
         from app import launch
@@ -268,6 +270,7 @@ def demo(
         embed_in=embed_in,
         root_path=root_path,
         proxy=proxy,
+        browser=browser,
     )
 
 

@@ -429,7 +429,7 @@ def test_every_button_can_be_called_by_a_stable_name(client: Any) -> None:
     calls = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(calls) == {
         "/sample", "/random_seed", "/reconstruct", "/reconstruct_drawing",
-        "/walk_samples", "/walk_pictures", "/look_inside_sample", "/look_inside_picture",
+        "/walk_samples", "/walk_pictures", "/look_inside_sample", "/look_inside_picture", "/watch_spikes", "/compare",
     }  # fmt: skip
     names = [parameter["parameter_name"] for parameter in calls["/sample"]["parameters"]]
     assert names == ["model", "count", "seed", "label", "temperature"]
@@ -465,6 +465,11 @@ def test_all_calls_answer(client: Any) -> None:
         client.predict(MODEL, first, other, 4, api_name="/walk_pictures"),
     ):
         assert len(found[1]) == 4
+    animation, line = client.predict(MODEL, 1, "any", 5, api_name="/watch_spikes")
+    assert pixels(animation).ndim == 3
+    assert "additions" in line
+    one, _, other, _ = client.predict(MODEL, "3", 1.0, "autoregressive", "any", 1.0, 4, 9, api_name="/compare")
+    assert len(one) == len(other) == 4
     for found in (
         client.predict(MODEL, 1, "any", api_name="/look_inside_sample"),
         client.predict(MODEL, first, api_name="/look_inside_picture"),

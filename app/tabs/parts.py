@@ -84,14 +84,14 @@ def upload(label: str, value: str | None = None) -> Upload:
     )
 
 
-def picture(label: str, value: str | None) -> gr.Image:
+def picture(label: str, value: str | None, *classes: str) -> gr.Image:
     return gr.Image(
         value,
         label=label,
         format="png",
         interactive=False,
         buttons=["download"],
-        elem_classes="picture",
+        elem_classes=["picture", *classes],
         alt_text=label,
         min_width=130,
     )
@@ -129,14 +129,14 @@ def label_choices(actions: Actions, model: Sent, value: str = limits.ANY) -> gr.
     return gr.Dropdown(choices, value=value, visible=actions.has_class_choice(model))
 
 
-def temperature_slider(visible: bool) -> gr.Slider:
+def temperature_slider(visible: bool, label: str = "Temperature", value: Number = 1.0) -> gr.Slider:
     """How varied new pictures are."""
     return gr.Slider(
         0,
         limits.TEMPERATURE_LIMIT,
-        value=1.0,
+        value=value,
         step=0.05,
-        label="Temperature",
+        label=label,
         info="Less is more typical, more is more varied.",
         visible=visible,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -60,7 +61,10 @@ class SampleTab:
             with gr.Column(scale=7, min_width=300):
                 self._gallery = gallery("New pictures", shown)
                 self._line = gr.HTML(facts, padding=False)
-                self._more = gr.Button("Show more", size="sm", elem_id="more")
+                with gr.Row():
+                    self._more = gr.Button("Show more", size="sm", elem_id="more", min_width=100)
+                    self._keep = gr.Button("Keep the chosen picture", size="sm", min_width=100)
+                self._build_favourites()
             with gr.Column(scale=3, min_width=260):
                 self._build_settings()
                 with gr.Row():
@@ -72,6 +76,40 @@ class SampleTab:
         self._count = gr.Slider(1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures")
         self._temperature = temperature_slider(self._actions.has_temperature(self._first))
         self._seed = gr.Number(_FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.")
+
+    def _build_favourites(self) -> None:
+        self._chosen = gr.Number(None, visible="hidden", label="Place of the chosen picture")
+        self._wishes = gr.Textbox("[]", visible="hidden", label="Favourites, as JSON")
+        with gr.Group(visible=False) as self._favourites:
+            self._kept = gallery("Favourites", [], "kept")
+            with gr.Row():
+                self._as_favourites = gr.DownloadButton("Download favourites", size="sm", min_width=100)
+                self._forget = gr.Button("Forget favourites", size="sm", min_width=100)
+
+    def _connect_favourites(self, boxes: list[Any]) -> None:
+        model, _, seed, label, temperature = boxes
+        outputs = [self._wishes, self._kept, self._as_favourites, self._favourites]
+        self._gallery.select(self._place, None, self._chosen, preprocess=False, **QUIET)
+        inputs = [self._wishes, model, seed, label, temperature, self._chosen]
+        private = LIVE | {"api_visibility": "private"}
+        self._keep.click(self._add_favourite, inputs, outputs, **private)
+        self._forget.click(lambda: self._shown_favourites([]), None, outputs, **private)
+
+    def _place(self, event: gr.SelectData) -> int | None:
+        return event.index if event.selected else None
+
+    def _add_favourite(
+        self, wishes: Sent, model: Sent, seed: Sent, label: Sent, temperature: Sent, place: Sent
+    ) -> tuple[Any, ...]:
+        if place is None:
+            raise ValueError("Choose a picture first: click on one of them")
+        before = _as_list(wishes)
+        wish = [model, seed, label, temperature, place]
+        return self._shown_favourites(before if wish in before else [*before, wish])
+
+    def _shown_favourites(self, wishes: list[Any]) -> tuple[Any, ...]:
+        shown, archive = self._show.favourites(self._actions.favourites(wishes))
+        return json.dumps(wishes, separators=(",", ":")), shown, archive, gr.Group(visible=bool(shown))
 
     def _connect(self, page: gr.Blocks) -> None:
         boxes = [self._model, self._count, self._seed, self._label, self._temperature]
@@ -90,6 +128,7 @@ class SampleTab:
         self._model.input(
             self.fit_choices, self._model, [self._label, self._temperature, self._bell], preprocess=False, **QUIET
         )
+        self._connect_favourites(boxes)
         page.load(self.open_link, None, [*boxes, *outputs], **QUIET, **SHARED)
 
     def sample(
@@ -142,3 +181,14 @@ def _as_number(text: Any) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"The link asks for {str(text)[:40]!r} where a number is expected") from None
+
+
+def _as_list(wishes: Sent) -> list[Any]:
+    """Favourites as the page keeps them."""
+    try:
+        found = json.loads(wishes)
+    except (TypeError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list):
+        raise ValueError("Favourites are JSON, a list of lists")
+    return found

@@ -1,0 +1,203 @@
+"""What the page shows besides pictures: films, favourites, comparisons, cards, and previews of its links."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from app import cards, limits
+from app.actions import Actions
+from app.browser import is_desktop
+from app.files import Files
+from app.film import running_counts
+from app.preview import described
+from app.show import Show
+from app.watch import watch
+from spikevae.hub.checkpoints import load_generator
+from spikevae.nn.vae import SpikingVAE
+
+MODEL = "tiny"
+
+
+@pytest.fixture(scope="module")
+def actions(tiny_release: Path, autoregressive_release: Path) -> Actions:
+    return Actions([str(tiny_release), str(autoregressive_release)])
+
+
+@pytest.fixture(scope="module")
+def model(tiny_release: Path) -> SpikingVAE:
+    return load_generator(tiny_release)
+
+
+# ---------------------------------------------------------------- films
+
+
+def test_a_film_ends_with_the_picture_and_counts_what_was_measured(actions: Actions, model: SpikingVAE) -> None:
+    seen = watch(model, lambda: model.sample(1, seed=3), stages=5)
+    assert seen.partial.shape[0] == 5 * model.config.time_steps
+    assert torch.allclose(seen.partial[-1], model.sample(1, seed=3)[0], atol=1e-6)
+    assert seen.partial[4::5].equal(seen.forming)
+    film = actions.film(MODEL, 3, "any", 6)
+    assert film.total.additions == pytest.approx(sum(cost.folded_accumulates for cost in seen.cost.layers.values()))
+    assert film.total.ordinary == pytest.approx(sum(cost.dense for cost in seen.cost.layers.values()))
+    with Image.open(io.BytesIO(film.content)) as moving:
+        assert len(list(ImageSequence.Iterator(moving))) > len(seen.partial)
+        moving.seek(1)
+        assert moving.info["duration"] == pytest.approx(1000 / 6, abs=1)
+
+
+def test_a_films_counts_only_rise(model: SpikingVAE) -> None:
+    seen = watch(model, lambda: model.sample(1, seed=3))
+    counts = [count for row in running_counts(seen, list(seen.spikes)) for count in row]
+    for before, after in itertools.pairwise(counts):
+        assert all(new >= old for old, new in zip(before, after, strict=True))
+    assert counts[0].ordinary < counts[-1].ordinary
+
+
+@pytest.mark.parametrize("pace", [0, 13, None, "fast", float("nan")])
+def test_a_films_pace_is_checked(actions: Actions, pace: Any) -> None:
+    with pytest.raises(ValueError, match="number of frames a second"):
+        actions.film(MODEL, 3, "any", pace)
+
+
+def test_every_latent_can_be_filmed(actions: Actions) -> None:
+    assert actions.film("autoregressive", 0, "any", 5).total.additions > 0
+
+
+# ---------------------------------------------------------------- favourites
+
+
+def test_favourites_are_the_pictures_that_were_chosen_and_say_how_to_make_them(
+    actions: Actions, model: SpikingVAE, tmp_path: Path
+) -> None:
+    wishes = [[MODEL, 7, "any", 1.0, 5], [MODEL, 8, "3", 0.5, 0], ["autoregressive", 1, "any", 1.0, 2]]
+    found = actions.favourites(wishes)
+    assert torch.allclose(found[0].image, model.sample(6, seed=7)[5], atol=1e-6)
+    assert torch.allclose(found[1].image, model.sample(1, seed=8, label=3, temperature=0.5)[0], atol=1e-6)
+    shown, archive = Show(Files(tmp_path)).favourites(found)
+    assert len(shown) == 3
+    assert archive is not None
+    with zipfile.ZipFile(archive) as file:
+        settings = json.loads(file.read("settings.json"))["pictures"]
+        assert len(file.namelist()) == 4
+    assert settings[0]["seed"] == 7
+    assert settings[0]["number"] == 5
+    assert settings[0]["link"] == "?model=tiny&count=6&seed=7&label=any&temperature=1.0"
+    assert Show(Files(tmp_path)).favourites([]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        None,
+        "[]",
+        {},
+        [[]],
+        ["tiny"],
+        [[MODEL, 7, "any", 1.0]],
+        [[MODEL, 7, "any", 1.0, -1]],
+        [[MODEL, 7, "any", 1.0, limits.COUNT_LIMIT]],
+        [[MODEL, -7, "any", 1.0, 0]],
+        [["/etc/passwd", 7, "any", 1.0, 0]],
+        [[MODEL, 7, "boots", 1.0, 0]],
+        [[MODEL, 7, "any", 9, 0]],
+        [[MODEL, 7, "any", 1.0, 0]] * (limits.FAVOURITES + 1),
+    ],
+)
+def test_favourites_are_checked(actions: Actions, wishes: Any) -> None:
+    with pytest.raises(ValueError, match=r"\w+ \w+") as caught:
+        actions.favourites(wishes)
+    assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- cards and previews
+
+
+def test_terms_come_from_the_models_card() -> None:
+    assert "non-commercial research only" in cards.terms_line("faces")
+    assert "MIT licence" in cards.terms_line("fashion-mnist")
+    assert cards.card("faces").startswith("Generates")
+    assert 'href="#scores"' in cards.footer()
+    assert "arxiv.org" in cards.footer()
+
+
+def test_a_card_with_front_matter_is_shown_without_it(tiny_release: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((tiny_release / name).read_bytes())
+    assert cards.card(str(tmp_path)) == ""
+    assert cards.terms_line(str(tmp_path)) == ""
+    text = "---\nlicence: mit\n---\n# mine\n\nWords.\n\n## Data\n\n<Own> pictures. Many.\n"
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    assert cards.card(str(tmp_path)).startswith("Words.")
+    assert "Trained on &lt;Own&gt; pictures." in cards.terms_line(str(tmp_path))
+
+
+def test_a_link_to_the_page_has_a_preview_of_our_own(page_address: str) -> None:
+    with urllib.request.urlopen(page_address) as answer:
+        page = answer.read().decode()
+    tags = dict(re.findall(r'<meta property="(og:[\w:]+)" content="([^"]*)"', page))
+    assert tags["og:image"] == f"{page_address}/preview.png"
+    assert tags["og:title"] == "spikevae: images from spikes"
+    assert page.count('property="og:title"') == 1
+    assert not re.search(r'<meta[^>]*content="[^"]*(gradio|githubusercontent)', page, re.IGNORECASE)
+    with urllib.request.urlopen(tags["og:image"]) as answer, Image.open(io.BytesIO(answer.read())) as image:
+        assert image.size == (1200, 630)
+
+
+def test_an_address_in_a_preview_is_escaped() -> None:
+    page = described("<html><head></head></html>", 'https://a"><script>')
+    assert "<script>" not in page
+
+
+# ---------------------------------------------------------------- opening a browser
+
+
+@pytest.mark.parametrize(
+    ("host", "environment", "platform", "expected"),
+    [
+        ("127.0.0.1", {"DISPLAY": ":0"}, "linux", True),
+        ("localhost", {"WAYLAND_DISPLAY": "wayland-0"}, "linux", True),
+        ("::1", {}, "darwin", True),
+        ("127.0.0.1", {}, "win32", True),
+        ("127.0.0.1", {}, "linux", False),
+        ("0.0.0.0", {"DISPLAY": ":0"}, "linux", False),
+        ("192.168.0.4", {"DISPLAY": ":0"}, "linux", False),
+        ("example.org", {"DISPLAY": ":0"}, "linux", False),
+        ("127.0.0.1", {"DISPLAY": ":0", "SSH_CONNECTION": "a"}, "linux", False),
+        ("127.0.0.1", {"SSH_TTY": "/dev/pts/1"}, "darwin", False),
+    ],
+)
+def test_a_browser_is_opened_only_where_somebody_sees_it(
+    host: str, environment: dict[str, str], platform: str, expected: bool
+) -> None:
+    assert is_desktop(host, environment, platform) is expected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a script stands for the browser")
+def test_the_default_browser_shows_the_page(tmp_path: Path) -> None:
+    browser, heard = tmp_path / "browser", tmp_path / "heard"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {heard}\n', encoding="utf-8")
+    browser.chmod(0o755)
+    code = "from app.browser import open_page; print(open_page('http://127.0.0.1:7860'))"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "BROWSER": f"{browser} %s"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "True\n"
+    assert heard.read_text() == "http://127.0.0.1:7860\n"
