@@ -20,6 +20,7 @@ from app.film import STAGES, Film, film
 from app.limits import Sent
 from app.models import Models
 from app.reading import Decode, decode_here, read_drawing, read_picture
+from app.studio import Studio
 from app.walks import Walk, walk
 from app.watch import Observation, watch
 
@@ -75,6 +76,7 @@ class Actions:
     def __init__(self, models: Sequence[str], decode: Decode | None = None) -> None:
         self.models = Models(models)
         self._decode = decode or decode_here
+        self.studio = Studio(self.models, decode)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -267,10 +269,8 @@ class Actions:
         model, seed, label, temperature, number = wish
         settings = self._prior_settings(model, seed, label, temperature)
         place = limits.whole_number("number of the picture", number, 0, limits.COUNT_LIMIT - 1)
-        chosen = settings.pop("label")
-        labels = None if chosen is None else torch.tensor([chosen])
-        with self.models.alone(model) as network, torch.inference_mode():
-            image = network.decode(network.sample_prior([place], labels=labels, **settings))[0]
+        with self.models.alone(model) as network:
+            image = network.sample(1, start=place, **settings)[0]
         return Favourite(model, settings["seed"], label or limits.ANY, temperature, place, image)
 
     def _through(self, model: Sent, x: Float[Tensor, "C H W"]) -> Reconstruction:

@@ -15,6 +15,8 @@ from app.page import Page
 from app.preview import TITLE
 from app.show import Show
 from app.tabs.compare import CompareTab
+from app.tabs.complete import CompleteTab
+from app.tabs.edit import EditTab
 from app.tabs.inside import InsideTab
 from app.tabs.parts import QUIET, SHARED, Examples
 from app.tabs.reconstruct import ReconstructTab
@@ -44,13 +46,14 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
     actions.warm_up()
     examples = Examples(actions, show)
     terms = {name: terms_line(model) for name, model in zip(actions.names, models, strict=True)}
+    first = actions.names[0]
     page = Page(title=TITLE, analytics_enabled=False)
     with page:
         with gr.Row(elem_id="top"):
             gr.HTML(_TITLE_HTML, elem_id="title", padding=False)
             model = gr.Radio(
                 list(actions.names),
-                value=actions.names[0],
+                value=first,
                 label="Model",
                 visible=len(actions.names) > 1,
                 elem_id="model",
@@ -60,6 +63,12 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                 SampleTab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
                 refreshes = [ReconstructTab(actions, model, show, examples).refresh]
+            with gr.Tab("Edit", id="edit", elem_id="edit", visible=actions.studio.can_edit(first)) as edit_tab:
+                refreshes.append(EditTab(actions, model, show).refresh)
+            with gr.Tab(
+                "Complete", id="complete", elem_id="complete", visible=actions.studio.can_edit(first)
+            ) as complete_tab:
+                refreshes.append(CompleteTab(actions, model, show, examples).refresh)
             with gr.Tab("Walk", id="walk", elem_id="walk"):
                 refreshes.append(WalkTab(actions, model, show, examples).refresh)
             with gr.Tab("Look inside", id="inside", elem_id="inside"):
@@ -70,16 +79,17 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                 CompareTab(actions, show)
             with gr.Tab("Scores", id="scores", elem_id="scores"):
                 ScoresTab(models)
-        said = gr.HTML(terms[actions.names[0]], padding=False)
+        said = gr.HTML(terms[first], padding=False)
         gr.HTML(footer(), padding=False, elem_id="foot")
 
-        def say_terms(model: Sent) -> str:
-            actions.models.known(model)
-            return terms[model]
+        def fit(model: Sent) -> tuple[str, gr.Tab, gr.Tab]:
+            """A model's terms, and the tabs that it can serve."""
+            can_edit = actions.studio.can_edit(model)
+            return terms[model], gr.Tab(visible=can_edit), gr.Tab(visible=can_edit)
 
         # Another model, by hand or by a link: whatever the other tabs show is of the old one. One after the other,
         # so that a visitor who only looks at samples waits for nothing.
-        event = model.change(say_terms, model, said, **QUIET, **SHARED)
+        event = model.change(fit, model, [said, edit_tab, complete_tab], **QUIET, **SHARED)
         for refresh in refreshes:
             event = event.then(**refresh, **QUIET, **SHARED)
     return page

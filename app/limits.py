@@ -23,6 +23,10 @@ PACE = (1, 12)
 """Slowest and fastest frames a second of an animation."""
 COMPARED = 32
 """Images of each side of a comparison."""
+AMOUNT = 4
+"""Standard deviations that a picture may be moved along a direction."""
+PROPOSALS = 8
+"""Proposals for the hidden part of a picture."""
 FAVOURITES = 24
 """Pictures that a visitor may keep."""
 UPLOAD_BYTES = 24 * 2**20

@@ -215,6 +215,15 @@ def paragraph(words: str, kind: str) -> str:
     return f'<p class="{kind}">{escape(words)}</p>'
 
 
+def ends_pair(low: str, high: str, name: str) -> str:
+    """Two small pictures side by side, by address: what a direction leads to."""
+    parts = [
+        f'<img src="{source}" alt="{escape(name)}, {side}">'
+        for source, side in ((low, "left end"), (high, "right end"))
+    ]
+    return f'<div class="ends">{parts[0]}<span aria-hidden="true">↔</span>{parts[1]}</div>'
+
+
 def link_line(words: str, links: Iterable[tuple[str, str]]) -> str:
     """Words, then links by name and address, in one line."""
     anchors = [f'<a href="{escape(address)}" rel="noreferrer">{escape(name)}</a>' for name, address in links]

@@ -23,6 +23,7 @@ Background = Literal["auto", "dark", "light"]
 BACKGROUNDS: tuple[Background, ...] = ("auto", "dark", "light")
 _DRAWING_SIDE = 280  # pixels of a drawing before it is cut to its strokes
 _DRAWING_MARGIN = 1 / 7  # around the strokes, as in MNIST: 4 of 28 pixels
+_BLANK = "Draw something first"
 _PNG_PREFIX = "data:image/png;base64,"
 
 
@@ -70,16 +71,10 @@ def read_drawing(drawing: Sent, config: ModelConfig, decode: Decode) -> Float[Te
     Raises:
         ValueError: if nothing is drawn, or it is no such data URL.
     """
-    if not isinstance(drawing, str) or not drawing.startswith(_PNG_PREFIX):
-        raise NothingDrawn("Draw something first")
-    try:
-        content = base64.b64decode(drawing.removeprefix(_PNG_PREFIX), validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"The drawing is not base64 ({error}); send a data URL with a PNG") from None
-    ink = 1 - _decoded(content, 1, _DRAWING_SIDE, decode)[0]
+    ink = 1 - read_data_url(drawing, _DRAWING_SIDE, decode, _BLANK)
     rows, columns = (torch.nonzero(ink.amax(dim=axis) > 0.2).flatten() for axis in (1, 0))
     if len(rows) == 0:
-        raise NothingDrawn("Draw something first")
+        raise NothingDrawn(_BLANK)
     strokes = ink[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
     height, width = strokes.shape
     side = round(max(height, width) / (1 - 2 * _DRAWING_MARGIN))
@@ -88,6 +83,27 @@ def read_drawing(drawing: Sent, config: ModelConfig, decode: Decode) -> Float[Te
     size = (config.image_size, config.image_size)
     x = functional.interpolate(square[None, None], size=size, mode="bilinear", antialias=True)[0]
     return x.clamp(0, 1) if config.image_channels == 1 else 1 - x.clamp(0, 1).repeat(3, 1, 1)
+
+
+def read_data_url(url: Sent, side: int, decode: Decode, missing: str) -> Float[Tensor, "{side} {side}"]:
+    """A grey picture in a data URL, in [0, 1].
+
+    Args:
+        url: a data URL with a PNG.
+        side: height and width of the result, in pixels.
+        decode: reads the PNG.
+        missing: what to say if there is none.
+
+    Raises:
+        ValueError: if it is no such data URL.
+    """
+    if not isinstance(url, str) or not url.startswith(_PNG_PREFIX):
+        raise NothingDrawn(missing)
+    try:
+        content = base64.b64decode(url.removeprefix(_PNG_PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"The drawing is not base64 ({error}); send a data URL with a PNG") from None
+    return _decoded(content, 1, side, decode)[0]
 
 
 def decode_here(content: bytes, channels: int, size: int) -> UInt8[Tensor, "C {size} {size}"]:

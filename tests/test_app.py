@@ -430,6 +430,7 @@ def test_every_button_can_be_called_by_a_stable_name(client: Any) -> None:
     assert set(calls) == {
         "/sample", "/random_seed", "/reconstruct", "/reconstruct_drawing",
         "/walk_samples", "/walk_pictures", "/look_inside_sample", "/look_inside_picture", "/watch_spikes", "/compare",
+        "/edit", "/complete",
     }  # fmt: skip
     names = [parameter["parameter_name"] for parameter in calls["/sample"]["parameters"]]
     assert names == ["model", "count", "seed", "label", "temperature"]
@@ -465,6 +466,12 @@ def test_all_calls_answer(client: Any) -> None:
         client.predict(MODEL, first, other, 4, api_name="/walk_pictures"),
     ):
         assert len(found[1]) == 4
+    start, changed, line = client.predict(MODEL, 1, "3", first, 2, 0, 0, 0, 0, 0, "any", 0, api_name="/edit")
+    assert pixels(start).shape == pixels(changed).shape == (280, 280)
+    proposals, _ = client.predict(
+        MODEL, first, drawn(Image.new("L", (280, 280), 255)), 2, 0, "any", api_name="/complete"
+    )
+    assert len(proposals) == 2
     animation, line = client.predict(MODEL, 1, "any", 5, api_name="/watch_spikes")
     assert pixels(animation).ndim == 3
     assert "additions" in line

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ QUIET = (
     "--disable-background-networking",
     "--no-first-run",
 )
-TABS = ("Sample", "Reconstruct", "Walk", "Look inside", "Scores")
+TABS = (
+    "Sample", "Reconstruct", "Edit", "Complete", "Walk", "Look inside", "Watch it spike", "Compare", "Scores",
+)  # fmt: skip
 SHOE = Path(app.__file__).parent / "examples" / "fashion-mnist-ankle-boot-0.png"
 
 
@@ -61,7 +65,7 @@ def page(desk: Any) -> Iterator[Any]:
 def tab(page: Any, name: str, inner: str | None = None) -> Any:
     """Open a tab and, within it, another; gives the outer one's panel."""
     page.get_by_role("tab", name=name, exact=True).click()
-    panel = page.locator("#" + {"Look inside": "inside"}.get(name, name.lower()))
+    panel = page.locator("#" + {"Look inside": "inside", "Watch it spike": "spikes"}.get(name, name.lower()))
     if inner is not None:
         panel.get_by_role("tab", name=inner, exact=True).click()
     return panel
@@ -114,13 +118,48 @@ def test_samples_follow_from_their_settings_and_a_link_leads_back(page: Any, bro
         assert Path(download.value.path()).read_bytes().startswith(kind)
 
 
+def test_settings_act_at_once_and_the_last_value_wins(page: Any) -> None:
+    panel = tab(page, "Sample")
+    count = panel.get_by_label("number input for Number of pictures")
+    for number in (3, 9, 4):
+        count.fill(str(number))
+    pictures(panel, 4)
+    panel.get_by_label("number input for Temperature").fill("0.2")
+    sync_api.expect(panel.locator(".facts a")).to_have_attribute("href", re.compile("count=4.*temperature=0.2"))
+    panel.get_by_role("button", name="Show more").click()
+    page.wait_for_function("document.querySelectorAll('#sample .thumbnail-item').length >= 20")
+    columns = panel.locator(".pictures .grid-container").first.evaluate(
+        "grid => getComputedStyle(grid).gridTemplateColumns.split(' ').length"
+    )
+    assert columns == 8
+
+
+def test_a_favourite_is_kept_with_what_makes_it_again(page: Any) -> None:
+    panel = tab(page, "Sample")
+    panel.get_by_role("button", name="Keep the chosen picture").click()
+    sync_api.expect(page.get_by_text("Choose a picture first")).to_be_visible()
+    panel.locator(".thumbnail-item").nth(2).click()
+    panel.get_by_role("button", name="Keep the chosen picture").click()
+    kept = panel.locator(".kept .thumbnail-item")
+    sync_api.expect(kept).to_have_count(1)
+    with page.expect_download() as download:
+        panel.get_by_text("Download favourites").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert json.loads(archive.read("settings.json"))["pictures"][0]["number"] == 2
+    panel.get_by_role("button", name="Forget favourites").click()
+    sync_api.expect(kept).to_have_count(0)
+    page.keyboard.press("Escape")
+
+
 def test_a_mistake_is_explained_and_no_trace_is_shown(page: Any) -> None:
     panel = tab(page, "Sample")
+    before = pictures(panel, panel.locator(".thumbnail-item").count())
     panel.get_by_label("Seed", exact=True).fill("-5")
     panel.get_by_role("button", name="Generate").click()
     message = page.get_by_text("The seed -5 is out of range")
     sync_api.expect(message.first).to_be_visible()
     assert "Traceback" not in page.content()
+    assert pictures(panel, len(before)) == before
     panel.get_by_label("Seed", exact=True).fill("0")
 
 
@@ -224,6 +263,50 @@ def test_looking_inside_shows_spikes_gates_rates_and_energy(page: Any) -> None:
     sync_api.expect(panel.get_by_text("encoder stage 1").first).to_be_visible()
 
 
+def test_a_slider_changes_a_picture_and_undo_takes_it_back(page: Any) -> None:
+    panel = tab(page, "Edit")
+    sync_api.expect(panel.locator(".facts")).to_have_text("0 of 36 latent spikes differ from the start.")
+    amounts = [panel.get_by_label(f"number input for Direction {number}") for number in (1, 2, 3)]
+    panel.get_by_role("button", name="Surprise me").click()
+    sync_api.expect(amounts[0]).not_to_have_value("0")
+    surprise = [box.input_value() for box in amounts]
+    amounts[1].fill("0.7")
+    page.wait_for_function("window.spikevaeEdits.at(-1).includes('0.7')")  # answered without a button
+    panel.get_by_role("button", name="Undo").click()
+    sync_api.expect(amounts[1]).to_have_value(surprise[1])
+    panel.get_by_role("button", name="Start again").click()
+    sync_api.expect(amounts[0]).to_have_value("0")
+
+
+def test_what_is_painted_over_is_completed(page: Any) -> None:
+    panel = tab(page, "Complete")
+    panel.get_by_role("button", name="Complete", exact=True).click()
+    sync_api.expect(page.get_by_text("Paint over a part of the picture first")).to_be_visible()
+    box = panel.get_by_label("The picture: paint over").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 90, steps=5)
+    page.mouse.up()
+    panel.get_by_role("button", name="Complete", exact=True).click()
+    sync_api.expect(panel.locator(".proposals .thumbnail-item")).to_have_count(4)
+    panel.locator(".examples .thumbnail-item").nth(2).click()
+    sync_api.expect(panel.locator(".proposals .thumbnail-item")).to_have_count(0)  # they were for another picture
+
+
+def test_a_picture_forms_and_two_models_stand_side_by_side(page: Any) -> None:
+    panel = tab(page, "Watch it spike")
+    film = panel.get_by_alt_text("A picture forming spike by spike")
+    before = film.get_attribute("src")
+    panel.get_by_label("Seed", exact=True).fill("8")
+    panel.get_by_role("button", name="Watch").click()
+    sync_api.expect(film).not_to_have_attribute("src", before)
+    assert "additions" in panel.locator(".facts").first.inner_text()
+    panel = tab(page, "Compare")
+    pictures(panel, 32)
+    panel.get_by_label("number input for Number of pictures of each").fill("3")
+    pictures(panel, 6)
+
+
 def test_scores_are_on_the_page(page: Any) -> None:
     panel = tab(page, "Scores")
     sync_api.expect(panel.get_by_role("heading", name="tiny")).to_be_visible()
@@ -239,10 +322,11 @@ def test_another_model_brings_its_own_choices_and_results(page: Any) -> None:
         "before => document.querySelector('#sample .thumbnail-item img').src !== before", arg=before[0]
     )
     panel = tab(page, "Reconstruct", "A picture")
-    panel.locator(".gallery-item, .gallery button").nth(0).click()
-    sync_api.expect(reconstruct.locator(".facts")).to_contain_text("trained without labels")
+    panel.locator(".examples .thumbnail-item").nth(1).click()
+    sync_api.expect(reconstruct.locator(".facts").first).to_contain_text("trained without labels")
     sync_api.expect(reconstruct.locator("[data-testid=label-output-value]")).to_have_count(0)
     page.get_by_label("autoregressive").check()
+    sync_api.expect(page.get_by_role("tab", name="Edit", exact=True)).to_be_hidden()
     tab(page, "Sample")
     sync_api.expect(sample.get_by_label("number input for Temperature")).to_be_hidden()
     page.get_by_label("tiny").check()
@@ -255,18 +339,24 @@ def test_a_phone_shows_all_tabs_and_never_scrolls_sideways(browser: Any, page_ad
     page = context.new_page()
     page.goto(page_address)
     pictures(page.locator("#sample"), 24)
+    go = page.get_by_role("button", name="Generate").bounding_box()
+    assert go["y"] + go["height"] < 500  # on the first screen of any phone
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", ground)[:3])) < 60  # dark
     for name in TABS:
         tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+        assert page.evaluate(
+            "[...document.querySelectorAll('.wide')].every((box) => box.scrollWidth <= box.clientWidth + 1)"
+        ), name
     context.close()
 
 
 def test_the_keyboard_reaches_the_tabs_and_the_first_button(page: Any) -> None:
     page.get_by_role("tab", name="Sample", exact=True).focus()
+    page.get_by_role("tab", name="Sample", exact=True).click()
     reached = set()
-    for _ in range(40):
+    for _ in range(14):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.innerText || document.activeElement.ariaLabel"))
     assert {"Generate", "Random seed"} <= reached

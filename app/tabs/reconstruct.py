@@ -19,7 +19,7 @@ _DRAWING_HTML = (
     'a finger or a pen"></canvas><div><button type="button">Undo</button> '
     '<button type="button">Clear the drawing</button></div></div>'
 )
-_READ_DRAWING = "(model, _) => [model, document.querySelector('.drawing canvas').toDataURL('image/png')]"
+_READ_DRAWING = "(model, _) => [model, document.querySelector('#paper canvas').toDataURL('image/png')]"
 _KEEP_PICTURE = "(picture) => { window.spikevaePicture = picture; }"
 _TAKE_BACK = "() => window.spikevaePicture ?? null"
 _CHOOSE = "Choose a picture, or click on an example: what the model makes of it appears here."

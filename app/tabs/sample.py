@@ -78,7 +78,7 @@ class SampleTab:
         self._seed = gr.Number(_FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.")
 
     def _build_favourites(self) -> None:
-        self._chosen = gr.Number(None, visible="hidden", label="Place of the chosen picture")
+        self._chosen = gr.Number(-1, visible="hidden", label="Place of the chosen picture")
         self._wishes = gr.Textbox("[]", visible="hidden", label="Favourites, as JSON")
         with gr.Group(visible=False) as self._favourites:
             self._kept = gallery("Favourites", [], "kept")
@@ -95,13 +95,13 @@ class SampleTab:
         self._keep.click(self._add_favourite, inputs, outputs, **private)
         self._forget.click(lambda: self._shown_favourites([]), None, outputs, **private)
 
-    def _place(self, event: gr.SelectData) -> int | None:
-        return event.index if event.selected else None
+    def _place(self, event: gr.SelectData) -> int:
+        return int(event.index) if event.selected else -1
 
     def _add_favourite(
         self, wishes: Sent, model: Sent, seed: Sent, label: Sent, temperature: Sent, place: Sent
     ) -> tuple[Any, ...]:
-        if place is None:
+        if place is None or place == -1:
             raise ValueError("Choose a picture first: click on one of them")
         before = _as_list(wishes)
         wish = [model, seed, label, temperature, place]

@@ -1,0 +1,96 @@
+"""The tab that fills in what is painted over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import limits, pictures
+from app.actions import Actions
+from app.limits import Sent
+from app.show import Show
+from app.studio import data_url
+from app.tabs.parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload
+
+_MASK_JS = (Path(__file__).parents[1] / "mask.js").read_text(encoding="utf-8")
+_MASK_HTML = (
+    '<div class="drawing"><canvas width="280" height="280" role="img" aria-label="The picture: paint over the part to '
+    'fill in, with the mouse, a finger or a pen"></canvas><div><button type="button">Undo</button> '
+    '<button type="button">Clear the paint</button></div></div>'
+)
+_READ_MASK = "(model, picture, _, ...rest) => [model, picture, window.spikevaeMask(), ...rest]"
+_PAINT = "Paint over a part of the picture, then press Complete: proposals for it appear here."
+_COUNT = 4
+
+
+class CompleteTab:
+    """Proposals for the hidden part of a picture.
+
+    Args:
+        actions: what its buttons call.
+        model: the choice of a model.
+        show: turns results into what is on the screen.
+        examples: pictures to click on.
+    """
+
+    def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
+        self._actions, self._show, self._examples, self._model = actions, show, examples, model
+        first = actions.names[0]
+        example = examples[first][0]
+        seen = data_url(Path(example).read_bytes())
+        with gr.Row():
+            with gr.Column(scale=3, min_width=260):
+                self._paper = gr.HTML(seen, html_template=_MASK_HTML, js_on_load=_MASK_JS, padding=False)
+                self._go = gr.Button("Complete", variant="primary")
+                self._choices = examples.box(first)
+            with gr.Column(scale=6, min_width=280):
+                self._line = gr.HTML(hint(_PAINT), padding=False)
+                self._proposals = gallery("Proposals", [], "proposals")
+                with gr.Row():
+                    self._count = gr.Slider(1, limits.PROPOSALS, value=_COUNT, step=1, label="Number of proposals")
+                    self._seed = gr.Number(0, label="Seed of the proposals", min_width=110)
+                    self._label = label_dropdown(actions, "Class of the proposals")
+                self._picture = upload("Your picture", example)
+        self._mask = gr.Textbox(visible="hidden", label="Mask, as a data URL with a PNG")
+        self._connect()
+        self.refresh: dict[str, Any] = {
+            "fn": self._refresh,
+            "inputs": [model, self._picture],
+            "outputs": [self._label, self._choices, self._picture, self._paper, self._proposals, self._line],
+        }
+        """The event that shows the same for another model."""
+
+    def _connect(self) -> None:
+        inputs: list[Any] = [self._model, self._picture, self._mask, self._count, self._seed, self._label]
+        outputs = [self._proposals, self._line]
+        self._go.click(self.complete, inputs, outputs, js=_READ_MASK, api_name="complete", **LIVE)
+        self._picture.change(
+            self._seen,
+            [self._model, self._picture],
+            [self._paper, *outputs],
+            **LIVE | {"show_progress": "hidden"},
+            api_visibility="private",
+        )
+        self._choices.select(self._examples.chosen, self._model, self._picture, preprocess=False, **QUIET)
+
+    def complete(
+        self, model: Sent, picture: Sent, mask: Sent, count: Sent, seed: Sent, label: Sent
+    ) -> tuple[list[str], str]:
+        """Proposals for a part of a picture; the mask is a data URL with a PNG, white where it is to be filled in."""
+        found = self._actions.studio.complete(model, content(self._show, picture), mask, count, seed, label)
+        words = "Each agrees with what is visible; those that fit best come first. Click on one to see it larger."
+        return [self._show.picture(image) for image in found], pictures.facts_line(words)
+
+    def _seen(self, model: Sent, picture: Sent) -> tuple[str, list[str], str]:
+        """The picture as the model sees it, to paint on; proposals for another one go."""
+        file = content(self._show, picture)
+        seen = "" if file is None else data_url(pictures.png(self._actions.studio.read(model, file)))
+        return seen, [], hint(_PAINT)
+
+    def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
+        chosen = self._examples[model][0] if self._examples.has(picture) else picture
+        new = chosen if self._examples.has(picture) else gr.skip()
+        choices = label_choices(self._actions, model), self._examples.choices(model)
+        return (*choices, new, *self._seen(model, chosen))

@@ -1,0 +1,199 @@
+"""The tab that changes a picture along directions found in the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app import limits, pictures
+from app.actions import Actions
+from app.limits import Sent
+from app.show import Show
+from app.studio import SLIDERS, Ends, data_url
+from app.tabs.parts import LIVE, QUIET, bell, content, picture, ring, upload
+
+_SURPRISE = f"""() => {{
+  const amounts = Array.from({{length: {SLIDERS}}}, () => Math.round(Math.random() * 50 - 25) / 10);
+  return [...amounts, String(Math.random())];
+}}"""
+_BACK = f"() => [...Array({SLIDERS}).fill(0), 0, String(Math.random())]"
+_REMEMBER = """(...values) => {
+  const past = (window.spikevaeEdits ??= []);
+  const now = JSON.stringify(values);
+  if (past[past.length - 1] !== now) past.push(now);
+  if (past.length > 100) past.shift();
+}"""
+_UNDO = f"""() => {{
+  const past = (window.spikevaeEdits ??= []);
+  if (past.length > 1) past.pop();
+  const values = past.length ? JSON.parse(past[past.length - 1]) : Array({SLIDERS + 1}).fill(0);
+  return [...values, String(Math.random())];
+}}"""
+
+
+class EditTab:
+    """A sample or a picture, and sliders that change it at once.
+
+    Args:
+        actions: what its sliders call.
+        model: the choice of a model.
+        show: turns results into what is on the screen.
+    """
+
+    def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
+        self._actions, self._show, self._model = actions, show, model
+        self._bell = bell()
+        first = actions.names[0]
+        label = self._first_class(first)
+        shown: tuple[str | None, str | None, str] = None, None, ""
+        if actions.studio.can_edit(first):
+            shown = self.edit(first, 1, label, None, 0, 0, 0, 0, 0, 0, limits.ANY, 0)
+        with gr.Row():
+            with gr.Column(scale=5, min_width=280):
+                with gr.Row():
+                    self._surprise = gr.Button("Surprise me", variant="primary", min_width=90)
+                    self._undo = gr.Button("Undo", min_width=70)
+                    self._back = gr.Button("Start again", min_width=90)
+                with gr.Row():
+                    self._before = picture("Start", shown[0])
+                    self._after = picture("Changed", shown[1])
+                self._line = gr.HTML(shown[2], padding=False)
+                self._build_start(first, label)
+            with gr.Column(scale=5, min_width=280):
+                self._build_sliders(first, label)
+        self._connect()
+        self.refresh: dict[str, Any] = {
+            "fn": self._refresh,
+            "inputs": [model],
+            "outputs": [self._label, self._towards, self._picture, *self._ends, *self._sliders, self._way, self._bell],
+        }
+        """The event that shows the same for another model."""
+
+    def _build_sliders(self, model: str, label: str) -> None:
+        ends = self._actions.studio.ends(model, label)
+        self._ends: list[gr.HTML] = []
+        self._sliders: list[Any] = []
+        for shown, (name, is_there) in zip(self._shown_ends(ends), _names(ends), strict=True):
+            with gr.Row(elem_classes="direction"):
+                self._ends.append(gr.HTML(shown, padding=False, min_width=110, scale=1))
+                self._sliders.append(
+                    gr.Slider(-3, 3, value=0, step=0.1, label=name, visible=is_there, min_width=140, scale=3)
+                )
+        with gr.Row():
+            self._towards = gr.Dropdown(
+                [limits.ANY, *self._actions.class_names(model)],
+                value=limits.ANY,
+                label="Towards class",
+                info="any: stay",
+                allow_custom_value=True,
+                visible=bool(self._actions.class_names(model)),
+                min_width=110,
+            )
+            self._way = gr.Slider(
+                0, 1, value=0, step=0.02, label="Part of the way there", visible=bool(self._actions.class_names(model))
+            )
+
+    def _build_start(self, model: str, label: str) -> None:
+        with gr.Row():
+            self._seed = gr.Number(1, label="Seed of the start", min_width=110)
+            names = self._actions.class_names(model)
+            self._label = gr.Dropdown(
+                list(names) or [limits.ANY],
+                value=label,
+                label="Class of the start",
+                allow_custom_value=True,
+                visible=bool(names),
+                min_width=110,
+            )
+        self._picture = upload("Or start from a picture of yours")
+
+    def _connect(self) -> None:
+        start: list[Any] = [self._model, self._seed, self._label, self._picture]
+        moves: list[Any] = [*self._sliders, self._way]
+        outputs = [self._before, self._after, self._line]
+        triggers: list[Any] = [
+            *(box.input for box in (*moves, self._towards)),
+            self._seed.submit,
+            self._picture.change,
+            self._bell.change,
+        ]
+        live = LIVE | {"show_progress": "hidden"}
+        event = gr.on(
+            triggers, self.edit, [*start, *self._sliders, self._towards, self._way], outputs, api_name="edit", **live
+        )
+        event.success(None, moves, None, js=_REMEMBER, **QUIET)
+        self._surprise.click(None, None, [*self._sliders, self._bell], js=_SURPRISE, **QUIET)
+        self._back.click(None, None, [*moves, self._bell], js=_BACK, **QUIET)
+        self._undo.click(None, None, [*moves, self._bell], js=_UNDO, **QUIET)
+        self._label.input(
+            self._new_class,
+            [self._model, self._label],
+            [*self._ends, *self._sliders, self._bell],
+            preprocess=False,
+            **QUIET,
+        )
+
+    def edit(
+        self,
+        model: Sent,
+        seed: Sent,
+        label: Sent,
+        picture: Sent,
+        first: Sent,
+        second: Sent,
+        third: Sent,
+        fourth: Sent,
+        fifth: Sent,
+        sixth: Sent,
+        towards: Sent,
+        way: Sent,
+    ) -> tuple[str, str, str]:
+        """A sample, or a picture, moved along six directions of its class and towards another: both, and a line."""
+        start = seed, label, content(self._show, picture)
+        amounts = first, second, third, fourth, fifth, sixth
+        found = self._actions.studio.edit(model, start, amounts, towards, way)
+        return self._show.picture(found.start), self._show.picture(found.image), _line(found.flips, found.latents)
+
+    def _new_class(self, model: Sent, label: Sent) -> tuple[Any, ...]:
+        ends = self._actions.studio.ends(model, label)
+        return (*self._shown_ends(ends), *self._reset_sliders(ends), ring())
+
+    def _refresh(self, model: Sent) -> tuple[Any, ...]:
+        if not self._actions.studio.can_edit(model):
+            return (*[gr.skip()] * (4 + 2 * SLIDERS), gr.skip())
+        names, label = self._actions.class_names(model), self._first_class(model)
+        ends = self._actions.studio.ends(model, label)
+        return (
+            gr.Dropdown(list(names) or [limits.ANY], value=label, visible=bool(names)),
+            gr.Dropdown([limits.ANY, *names], value=limits.ANY, visible=bool(names)),
+            None,
+            *self._shown_ends(ends),
+            *self._reset_sliders(ends),
+            gr.Slider(value=0, visible=bool(names)),
+            ring(),
+        )
+
+    def _shown_ends(self, ends: list[Ends]) -> list[str]:
+        return [_ends_html(end) for end in ends] + [""] * (SLIDERS - len(ends))
+
+    def _reset_sliders(self, ends: list[Ends]) -> list[gr.Slider]:
+        return [gr.Slider(value=0, label=name, visible=is_there) for name, is_there in _names(ends)]
+
+    def _first_class(self, model: Sent) -> str:
+        names = self._actions.class_names(model)
+        return names[0] if names else limits.ANY
+
+
+def _names(ends: list[Ends]) -> list[tuple[str, bool]]:
+    """What each slider is called, and whether there is a direction for it."""
+    return [(end.name.capitalize(), True) for end in ends] + [("", False)] * (SLIDERS - len(ends))
+
+
+def _ends_html(ends: Ends) -> str:
+    low, high = (data_url(pictures.png(image)) for image in (ends.low, ends.high))
+    return pictures.ends_pair(low, high, ends.name)
+
+
+def _line(flips: int, latents: int) -> str:
+    return pictures.facts_line(f"{flips} of {latents:,} latent spikes differ from the start.")
