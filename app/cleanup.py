@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -21,6 +22,8 @@ from app.files import Files
 
 log = logging.getLogger(__name__)
 
+_LOOKS = 4  # times in a row that a session waits for nothing before it is forgotten
+
 
 def tidying(page: gr.Blocks, files: Files) -> Callable[[object], AbstractAsyncContextManager[None]]:
     """A lifespan for the page's server: as long as it runs, it forgets sessions that are over and deletes old files.
@@ -32,8 +35,13 @@ def tidying(page: gr.Blocks, files: Files) -> Callable[[object], AbstractAsyncCo
 
     @contextlib.asynccontextmanager
     async def lifespan(server: object) -> AsyncIterator[None]:
+        finished: deque[set[str]] = deque(maxlen=_LOOKS)
+
         async def forget() -> None:
-            forget_finished_sessions(page._queue)
+            # A page fetches its answers a moment after it asked, and may find them fetched by its stream before.
+            finished.append(finished_sessions(page._queue))
+            if len(finished) == _LOOKS:
+                forget_finished_sessions(page._queue, set.intersection(*finished))
 
         async def delete() -> None:
             await asyncio.to_thread(delete_old_files, page, files)
@@ -54,13 +62,17 @@ def tidying(page: gr.Blocks, files: Files) -> Callable[[object], AbstractAsyncCo
     return lifespan
 
 
-def forget_finished_sessions(queue: Queue) -> None:
-    """Drop the mailboxes of sessions that wait for nothing. To be called by the event loop that the queue runs in."""
+def finished_sessions(queue: Queue) -> set[str]:
+    """Sessions that wait for nothing. To be called by the event loop that the queue runs in."""
     waiting, mailboxes = queue.pending_event_ids_session, queue.pending_messages_per_session
-    for session in waiting.keys() | mailboxes.keys():
-        if not waiting.get(session) or session not in mailboxes:
-            waiting.pop(session, None)
-            mailboxes.pop(session, None)
+    return {name for name in waiting.keys() | mailboxes.keys() if not waiting.get(name) or name not in mailboxes}
+
+
+def forget_finished_sessions(queue: Queue, sessions: set[str]) -> None:
+    """Drop the mailboxes of those of some sessions that wait for nothing. To be called as above."""
+    for session in sessions & finished_sessions(queue):
+        queue.pending_event_ids_session.pop(session, None)
+        queue.pending_messages_per_session.pop(session, None)
 
 
 def delete_old_files(page: gr.Blocks, files: Files) -> None:

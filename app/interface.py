@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -18,7 +19,7 @@ from app.tabs.compare import CompareTab
 from app.tabs.complete import CompleteTab
 from app.tabs.edit import EditTab
 from app.tabs.inside import InsideTab
-from app.tabs.parts import QUIET, SHARED, Examples
+from app.tabs.parts import QUIET, SHARED, Examples, ring
 from app.tabs.reconstruct import ReconstructTab
 from app.tabs.sample import SampleTab
 from app.tabs.scores import ScoresTab
@@ -62,19 +63,17 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
             with gr.Tab("Sample", id="sample", elem_id="sample"):
                 SampleTab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
-                refreshes = [ReconstructTab(actions, model, show, examples).refresh]
-            with gr.Tab("Edit", id="edit", elem_id="edit", visible=actions.studio.can_edit(first)) as edit_tab:
-                refreshes.append(EditTab(actions, model, show).refresh)
-            with gr.Tab(
-                "Complete", id="complete", elem_id="complete", visible=actions.studio.can_edit(first)
-            ) as complete_tab:
-                refreshes.append(CompleteTab(actions, model, show, examples).refresh)
+                tabs: list[Any] = [ReconstructTab(actions, model, show, examples)]
+            with gr.Tab("Edit", id="edit", elem_id="edit"):
+                tabs.append(EditTab(actions, model, show))
+            with gr.Tab("Complete", id="complete", elem_id="complete"):
+                tabs.append(CompleteTab(actions, model, show, examples))
             with gr.Tab("Walk", id="walk", elem_id="walk"):
-                refreshes.append(WalkTab(actions, model, show, examples).refresh)
+                tabs.append(WalkTab(actions, model, show, examples))
             with gr.Tab("Look inside", id="inside", elem_id="inside"):
-                refreshes.append(InsideTab(actions, model, show, examples).refresh)
+                tabs.append(InsideTab(actions, model, show, examples))
             with gr.Tab("Watch it spike", id="spikes", elem_id="spikes"):
-                refreshes.append(SpikesTab(actions, model, show).refresh)
+                tabs.append(SpikesTab(actions, model, show))
             with gr.Tab("Compare", id="compare", elem_id="compare"):
                 CompareTab(actions, show)
             with gr.Tab("Scores", id="scores", elem_id="scores"):
@@ -82,14 +81,16 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
         said = gr.HTML(terms[first], padding=False)
         gr.HTML(footer(), padding=False, elem_id="foot")
 
-        def fit(model: Sent) -> tuple[str, gr.Tab, gr.Tab]:
-            """A model's terms, and the tabs that it can serve."""
-            can_edit = actions.studio.can_edit(model)
-            return terms[model], gr.Tab(visible=can_edit), gr.Tab(visible=can_edit)
+        def say_terms(model: Sent) -> str:
+            """What a model was trained on, and on what terms."""
+            actions.models.known(model)
+            return terms[model]
 
         # Another model, by hand or by a link: whatever the other tabs show is of the old one. One after the other,
         # so that a visitor who only looks at samples waits for nothing.
-        event = model.change(fit, model, [said, edit_tab, complete_tab], **QUIET, **SHARED)
-        for refresh in refreshes:
-            event = event.then(**refresh, **QUIET, **SHARED)
+        event = model.change(say_terms, model, said, **QUIET, **SHARED)
+        for tab in tabs:
+            event = event.then(**tab.refresh, **QUIET, **SHARED)
+            if tab.bell is not None:
+                event = ring(event, tab.bell)
     return page

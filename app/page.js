@@ -12,6 +12,8 @@
       const name = `${button.querySelector(".caption-label").innerText}`;
       if (button.ariaLabel !== name) button.ariaLabel = name;
     }
+    // One message at a time.
+    for (const close of [...document.querySelectorAll("[data-testid=toast-close]")].slice(0, -1)) close.click();
     for (const image of document.querySelectorAll(".thumbnail-item img[alt]:not([alt=''])")) image.alt = "";
     for (const empty of document.querySelectorAll(".empty[aria-label]:not([role])")) empty.setAttribute("role", "img");
     for (const button of document.querySelectorAll(".upload-container[aria-label]")) button.removeAttribute("aria-label");

@@ -18,8 +18,8 @@ from app.watch import Observation
 
 _SIDE = 280  # screen pixels of a single picture, or a little fewer
 _FOREIGN = (
-    "This picture is unlike those that the model was trained on: 99 of 100 pictures of its data set, held out of "
-    "training, are nearer to them. Do not rely on its answer."
+    "This picture is unlike those that the model was trained on: at least 97 of 100 new pictures of its data set are "
+    "nearer to them. Do not rely on its answer."
 )
 
 

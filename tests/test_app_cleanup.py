@@ -69,7 +69,7 @@ def test_only_sessions_that_wait_are_remembered() -> None:
         waiting[session] = events
     del mailboxes["lost its mailbox"]
     mailboxes["went away"] = asyncio.Queue()
-    cleanup.forget_finished_sessions(queue)
+    cleanup.forget_finished_sessions(queue, cleanup.finished_sessions(queue))
     assert set(mailboxes) == set(waiting) == {"waits"}
 
 

@@ -52,7 +52,7 @@ class CompareTab:
         triggers += [box.input for side in sides for box in side[1:3]]
         gr.on(triggers, self.compare, [*inputs, self._count, self._seed], outputs, api_name="compare", **LIVE)
         for model, label, temperature, *_ in sides:
-            model.input(self._fit, model, [label, temperature, self._bell], preprocess=False, **QUIET)
+            ring(model.input(self._fit, model, [label, temperature], preprocess=False, **QUIET), self._bell)
 
     def _side(self, place: int) -> list[Any]:
         """Model, class, temperature, gallery and line."""
@@ -88,5 +88,5 @@ class CompareTab:
         found = self._actions.sample(model, count, seed, label, temperature)
         return self._show.side(found)
 
-    def _fit(self, model: Sent) -> tuple[Any, Any, str]:
-        return label_choices(self._actions, model), temperature_box(self._actions, model), ring()
+    def _fit(self, model: Sent) -> tuple[Any, Any]:
+        return label_choices(self._actions, model), temperature_box(self._actions, model)

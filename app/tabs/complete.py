@@ -55,6 +55,7 @@ class CompleteTab:
                 self._picture = upload("Your picture", example)
         self._mask = gr.Textbox(visible="hidden", label="Mask, as a data URL with a PNG")
         self._connect()
+        self.bell = None  # nothing here is computed before a button is pressed
         self.refresh: dict[str, Any] = {
             "fn": self._refresh,
             "inputs": [model, self._picture],

@@ -11,13 +11,13 @@ from app.actions import Actions
 from app.limits import Sent
 from app.show import Show
 from app.studio import SLIDERS, Ends, data_url
-from app.tabs.parts import LIVE, QUIET, bell, content, picture, ring, upload
+from app.tabs.parts import LIVE, QUIET, bell, content, hint, picture, ring, upload, where
 
 _SURPRISE = f"""() => {{
   const amounts = Array.from({{length: {SLIDERS}}}, () => Math.round(Math.random() * 50 - 25) / 10);
-  return [...amounts, String(Math.random())];
+  return amounts;
 }}"""
-_BACK = f"() => [...Array({SLIDERS}).fill(0), 0, String(Math.random())]"
+_BACK = f"() => [...Array({SLIDERS}).fill(0), 0]"
 _REMEMBER = """(...values) => {
   const past = (window.spikevaeEdits ??= []);
   const now = JSON.stringify(values);
@@ -28,8 +28,9 @@ _UNDO = f"""() => {{
   const past = (window.spikevaeEdits ??= []);
   if (past.length > 1) past.pop();
   const values = past.length ? JSON.parse(past[past.length - 1]) : Array({SLIDERS + 1}).fill(0);
-  return [...values, String(Math.random())];
+  return values;
 }}"""
+_CANNOT = "This model's latent has no density, so there are no directions to move its pictures along."
 
 
 class EditTab:
@@ -43,10 +44,10 @@ class EditTab:
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         self._actions, self._show, self._model = actions, show, model
-        self._bell = bell()
+        self.bell = bell()
         first = actions.names[0]
         label = self._first_class(first)
-        shown: tuple[str | None, str | None, str] = None, None, ""
+        shown: tuple[str | None, str | None, str] = None, None, hint(_CANNOT)
         if actions.studio.can_edit(first):
             shown = self.edit(first, 1, label, None, 0, 0, 0, 0, 0, 0, limits.ANY, 0)
         with gr.Row():
@@ -66,7 +67,7 @@ class EditTab:
         self.refresh: dict[str, Any] = {
             "fn": self._refresh,
             "inputs": [model],
-            "outputs": [self._label, self._towards, self._picture, *self._ends, *self._sliders, self._way, self._bell],
+            "outputs": [self._label, self._towards, self._picture, *self._ends, *self._sliders, self._way],
         }
         """The event that shows the same for another model."""
 
@@ -76,9 +77,9 @@ class EditTab:
         self._sliders: list[Any] = []
         for shown, (name, is_there) in zip(self._shown_ends(ends), _names(ends), strict=True):
             with gr.Row(elem_classes="direction"):
-                self._ends.append(gr.HTML(shown, padding=False, min_width=110, scale=1))
+                self._ends.append(gr.HTML(shown, padding=False, min_width=150, scale=1))
                 self._sliders.append(
-                    gr.Slider(-3, 3, value=0, step=0.1, label=name, visible=is_there, min_width=140, scale=3)
+                    gr.Slider(-3, 3, value=0, step=0.1, label=name, visible=where(is_there), min_width=140, scale=3)
                 )
         with gr.Row():
             self._towards = gr.Dropdown(
@@ -87,11 +88,16 @@ class EditTab:
                 label="Towards class",
                 info="any: stay",
                 allow_custom_value=True,
-                visible=bool(self._actions.class_names(model)),
+                visible=where(bool(self._actions.class_names(model))),
                 min_width=110,
             )
             self._way = gr.Slider(
-                0, 1, value=0, step=0.02, label="Part of the way there", visible=bool(self._actions.class_names(model))
+                0,
+                1,
+                value=0,
+                step=0.02,
+                label="Part of the way there",
+                visible=where(bool(self._actions.class_names(model))),
             )
 
     def _build_start(self, model: str, label: str) -> None:
@@ -103,7 +109,7 @@ class EditTab:
                 value=label,
                 label="Class of the start",
                 allow_custom_value=True,
-                visible=bool(names),
+                visible=where(bool(names)),
                 min_width=110,
             )
         self._picture = upload("Or start from a picture of yours")
@@ -113,26 +119,22 @@ class EditTab:
         moves: list[Any] = [*self._sliders, self._way]
         outputs = [self._before, self._after, self._line]
         triggers: list[Any] = [
-            *(box.input for box in (*moves, self._towards)),
-            self._seed.submit,
+            *(box.input for box in moves),
+            self._towards.select,  # not input, which other choices cause too
             self._picture.change,
-            self._bell.change,
+            self.bell.change,
         ]
         live = LIVE | {"show_progress": "hidden"}
-        event = gr.on(
-            triggers, self.edit, [*start, *self._sliders, self._towards, self._way], outputs, api_name="edit", **live
-        )
+        inputs = [*start, *self._sliders, self._towards, self._way]
+        self._seed.submit(self.edit, inputs, outputs, api_name="edit", **live)
+        event = gr.on(triggers, self._moved, inputs, outputs, api_visibility="private", **live)
         event.success(None, moves, None, js=_REMEMBER, **QUIET)
-        self._surprise.click(None, None, [*self._sliders, self._bell], js=_SURPRISE, **QUIET)
-        self._back.click(None, None, [*moves, self._bell], js=_BACK, **QUIET)
-        self._undo.click(None, None, [*moves, self._bell], js=_UNDO, **QUIET)
-        self._label.input(
-            self._new_class,
-            [self._model, self._label],
-            [*self._ends, *self._sliders, self._bell],
-            preprocess=False,
-            **QUIET,
-        )
+        ring(self._surprise.click(None, None, self._sliders, js=_SURPRISE, **QUIET), self.bell)
+        ring(self._back.click(None, None, moves, js=_BACK, **QUIET), self.bell)
+        ring(self._undo.click(None, None, moves, js=_UNDO, **QUIET), self.bell)
+        renewed = [*self._ends, *self._sliders]
+        new = self._label.input(self._new_class, [self._model, self._label], renewed, preprocess=False, **QUIET)
+        ring(new, self.bell)
 
     def edit(
         self,
@@ -155,30 +157,32 @@ class EditTab:
         found = self._actions.studio.edit(model, start, amounts, towards, way)
         return self._show.picture(found.start), self._show.picture(found.image), _line(found.flips, found.latents)
 
+    def _moved(self, model: Sent, *rest: Sent) -> tuple[Any, ...]:
+        return self.edit(model, *rest) if self._actions.studio.can_edit(model) else (None, None, hint(_CANNOT))
+
     def _new_class(self, model: Sent, label: Sent) -> tuple[Any, ...]:
         ends = self._actions.studio.ends(model, label)
-        return (*self._shown_ends(ends), *self._reset_sliders(ends), ring())
+        return (*self._shown_ends(ends), *self._reset_sliders(ends))
 
     def _refresh(self, model: Sent) -> tuple[Any, ...]:
         if not self._actions.studio.can_edit(model):
-            return (*[gr.skip()] * (4 + 2 * SLIDERS), gr.skip())
+            return (gr.skip(),) * (4 + 2 * SLIDERS)
         names, label = self._actions.class_names(model), self._first_class(model)
         ends = self._actions.studio.ends(model, label)
         return (
-            gr.Dropdown(list(names) or [limits.ANY], value=label, visible=bool(names)),
-            gr.Dropdown([limits.ANY, *names], value=limits.ANY, visible=bool(names)),
+            gr.Dropdown(list(names) or [limits.ANY], value=label, visible=where(bool(names))),
+            gr.Dropdown([limits.ANY, *names], value=limits.ANY, visible=where(bool(names))),
             None,
             *self._shown_ends(ends),
             *self._reset_sliders(ends),
-            gr.Slider(value=0, visible=bool(names)),
-            ring(),
+            gr.Slider(value=0, visible=where(bool(names))),
         )
 
     def _shown_ends(self, ends: list[Ends]) -> list[str]:
         return [_ends_html(end) for end in ends] + [""] * (SLIDERS - len(ends))
 
     def _reset_sliders(self, ends: list[Ends]) -> list[gr.Slider]:
-        return [gr.Slider(value=0, label=name, visible=is_there) for name, is_there in _names(ends)]
+        return [gr.Slider(value=0, label=name, visible=where(is_there)) for name, is_there in _names(ends)]
 
     def _first_class(self, model: Sent) -> str:
         names = self._actions.class_names(model)

@@ -21,7 +21,6 @@ from app.tabs.parts import (
     hint,
     label_choices,
     label_dropdown,
-    ring,
     upload,
 )
 
@@ -41,7 +40,7 @@ class InsideTab:
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
         self._actions, self._show, self._model, self._examples = actions, show, model, examples
-        self._bell = bell()
+        self.bell = bell()
         first = actions.names[0]
         with gr.Tabs():
             with gr.Tab("At a sample"):
@@ -68,19 +67,19 @@ class InsideTab:
         self.refresh: dict[str, Any] = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
-            "outputs": [self._label, self._choices, self._picture, self._bell],
+            "outputs": [self._label, self._choices, self._picture],
         }
         """The event that shows the same for another model."""
 
     def _connect(self) -> None:
         settings = [self._model, self._seed, self._label]
-        triggers = [self._go.click, self._seed.submit, self._label.input, self._bell.change]
+        triggers = [self._go.click, self._seed.submit, self._label.input, self.bell.change]
         gr.on(triggers, self.look_inside_sample, settings, self._shown, api_name="look_inside_sample", **LIVE)
         inputs: list[Component] = [self._model, self._picture]
         self._go_picture.click(
             self.look_inside_picture, inputs, self._picture_shown, api_name="look_inside_picture", **LIVE
         )
-        changes = [self._picture.change, self._bell.change]
+        changes = [self._picture.change, self.bell.change]
         gr.on(changes, self._changed, inputs, self._picture_shown, **LIVE, api_visibility="private")
         self._choices.select(self._examples.chosen, self._model, self._picture, preprocess=False, **QUIET)
 
@@ -97,7 +96,7 @@ class InsideTab:
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         kept = None if self._examples.has(picture) else gr.skip()
-        return label_choices(self._actions, model), self._examples.choices(model), kept, ring()
+        return label_choices(self._actions, model), self._examples.choices(model), kept
 
 
 def _forming(frames: list[Any]) -> gr.Gallery:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gradio as gr
 
@@ -42,7 +41,7 @@ def answer(shown: Sequence[Any], has_classes: bool) -> Answer:
     line = gr.HTML(facts, padding=False)
     with gr.Row():
         boxes = picture("What the model sees", seen), picture("Its reconstruction", again)
-    classes = gr.Label(named, label="Classes", num_top_classes=5, visible=has_classes)
+    classes = gr.Label(named, label="Classes", num_top_classes=5, visible=where(has_classes))
     return Answer(*boxes, classes, line)
 
 
@@ -64,9 +63,14 @@ def bell() -> gr.Textbox:
     return gr.Textbox(visible="hidden", label="Changes where the page is to look again")
 
 
-def ring() -> str:
-    """A new value for a :func:`bell`."""
-    return secrets.token_hex(4)
+def where(applies: bool) -> bool | Literal["hidden"]:
+    """Whether a box is shown. One that is not must stay on the page: Gradio would not change what is not there."""
+    return True if applies else "hidden"
+
+
+def ring(event: Any, box: gr.Textbox) -> Any:
+    """Change a :func:`bell` once an event has answered: not with it, or the bell would be heard before the rest."""
+    return event.then(None, None, box, js="() => String(Math.random())", **QUIET)
 
 
 def upload(label: str, value: str | None = None) -> Upload:
@@ -119,14 +123,14 @@ def label_dropdown(actions: Actions, name: str, value: str = limits.ANY) -> gr.D
         label=name,
         min_width=110,
         allow_custom_value=True,  # checked by the action: the choices differ between models
-        visible=actions.has_class_choice(first),
+        visible=where(actions.has_class_choice(first)),
     )
 
 
 def label_choices(actions: Actions, model: Sent, value: str = limits.ANY) -> gr.Dropdown:
     """The same, for another model."""
     choices = [limits.ANY, *actions.class_names(model)]
-    return gr.Dropdown(choices, value=value, visible=actions.has_class_choice(model))
+    return gr.Dropdown(choices, value=value, visible=where(actions.has_class_choice(model)))
 
 
 def temperature_slider(visible: bool, label: str = "Temperature", value: Number = 1.0) -> gr.Slider:
@@ -138,13 +142,13 @@ def temperature_slider(visible: bool, label: str = "Temperature", value: Number 
         step=0.05,
         label=label,
         info="Less is more typical, more is more varied.",
-        visible=visible,
+        visible=where(visible),
     )
 
 
 def temperature_box(actions: Actions, model: Sent, value: Number = 1.0) -> gr.Slider:
     """The same, for another model."""
-    return gr.Slider(value=value, visible=actions.has_temperature(model))
+    return gr.Slider(value=value, visible=where(actions.has_temperature(model)))
 
 
 def content(show: Show, picture: Sent) -> bytes | None:

@@ -11,7 +11,7 @@ from app.actions import Actions
 from app.limits import Sent
 from app.reading import BACKGROUNDS, NothingDrawn
 from app.show import Show
-from app.tabs.parts import LIVE, QUIET, Examples, answer, bell, content, hint, ring, unanswered, upload
+from app.tabs.parts import LIVE, QUIET, Examples, answer, bell, content, hint, unanswered, upload, where
 
 _DRAWING_JS = (Path(__file__).parents[1] / "drawing.js").read_text(encoding="utf-8")
 _DRAWING_HTML = (
@@ -38,7 +38,7 @@ class ReconstructTab:
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
         self._actions, self._show, self._model, self._examples = actions, show, model, examples
-        self._bell = bell()
+        self.bell = bell()
         with gr.Tabs():
             with gr.Tab("A picture"):
                 self._build_picture()
@@ -57,7 +57,6 @@ class ReconstructTab:
                 self._drawing_tab,
                 self._advice,
                 self._drawing_answer.classes,
-                self._bell,
             ],
         }
         """The event that shows the same for another model."""
@@ -76,7 +75,7 @@ class ReconstructTab:
                     value="auto",
                     label="Background",
                     info="Grey models know light things on black; a light background is inverted.",
-                    visible=not self._actions.is_colour(first),
+                    visible=where(not self._actions.is_colour(first)),
                 )
             with gr.Column(scale=6, min_width=280):
                 shown = self._show.reconstruction(found)
@@ -99,7 +98,7 @@ class ReconstructTab:
         inputs = [self._model, self._picture, self._background]
         private = LIVE | {"api_visibility": "private"}
         self._go.click(self.reconstruct, inputs, list(self._picture_answer), api_name="reconstruct", **LIVE)
-        changes = [self._picture.change, self._background.input, self._bell.change]
+        changes = [self._picture.change, self._background.input, self.bell.change]
         event = gr.on(changes, self._changed, inputs, list(self._picture_answer), **private)
         # A file that is no picture does not stay beside the answer to another one.
         event.success(None, self._picture, None, js=_KEEP_PICTURE, **QUIET)
@@ -113,7 +112,7 @@ class ReconstructTab:
         self._go_drawing.click(
             self.reconstruct_drawing, inputs, outputs, js=_READ_DRAWING, api_name="reconstruct_drawing", **LIVE
         )
-        gr.on([self._paper.input, self._bell.change], self._drawn, inputs, outputs, **private)
+        gr.on([self._paper.input, self.bell.change], self._drawn, inputs, outputs, **private)
 
     def reconstruct(self, model: Sent, picture: Sent, background: Sent) -> tuple[Any, ...]:
         """A picture as the model sees it, its reconstruction, the classes' probabilities, and a line about them."""
@@ -138,12 +137,11 @@ class ReconstructTab:
         return (
             self._examples[model][0] if self._examples.has(picture) else gr.skip(),
             self._examples.choices(model),
-            gr.Radio(visible=is_grey),
-            gr.Label(visible=classes),
+            gr.Radio(visible=where(is_grey)),
+            gr.Label(visible=where(classes)),
             gr.Tab(visible=is_grey),
             self._advice_for(model),
-            gr.Label(visible=classes),
-            ring(),
+            gr.Label(visible=where(classes)),
         )
 
     def _advice_for(self, model: Sent) -> str:

@@ -29,8 +29,7 @@ _SHOW_SETTINGS = """(model, count, seed, label, temperature) => {
   for (const [name, value] of Object.entries({model, count, seed, label, temperature})) query.set(name, value);
   window.history.replaceState(null, "", "?" + query);
 }"""
-_RING = "() => String(Math.random())"
-_MORE = f"(count) => [Math.min(count + 16, {limits.COUNT_LIMIT}), String(Math.random())]"
+_MORE = f"(count) => Math.min(count + 16, {limits.COUNT_LIMIT})"
 _FIRST_COUNT, _FIRST_SEED = 24, 0
 
 
@@ -120,14 +119,17 @@ class SampleTab:
             *(box.input for box in (self._count, self._label, self._temperature)),
             self._bell.change,
         ]
-        event = gr.on(triggers, self.sample, boxes, outputs, api_name="sample", show_progress_on=self._gallery, **LIVE)
-        event.success(None, boxes, None, js=_SHOW_SETTINGS, **QUIET)
-        drawn = self._surprise.click(random_seed, None, self._seed, api_name="random_seed", show_progress="hidden")
-        drawn.then(None, None, self._bell, js=_RING, **QUIET)
-        self._more.click(None, self._count, [self._count, self._bell], js=_MORE, **QUIET)
-        self._model.input(
-            self.fit_choices, self._model, [self._label, self._temperature, self._bell], preprocess=False, **QUIET
+        answered = gr.on(
+            triggers, self.sample, boxes, outputs, api_name="sample", show_progress_on=self._gallery, **LIVE
         )
+        answered.success(None, boxes, None, js=_SHOW_SETTINGS, **QUIET)
+        drawn = self._surprise.click(random_seed, None, self._seed, api_name="random_seed", show_progress="hidden")
+        more = self._more.click(None, self._count, self._count, js=_MORE, **QUIET)
+        fitted = self._model.input(
+            self.fit_choices, self._model, [self._label, self._temperature], preprocess=False, **QUIET
+        )
+        for event in (drawn, more, fitted):
+            ring(event, self._bell)
         self._connect_favourites(boxes)
         page.load(self.open_link, None, [*boxes, *outputs], **QUIET, **SHARED)
 
@@ -144,9 +146,9 @@ class SampleTab:
         found = self._actions.sample(model, count, seed, label, temperature, report=progress)
         return self._show.samples(found, _settings(model, count, seed, label, temperature))
 
-    def fit_choices(self, model: Sent) -> tuple[gr.Dropdown, gr.Slider, str]:
-        """The choices that a model has, and a sign to draw anew."""
-        return label_choices(self._actions, model), temperature_box(self._actions, model), ring()
+    def fit_choices(self, model: Sent) -> tuple[gr.Dropdown, gr.Slider]:
+        """The choices that a model has."""
+        return label_choices(self._actions, model), temperature_box(self._actions, model)
 
     def open_link(self, request: gr.Request) -> list[Any]:
         """What the page's address asks for, if it asks for anything."""

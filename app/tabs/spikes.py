@@ -10,7 +10,7 @@ from app import limits
 from app.actions import Actions
 from app.limits import Sent
 from app.show import Show
-from app.tabs.parts import LIVE, bell, label_choices, label_dropdown, picture, ring
+from app.tabs.parts import LIVE, bell, label_choices, label_dropdown, picture
 
 _PACE = 5
 _EXPLAINED = (
@@ -30,7 +30,7 @@ class SpikesTab:
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         self._actions, self._show = actions, show
-        again = bell()
+        self.bell = bell()
         animation, facts = show.film(actions.film(actions.names[0], 3, limits.ANY, _PACE))
         with gr.Row():
             with gr.Column(scale=3, min_width=240):
@@ -44,19 +44,19 @@ class SpikesTab:
                 line = gr.HTML(facts, padding=False)
                 gr.HTML(_EXPLAINED, padding=False)
         gr.on(
-            [go.click, seed.submit, label.input, pace.release, again.change],
+            [go.click, seed.submit, label.input, pace.release, self.bell.change],
             self.watch_spikes,
             [model, seed, label, pace],
             [shown, line],
             api_name="watch_spikes",
             **LIVE,
         )
-        self.refresh: dict[str, Any] = {"fn": self._refresh, "inputs": [model], "outputs": [label, again]}
+        self.refresh: dict[str, Any] = {"fn": self._refresh, "inputs": [model], "outputs": [label]}
         """The event that shows the same for another model."""
 
     def watch_spikes(self, model: Sent, seed: Sent, label: Sent, pace: Sent) -> tuple[str, str]:
         """A picture forming spike by spike: an animation, and a line about its operations."""
         return self._show.film(self._actions.film(model, seed, label, pace))
 
-    def _refresh(self, model: Sent) -> tuple[Any, str]:
-        return label_choices(self._actions, model), ring()
+    def _refresh(self, model: Sent) -> Any:
+        return label_choices(self._actions, model)

@@ -22,7 +22,6 @@ from app.tabs.parts import (
     label_choices,
     label_dropdown,
     picture,
-    ring,
     upload,
 )
 
@@ -42,7 +41,7 @@ class WalkTab:
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
         self._actions, self._show, self._model, self._examples = actions, show, model, examples
-        self._bell = bell()
+        self.bell = bell()
         with gr.Tabs():
             with gr.Tab("Two samples"):
                 self._build_samples()
@@ -52,7 +51,7 @@ class WalkTab:
         self.refresh: dict[str, Any] = {
             "fn": self._refresh,
             "inputs": [model, self._picture, self._other],
-            "outputs": [self._label, self._other_label, self._choices, self._picture, self._other, self._bell],
+            "outputs": [self._label, self._other_label, self._choices, self._picture, self._other],
         }
         """The event that shows the same for another model."""
 
@@ -89,13 +88,13 @@ class WalkTab:
             self._go.click,
             *(box.submit for box in (self._seed, self._other_seed)),
             *(box.input for box in (self._label, self._other_label, self._frames)),
-            self._bell.change,
+            self.bell.change,
         ]
         settings = [self._model, *ends, self._frames]
         gr.on(triggers, self.walk_samples, settings, self._shown, api_name="walk_samples", **LIVE)
         inputs: list[Component] = [self._model, self._picture, self._other, self._picture_frames]
         self._go_pictures.click(self.walk_pictures, inputs, self._pictures_shown, api_name="walk_pictures", **LIVE)
-        changes = [self._picture.change, self._other.change, self._picture_frames.input, self._bell.change]
+        changes = [self._picture.change, self._other.change, self._picture_frames.input, self.bell.change]
         gr.on(changes, self._changed, inputs, self._pictures_shown, **LIVE, api_visibility="private")
         self._choices.select(
             self._chosen,
@@ -130,7 +129,7 @@ class WalkTab:
         names = self._ends(model)
         labels = (label_choices(self._actions, model, names[position]) for position in (0, -1))
         kept = (None if self._examples.has(box) else gr.skip() for box in (picture, other))
-        return (*labels, self._examples.choices(model), *kept, ring())
+        return (*labels, self._examples.choices(model), *kept)
 
     def _ends(self, model: Sent) -> tuple[str, ...]:
         """Classes to walk between."""
