@@ -15,8 +15,8 @@ from spikevae.console import complain, finish_output, log_to_stderr, mute, prepa
 from spikevae.runtime import is_main_process, rarely_look_for_cycles, share_cores, sleep_while_waiting
 
 COMMANDS = {
-    "sample": "Draw new images from a model.",
-    "reconstruct": "Pass images through a model's latent spikes and back, and measure what is lost.",
+    "sample": "Draw new images, or event recordings, from a model.",
+    "reconstruct": "Pass images or recordings through a model's latent spikes and back, and measure what is lost.",
     "inpaint": "Fill in a hidden part of a picture, in several ways.",
     "classify": "Name what is on images or event recordings, with a model's classifier.",
     "evaluate": "Measure a model, or anybody's images, so that another lab can do it again.",

@@ -93,7 +93,7 @@ def reconstruct(
     data_root: DataRoot = None,
     device: Device = None,
 ) -> None:
-    """Pass images, or event recordings, through a model's latent spikes and back, and measure what is lost.
+    """Pass images or recordings through a model's latent spikes and back, and measure what is lost.
 
     Examples:
         spikevae reconstruct fashion-mnist --data fashion-mnist --count 32 --out pairs.png

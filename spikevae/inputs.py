@@ -49,8 +49,11 @@ def load_model(model: str, device: str | None) -> Network:
 
 
 def is_event_vae(model: str) -> bool:
-    """Whether the model of this name or folder makes event recordings."""
-    return read_config(model_folder(model)).network == "event-vae"
+    """Whether the model of this name or folder makes event recordings; where it cannot be read, no."""
+    try:
+        return read_config(model_folder(model)).network == "event-vae"
+    except (OSError, ValueError):
+        return False
 
 
 def load_event_vae(model: str, device: str | None) -> SpikingEventVAE:
