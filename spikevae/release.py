@@ -11,13 +11,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 from tyro.conf import Positional
 
 from spikevae.evaluation.scores import read_scores_json
-from spikevae.hub.checkpoints import RELEASED, WEIGHTS_NAME, load, save_release
+from spikevae.hub.checkpoints import RELEASED, WEIGHTS_NAME, Precision, load, save_release
 from spikevae.hub.model_card import Training, model_card
 from spikevae.text import printable
 from spikevae.training.run_folder import RUN_NAME, STATS_NAME, read_run
@@ -38,8 +38,9 @@ class Release:
     """Data set to name, where the run read it from a folder."""
     note: str | None = None
     """What the card shall say of the training besides."""
-    weights: Literal["float16", "int8"] = "float16"
-    """Kind of number of matrices and kernels: int8, with a scale for each row, halves the file."""
+    weights: Precision = "float16"
+    """Kind of number of matrices and kernels: int8, with a scale for each row, halves the file; int4 has large matrices
+    in 4 bits."""
 
 
 def release(settings: Release, *, released: Path = RELEASED) -> Path:

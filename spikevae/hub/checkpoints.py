@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.files import write_atomically
-from spikevae.hub.quantised import SCALE, dequantise, quantise, scale_shape
+from spikevae.hub.quantised import SCALE, STORED, dequantise, input_moments, quantise, scale_shape, stored_shape
 from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
@@ -30,6 +30,8 @@ _LARGEST_HEADER = 2**20  # bytes of a weights file that name its tensors: a hund
 _MOST_WEIGHTS = 2**27  # numbers: half a GiB of them as float32, fifty times those of the released models
 LARGEST_WEIGHTS = 4 * _MOST_WEIGHTS + _LARGEST_HEADER  # bytes
 HUB_PREFIX = "hf:"
+Precision = Literal["float16", "int8", "int4"]
+"""Kind of number of matrices and kernels in a file."""
 _FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I64",)  # safetensors' names
 
 
@@ -189,9 +191,11 @@ def _read_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
                 if name not in scaled:
                     state[name] = _read_tensor(weights, path, name, shape, kinds).to(like.dtype)
                     continue
-                values = _read_tensor(weights, path, name, shape, ("I8",) if like.is_floating_point() else ())
+                slices = weights.get_slice(name)
+                stored = stored_shape(name, shape, slices.get_dtype(), len(slices.get_shape()))
+                values = _read_tensor(weights, path, name, stored, STORED if like.is_floating_point() else ())
                 scale = _read_tensor(weights, path, name + SCALE, scale_shape(name, shape), ("F32",))
-                state[name] = dequantise(values, scale)
+                state[name] = dequantise(values, scale, shape)
                 if not bool(state[name].isfinite().all()):
                     raise ValueError(f"{path}: the weight {name} is not finite")
     except SafetensorError as error:
@@ -212,17 +216,18 @@ def _read_tensor(weights: Any, path: Path, name: str, shape: tuple[int, ...], ki
     return tensor
 
 
-def save_release(
-    model: Network, folder: Path, *, dataset: str, card: str, weights: Literal["float16", "int8"] = "float16"
-) -> None:
-    """Write a release folder: matrices and kernels as float16 where they fit it, or as int8; everything else as it is.
+def save_release(model: Network, folder: Path, *, dataset: str, card: str, weights: Precision = "float16") -> None:
+    """Write a release folder: matrices and kernels as float16 where they fit it, or in fewer bits; the rest as it is.
 
     Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "dataset": dataset, "model": to_dict(model.config)}
     state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    state = quantise(state) if weights == "int8" else {name: _compact(tensor) for name, tensor in state.items()}
+    if weights == "float16":
+        state = {name: _compact(tensor) for name, tensor in state.items()}
+    else:
+        state = quantise(state, 8) if weights == "int8" else quantise(state, 4, input_moments(model))
     state = {name: tensor.contiguous() for name, tensor in state.items()}
     write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8"))
     text = json.dumps(config, indent=2) + "\n"
