@@ -101,7 +101,8 @@ def reconstruct(
         spikevae reconstruct fashion-mnist shoe.png --out shoe-again.png
 
     Args:
-        images: Image files or event recordings to reconstruct, or folders of them, in place of a data set's.
+        images: Image files or event recordings to reconstruct, or folders of them, in place of a data set's; also .zip
+            and .tar of images, and .npy and .npz arrays.
         split: Part of the data set.
         count: Only the first so many images of the data set.
         invert: Make light dark first, for pictures of dark things on a light ground.
@@ -167,7 +168,8 @@ def classify(
         spikevae classify n-mnist recording.bin
 
     Args:
-        images: Image files or event recordings to classify, or folders of them, in place of a data set's.
+        images: Image files or event recordings to classify, or folders of them, in place of a data set's; also .zip and
+            .tar of images, and .npy and .npz arrays.
         split: Part of the data set.
         count: Only the first so many images of the data set.
         invert: Make light dark first, for pictures of dark things on a light ground.
@@ -195,7 +197,8 @@ def classify(
         kind = "recordings" if network.config.takes_events else "images"
         record: dict[str, Any] = _say_accuracy(scores, given.labels, names, kind)
     else:
-        record = {str(file.path): _say_answer(file.path, row, names) for file, row in zip(files, scores, strict=True)}
+        shown = [getattr(file, "name", str(file.path)) for file in files]
+        record = {name: _say_answer(name, row, names) for name, row in zip(shown, scores, strict=True)}
     if json_file is not None:
         _write_json(json_file, record)
 
@@ -325,11 +328,11 @@ def _say_accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...],
     return record
 
 
-def _say_answer(path: Path, probabilities: Tensor, names: tuple[str, ...]) -> dict[str, float]:
+def _say_answer(name: str, probabilities: Tensor, names: tuple[str, ...]) -> dict[str, float]:
     """Print the three most probable classes of a file, and return the probabilities of all."""
     ranked = probabilities.argsort(descending=True)[:3].tolist()
     shares = ", ".join(f"{printable(names[index])} {probabilities[index]:.1%}" for index in ranked)
-    _say(f"{printable(path)}: {shares}")
+    _say(f"{printable(name)}: {shares}")
     return dict(zip(names, probabilities.tolist(), strict=True))
 
 

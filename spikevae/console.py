@@ -16,7 +16,12 @@ _LONGEST_LINE = 600  # characters of an error or a warning
 
 
 def prepare_streams() -> None:
-    """Let every character be printed, escaped where the terminal's encoding has none for it."""
+    """Let every character be printed, escaped where the terminal's encoding has none for it.
+
+    Where a stream was closed before the start, as by ``>&-`` or a service manager, what is said vanishes.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -34,12 +34,14 @@ def check_can_write(path: Path | str) -> Path:
     Missing folders above it are no fault: they are made when it is written.
 
     Raises:
-        ValueError: if it is a folder, or something above it is none.
+        ValueError: if it is a folder, a pipe or a device (which a file would replace), or something above it is none.
         OSError: if the folder that it would lie in takes no new files.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a pipe, a socket or a device; name a file")
     above = next(parent for parent in path.absolute().parents if parent.exists() or parent.is_symlink())
     if not above.is_dir():
         raise ValueError(f"{path} cannot be written: {above} is no folder; name another place")
@@ -53,7 +55,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
     A file is flushed to the disk first. Whatever fails, what was there before is untouched, and nothing else is left.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp")
     try:
         write(temporary)
         if temporary.is_file():

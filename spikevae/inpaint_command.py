@@ -58,24 +58,26 @@ def inpaint(
 
 
 def _read(path: Path, channels: int, size: int) -> Tensor:
+    from spikevae.data.decode import FILE_FORMATS
     from spikevae.data.images import read_image
 
-    pixels: Tensor = read_image(path, channels=3 if channels == 3 else 1, size=size)
+    pixels: Tensor = read_image(path, channels=3 if channels == 3 else 1, size=size, formats=FILE_FORMATS)
     return pixels / 255
 
 
 def _hidden(image: Path, mask: Path | None, box: tuple[int, int, int, int] | None, size: int) -> Tensor:
     """Whether each pixel is to be filled in, [H, W]."""
     import torch
-    from PIL import Image
 
     if (mask is None) == (box is None):
         raise ValueError("say what to fill in: either --mask FILE or --box LEFT TOP RIGHT BOTTOM")
     if mask is not None:
         hidden: Tensor = _read(mask, 1, size)[0] > 0.5
-        with Image.open(image) as first, Image.open(mask) as second:
-            if first.size != second.size:
-                raise ValueError(f"--mask {printable(mask)}: {second.size} pixels, but the picture has {first.size}")
+        sizes = [_upright_size(path) for path in (mask, image)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"--mask {printable(mask)}: {sizes[0]} pixels, but the picture has {sizes[1]}")
+        if not hidden.any():
+            raise ValueError(f"--mask {printable(mask)}: nothing is white in its central square, which the model sees")
         return hidden
     assert box is not None
     left, top, right, bottom = box
@@ -84,3 +86,14 @@ def _hidden(image: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
     hidden = torch.zeros(size, size, dtype=torch.bool)
     hidden[top:bottom, left:right] = True
     return hidden
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is read: turned upright, as cameras note how they were held."""
+    from PIL import Image, ImageOps
+
+    from spikevae.data.decode import FILE_FORMATS
+
+    with Image.open(path, formats=FILE_FORMATS) as image:
+        width, height = ImageOps.exif_transpose(image).size
+        return width, height

@@ -129,14 +129,14 @@ def read_inputs(
 
 
 def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:
-    """Each image file or recording, and in place of a folder all those in it."""
+    """Each image file or recording, and in place of a folder, an archive or an array file all those in it."""
     if events:
         from spikevae.data.events.files import RecordingFile, list_recordings
 
         return [file for path in paths for file in (list_recordings(path) if path.is_dir() else [RecordingFile(path)])]
-    from spikevae.data.folders import ImageFile, list_pictures
+    from spikevae.data.own import list_own
 
-    return [file for path in paths for file in (list_pictures(path) if path.is_dir() else [ImageFile(path)])]
+    return [file for path in paths for file in list_own(path)]
 
 
 def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:

@@ -48,7 +48,7 @@ def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names:
     Raises:
         ValueError: if there are fewer or more labels than images, or there is no such class.
     """
-    is_one = isinstance(label, str | int) or getattr(label, "ndim", 1) == 0
+    is_one = isinstance(label, str | int | float) or getattr(label, "ndim", 1) == 0
     labels = [label] * count if is_one else list(cast(Sequence[Label], label))
     if len(labels) != count:
         raise ValueError(f"{len(labels)} labels for {count} images; give one label, or one for each image")

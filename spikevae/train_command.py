@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import io
 import itertools
 import logging
 import shlex
@@ -95,7 +97,8 @@ def preset_asked_for(arguments: Sequence[str]) -> RunConfig:
 
     words = [word for word in arguments if word not in ("-h", "--help")]
     try:
-        asked: RunConfig = tyro.cli(asked_for, args=words, console_outputs=False)
+        with contextlib.redirect_stderr(io.StringIO()):  # where tyro complains of values all the same
+            asked: RunConfig = tyro.cli(asked_for, args=words, console_outputs=False)
     except SystemExit:  # wrong or too few words, of which the command itself tells
         dataset = next((word for word in words if not word.startswith("-")), "fashion-mnist")
         preset = next((after for word, after in itertools.pairwise(words) if word == "--preset"), None)

@@ -55,6 +55,7 @@ def test_every_layout_and_type_gives_the_same_bytes(tmp_path: Path, pixels: np.n
         (np.zeros((2, 8, 8), np.int64), "numbers of type int64; expected uint8, or float"),
         (np.zeros((8, 8), np.uint8), r"shape \[8, 8\]"),
         (np.zeros((2, 8, 8, 2), np.uint8), r"shape \[2, 8, 8, 2\]"),
+        (np.zeros((8, 9, 3), np.uint8), r"shape \[8, 9, 3\], that of one picture.*numpy\.stack"),
         (np.zeros((0, 8, 8), np.uint8), r"shape \[0, 8, 8\]"),
         (np.asfortranarray(np.zeros((2, 8, 9), np.uint8)), "Fortran"),
         (np.array(["a", "b"]), "type <U1"),

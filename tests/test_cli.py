@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -516,3 +517,28 @@ def test_python_rarely_looks_for_cycles(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_list_of_models_can_be_asked_for() -> None:
     assert run("models") == 0
+
+
+def test_archives_and_arrays_are_classified_and_reconstructed_picture_by_picture(
+    folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(picture, "deep/shoe.png")
+    pixels = np.arange(2 * 30 * 40 * 3, dtype=np.uint8).reshape(2, 30, 40, 3)
+    np.save(tmp_path / "b.npy", pixels)
+    assert run("classify", folder, tmp_path / "a.zip", tmp_path / "b.npy", "--json", tmp_path / "j.json") == 0
+    names = [f"{tmp_path / 'a.zip'}: deep/shoe.png", f"{tmp_path / 'b.npy'}: 0", f"{tmp_path / 'b.npy'}: 1"]
+    assert list(json.loads((tmp_path / "j.json").read_text())) == names
+    assert run("reconstruct", folder, tmp_path / "b.npy", "--out", tmp_path / "r.npz") == 0
+    Image.fromarray(pixels[1]).save(tmp_path / "one.png")
+    assert run("reconstruct", folder, tmp_path / "one.png", "--out", tmp_path / "one.npz") == 0
+    pairs = [np.load(tmp_path / name)["arr_1"][-1].astype(int) for name in ("r.npz", "one.npz")]
+    assert np.abs(pairs[0] - pairs[1]).max() <= 2  # pixels are rounded before or after they become grey
+
+
+def test_scores_of_more_samples_than_fit_the_memory_are_refused_before_any_is_drawn(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((12, 28, 28), np.uint8))
+    assert run("evaluate", folder, "--reference", tmp_path / "x.npy", "--count", "1000000000000") == 1
+    assert "1,000,000,000,000 samples need" in one_line(capsys)

@@ -40,6 +40,19 @@ def test_output_that_cannot_be_written_is_an_error_once(monkeypatch: pytest.Monk
             finish_output()
 
 
+def test_streams_that_were_closed_before_the_start_swallow_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    prepare_streams()
+    say("something")
+    complain("of something")
+    with progress(1, "task", seconds=0.0) as done:
+        done(1)
+    finish_output()
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1251", "cp1252", "utf-8"])
 def test_any_text_can_be_printed_in_any_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)

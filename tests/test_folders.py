@@ -266,6 +266,45 @@ def test_no_classes_where_pictures_lie_otherwise_or_where_they_are_to_be_ignored
     assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ("cat", "dog")
 
 
+def test_classes_may_have_folders_of_their_own_and_a_picture_beside_them_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path / "cat" / "home", 1, 2, 3)
+    write_pictures(tmp_path / "cat" / "wild", 4, 5, 6)
+    write_pictures(tmp_path / "dog", 7, 8, 9)
+    config = DataConfig(dataset=f"folder:{tmp_path}")
+    assert class_names_of(config) == ("cat", "dog")
+    assert not caplog.records
+    write_pictures(tmp_path, 50)
+    assert class_names_of(config) == ()
+    assert "subfolders are no classes here, since 1 pictures lie in none of them" in caplog.text
+
+
+def test_a_zip_file_of_windows_has_folders_and_names_that_lead_out_of_one_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path, 1)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("cat\\1.png", "cat\\2.png", "dog\\1.png", "dog\\2.png", "../../out.png"):
+            archive.write(tmp_path / "001.png", name)
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'a.zip'}")) == ("cat", "dog")
+    assert "1 files whose names lead out of the archive" in caplog.text
+
+
+def test_links_that_lead_to_each_other_and_packed_files_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path, 1, 2)
+    (tmp_path / "a.png").symlink_to("b.png")
+    (tmp_path / "b.png").symlink_to("a.png")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("c.npy", "d.zip"):
+        (tmp_path / name).write_bytes(b"something")
+    assert len(list_pictures(tmp_path)) == 2
+    for words in ("2 broken links", "1 .npy files, which are not read here", "1 .zip files"):
+        assert words in caplog.text
+
+
 def test_a_class_of_one_picture_is_one_line_with_a_way_out(tmp_path: Path) -> None:
     write_pictures(tmp_path / "cat", *range(5))
     write_pictures(tmp_path / "dog", 6)

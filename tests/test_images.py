@@ -15,6 +15,7 @@ from PIL import Image, TiffImagePlugin
 from torchvision.utils import make_grid
 
 from spikevae.data.images import check_save_path, read_image, save_images, tiled, to_uint8
+from spikevae.files import check_can_write
 
 
 def colours(mode: str, size: tuple[int, int] = (16, 16), colour: object = None) -> Image.Image:
@@ -297,8 +298,17 @@ def test_a_path_that_cannot_take_the_images_is_refused_before_they_are_made(tmp_
     }.items():
         with pytest.raises(ValueError, match=message):
             check_save_path(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is a pipe, a socket or a device; name a file"):
+        check_can_write(tmp_path / "pipe")  # a file would take its place
     for name in ("new.png", "new.NPZ", "new/er", "empty.d"):
         check_save_path(tmp_path / name)
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 251 + ".png")
+    save_images(torch.zeros(1, 1, 8, 8), path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_nothing_to_write_and_originals_of_another_shape_are_errors(tmp_path: Path) -> None:

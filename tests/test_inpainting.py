@@ -105,6 +105,27 @@ def test_the_command_writes_proposals(tiny_release: Path, tmp_path: Path, capsys
         assert message in one_line(capsys)
 
 
+def test_a_mask_fits_the_picture_as_it_is_looked_at(
+    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    Image.new("L", (60, 40), 90).save(tmp_path / "a.jpg", exif=sideways)
+    words = ("inpaint", tiny_release, tmp_path / "a.jpg", "--count", "1", "--out", tmp_path / "filled.png")
+    hole = np.zeros((60, 40), np.uint8)
+    hole[:30] = 255
+    Image.fromarray(hole).save(tmp_path / "upright.png")
+    assert run(*words, "--mask", tmp_path / "upright.png") == 0
+    Image.fromarray(hole.T).save(tmp_path / "lying.png")
+    assert run(*words, "--mask", tmp_path / "lying.png") == 1
+    assert "(60, 40) pixels, but the picture has (40, 60)" in one_line(capsys)
+    Image.fromarray(np.pad(np.zeros((40, 40), np.uint8), ((10, 10), (0, 0)), constant_values=255)).save(
+        tmp_path / "beside.png"
+    )
+    assert run(*words, "--mask", tmp_path / "beside.png") == 1
+    assert "nothing is white in its central square" in one_line(capsys)
+
+
 def test_directions_are_the_principal_ones_of_a_class(garments: SpikingVAE) -> None:
     start = garments.sample_potential([0], seed=0, labels=torch.tensor([9]))
     assert start is not None

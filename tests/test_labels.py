@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spikevae.config import FASHION_MNIST_CLASSES
-from spikevae.labels import class_index
+from spikevae.labels import class_index, class_indices
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,11 @@ def test_what_is_no_class_is_met_with_those_that_there_are(label: object) -> Non
     with pytest.raises(ValueError, match=r"label=.*classes are 0 t-shirt, 1 trouser, .* 9 ankle boot") as caught:
         class_index(label, FASHION_MNIST_CLASSES)
     assert "\n" not in str(caught.value)
+
+
+def test_a_float_for_all_images_is_no_class() -> None:
+    with pytest.raises(ValueError, match=r"label=3\.0: this model's classes are"):
+        class_indices(3.0, 2, FASHION_MNIST_CLASSES)
 
 
 def test_a_model_without_classes_and_one_with_many_say_so() -> None:

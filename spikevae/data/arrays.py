@@ -82,6 +82,11 @@ def _layout(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> str:
     """Where the channels of an array lie, after checking that it can be images and fits the memory."""
     if dtype != np.uint8 and dtype.kind != "f":
         raise ValueError(f"{path} holds numbers of type {dtype}; expected uint8, or float in [0, 1]")
+    if len(shape) == 3 and shape[2] in (1, 3):
+        raise ValueError(
+            f"{path}: its array has the shape {list(shape)}, that of one picture [H, W, C]; "
+            "put the pictures together with numpy.stack: [N, H, W, C]"
+        )
     is_last = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
     if (not is_last and not (len(shape) == 4 and shape[1] in (1, 3))) or 0 in shape:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -29,9 +30,12 @@ _PART_NAMES: dict[Split, tuple[str, ...]] = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-_ARCHIVES = (".tar", ".zip")
+ARCHIVES = (".tar", ".zip")
+"""Suffixes of files that are read as folders."""
 _UNREAD = frozenset({".heic", ".heif", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".eps"})
 """Suffixes of pictures that are not read: they are counted and named, so that nobody misses them."""
+_PACKED = frozenset({".npy", ".npz", ".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"})
+"""Suffixes of files that may hold pictures, and are read on their own, not in a folder: counted and named, too."""
 _LARGEST_MEMBER = 2**28  # bytes of a picture in an archive
 _BY_THE_WAY = frozenset({"__macosx", "@eadir", "lost+found"})  # folders that systems and programs leave behind
 
@@ -45,13 +49,17 @@ class ImageFile:
     offset: int = 0
     length: int = 0
 
+    @property
+    def name(self) -> str:
+        """Its path, and its place in the file of that path if that holds several."""
+        return f"{self.path}: {self.member}" if self.member else str(self.path)
+
     def read(
         self, channels: Literal[1, 3], size: int, crop: int | None = None
     ) -> UInt8[Tensor, "{channels} {size} {size}"]:
         """Decode it, as `read_image` does."""
         source = io.BytesIO(self.content()) if self.member else self.path
-        name = f"{self.path}: {self.member}" if self.member else None
-        return read_image(source, channels=channels, size=size, crop=crop, name=name, formats=FILE_FORMATS)
+        return read_image(source, channels=channels, size=size, crop=crop, name=self.name, formats=FILE_FORMATS)
 
     def content(self) -> bytes:
         """The bytes of the stretch."""
@@ -101,10 +109,14 @@ class Parts:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the subfolders, if every picture for training lies in one of two or more, one level deep."""
-        depths = {len(picture.place.parts) for picture in self.train}
+        """Names of the subfolders, if every picture for training lies in one of two or more, at any depth."""
         names = sorted({picture.place.parts[0] for picture in self.train})
-        return tuple(names) if depths == {2} and len(names) > 1 else ()
+        return tuple(names) if self.beside_subfolders == 0 and len(names) > 1 else ()
+
+    @property
+    def beside_subfolders(self) -> int:
+        """How many pictures for training lie in no subfolder."""
+        return sum(len(picture.place.parts) == 1 for picture in self.train)
 
 
 def list_pictures(path: Path) -> list[ImageFile]:
@@ -156,7 +168,7 @@ def _as_parts(pictures: dict[Split, list[Picture]]) -> Parts:
 
 
 def _part_of(name: str) -> Split | None:
-    stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in _ARCHIVES else name
+    stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in ARCHIVES else name
     return next((split for split, names in _PART_NAMES.items() if stem.lower() in names), None)
 
 
@@ -166,7 +178,7 @@ def _find_parts(folder: Path) -> dict[Split, Path]:
     if folder.is_dir():
         for name in sorted(os.listdir(folder)):
             split = _part_of(name)
-            if split and ((folder / name).is_dir() or name.lower().endswith(_ARCHIVES)):
+            if split and ((folder / name).is_dir() or name.lower().endswith(ARCHIVES)):
                 found.setdefault(split, folder / name)
     return found if "train" in found and len(found) > 1 else {}
 
@@ -242,10 +254,10 @@ def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
         for entry in entries:
             if _is_passed_over(entry.name) or ("run.json" in names and entry.name == "previews"):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 waiting.append((Path(entry.path), place / entry.name))
             elif _is_counted(entry.name, left_out):
-                if entry.is_file():
+                if os.path.isfile(entry.path):
                     yield Picture(place / entry.name, ImageFile(Path(entry.path)))
                 else:
                     left_out["broken links, pipes or devices"] += 1
@@ -267,14 +279,26 @@ def _in_zip(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
     try:
         archive = zipfile.ZipFile(path)
         for member in archive.infolist():
-            place = PurePosixPath(member.filename)
+            place = PurePosixPath(member.filename.replace("\\", "/"))  # as some programs of Windows write it
             if not member.is_dir() and _is_counted_in_archive(place, left_out):
                 yield Picture(place, ZippedImage(path, member.filename, archive=archive))
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is truncated or no zip file ({error}); get it again") from error
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # links that lead to each other
+            return False
+        raise
+
+
 def _is_counted_in_archive(place: PurePosixPath, left_out: Counter[str]) -> bool:
+    if ".." in place.parts:
+        left_out["files whose names lead out of the archive"] += 1
+        return False
     return not any(_is_passed_over(part) for part in place.parts) and _is_counted(place.name, left_out)
 
 
@@ -287,6 +311,8 @@ def _is_counted(name: str, left_out: Counter[str]) -> bool:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in _UNREAD:
         left_out[f"{suffix} files, which are not read (save them as .png or .jpg)"] += 1
+    if suffix in _PACKED:
+        left_out[f"{suffix} files, which are not read here (give each on its own, or unpack it)"] += 1
     return suffix in IMAGE_SUFFIXES
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,11 +14,38 @@ from torch import Tensor
 from spikevae.config import DataConfig, Split
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
 from spikevae.data.division import choose, divide
-from spikevae.data.folders import Parts, Picture, list_parts
+from spikevae.data.folders import ARCHIVES, ImageFile, Parts, Picture, list_parts, list_pictures
 from spikevae.data.pixels import Channels, StreamedPixels, converted
+
+log = logging.getLogger(__name__)
 
 FILE_SIZE = 64  # pixels; images of folders and of CelebA, as in the papers
 _TEST_SHARE = 0.1  # of pictures that have no test split of their own
+
+
+@dataclass(frozen=True, order=True)
+class ArrayPicture(ImageFile):
+    """One of the pictures of an array file, which is in memory."""
+
+    pixels: UInt8[Tensor, "C H W"] | None = field(default=None, compare=False)
+
+    def read(self, channels: Channels, size: int, crop: int | None = None) -> UInt8[Tensor, "C S S"]:
+        """Its largest central square, resized."""
+        assert self.pixels is not None
+        return converted(_square(self.pixels[None]), size, channels)[0]
+
+
+def list_own(path: Path) -> list[ImageFile]:
+    """All pictures of a folder, an archive or an array file, in their order; of any other file it alone.
+
+    Raises:
+        ValueError, OSError: as `list_pictures` and `read_array`.
+    """
+    if path.is_dir() or path.suffix.lower() in ARCHIVES:
+        return list_pictures(path)
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return [ArrayPicture(path, str(number), pixels=pixels) for number, pixels in enumerate(read_array(path))]
+    return [ImageFile(path)]
 
 
 def folder_of(config: DataConfig) -> Path | None:
@@ -58,6 +87,9 @@ def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:
         ValueError: if a class has fewer than two pictures to learn from.
     """
     names = () if config.unlabelled else parts.class_names
+    beside = parts.beside_subfolders
+    if 0 < beside < len(parts.train) and not config.unlabelled:
+        log.warning("%s: subfolders are no classes here, since %d pictures lie in none of them", config.dataset, beside)
     counts = Counter(picture.place.parts[0] for picture in parts.train)
     small = next((name for name in names if counts[name] < 2), None)
     if small is not None:

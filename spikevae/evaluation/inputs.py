@@ -19,11 +19,12 @@ from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, from_image_set, from_model, from_path, keeping_first, limited
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import pick_device
+from spikevae.runtime import memory_limit, pick_device
 
 KEPT_SAMPLES = 1000
 """Samples that are kept for what looks at single ones: near-copies and pictures."""
 _PROTOCOL_COUNT = {"paper": 5_000, "torch-fidelity": 10_000}
+_SAMPLE_BYTES = 1024  # of features that are kept of a sample, at least
 _FACES = "celeba"
 
 Features = Mapping[str, Tensor]
@@ -119,6 +120,12 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     count = config.count or _PROTOCOL_COUNT[config.protocol]
     if config.count is None and config.protocol == "torch-fidelity":
         count = min(count, reference.count)
+    needed, there = count * _SAMPLE_BYTES, memory_limit()
+    if needed > there:
+        raise ValueError(
+            f"{count:,} samples need {needed / 1e9:,.1f} GB of memory for their features alone, "
+            f"and this machine has {there / 1e9:,.1f}; ask for fewer (--count)"
+        )
     samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), KEPT_SAMPLES)
     domain = _domain(config, dataset, trained_on)
     return Evaluation(

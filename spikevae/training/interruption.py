@@ -1,7 +1,8 @@
-"""Ctrl-C as a request: training ends where its state can be saved."""
+"""Ctrl-C, or a polite kill, as a request: training ends where its state can be saved."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -15,27 +16,32 @@ class Stop(KeyboardInterrupt):
 class Interruption:
     """While it is entered, the first Ctrl-C is noted and a second one stops at once.
 
+    So is SIGTERM, which `docker stop` and the schedulers of clusters send before they kill; not in several processes,
+    whose launcher sends it to the rest of them when one has failed.
+
     Only Python's main thread hears signals; in another one nothing changes.
     """
 
     def __init__(self) -> None:
         self.is_requested = False
-        self._before: Any = None
+        self._signals = [signal.SIGINT] + [signal.SIGTERM] * (os.environ.get("WORLD_SIZE", "1") == "1")
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            before = signal.getsignal(signal.SIGINT)
-            if callable(before):  # not where Ctrl-C is ignored
-                self._before = before
-                signal.signal(signal.SIGINT, self._note)
+            for number in self._signals:
+                before = signal.getsignal(number)
+                if before not in (signal.SIG_IGN, None):  # not where it is ignored, as Ctrl-C is in the background
+                    self._before[number] = before
+                    signal.signal(number, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.is_requested = True
-        signal.signal(signal.SIGINT, self._before)
+        signal.signal(number, self._before[number])
