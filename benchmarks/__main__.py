@@ -41,9 +41,9 @@ def main(
     from benchmarks.report import text_table
     from spikevae.files import write_atomically
 
-    unknown = [name for name in only if name not in CASES]
-    if unknown:
-        sys.exit(f"no case {unknown[0]!r}; the cases are {', '.join(CASES)}")
+    for name in only:
+        if name not in CASES:
+            sys.exit(f"no case {name!r}; the cases are {', '.join(CASES)}")
     if runs < 1:
         sys.exit(f"--runs {runs}: expected at least 1")
     reuse_freed_memory()
@@ -56,13 +56,7 @@ def main(
         out = Path(__file__).parent / f"results{suffix}.json"
     names = [name for name in only or CASES if meter.device.type == "cpu" or name not in CPU_ONLY]
     rows: list[Row] = []
-    record: dict[str, Any] = {
-        "machine": machine,
-        "versions": describe_versions(),
-        "runs": meter.runs,
-        "skipped": {},
-        "rows": [],
-    }
+    record: dict[str, Any] = {"machine": machine, "versions": describe_versions(), "runs": meter.runs, "skipped": {}}
     with tqdm(names, unit="case", dynamic_ncols=True) as bar:
         for name in bar:
             bar.set_description(name)

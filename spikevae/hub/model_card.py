@@ -57,9 +57,7 @@ def model_card(
     """
     model, settings, dataset = config.model, config.train, config.data.dataset
     source = _SOURCES.get(dataset, f"{dataset}, images of one's own")
-    command = (
-        f"`spikevae train {dataset} --preset {name}`" if name else f"`spikevae train {dataset}`, set as `run.json` says"
-    )
+    command = f"`spikevae train {dataset}" + (f" --preset {name}`" if name else "`, set as `run.json` says")
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     is_classifier = model.network == "classifier"
     inputs = "recordings" if model.takes_events else "images"
@@ -83,14 +81,10 @@ def model_card(
         f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
         "",
     ]
-    if training.validation:
-        held_out = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.validation.items())
-        lines += [f"On the held-out {inputs}: {held_out}.", ""]
-    if scores:
-        lines += ["## Scores on the test split", "", "| metric | value |", "| --- | --- |"]
-        lines += [f"| {metric} | {value} |" for metric, value in scores]
-        lines += ["", "How each was computed, and the command that does it again: `scores.json`.", ""]
+    held_out = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.validation.items())
     lines += [
+        *([f"On the held-out {inputs}: {held_out}.", ""] if held_out else []),
+        *_score_table(scores),
         "## Use and limits",
         "",
         "For research, teaching and demonstration. "
@@ -101,6 +95,22 @@ def model_card(
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",
     ]
     return card_metadata(dataset, model, name=name, scores=scores) + "\n".join(lines) + "\n"
+
+
+def _score_table(scores: Sequence[tuple[str, str]]) -> list[str]:
+    """The lines of the chapter on scores; none without scores."""
+    if not scores:
+        return []
+    return [
+        "## Scores on the test split",
+        "",
+        "| metric | value |",
+        "| --- | --- |",
+        *(f"| {metric} | {value} |" for metric, value in scores),
+        "",
+        "How each was computed, and the command that does it again: `scores.json`.",
+        "",
+    ]
 
 
 def _purpose(model: ModelConfig) -> str:
