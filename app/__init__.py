@@ -38,8 +38,8 @@ def launch(
         ValueError: if an argument is out of range, there is no model, or Gradio is not installed.
         OSError: if the address or the port is taken, or not ours to take.
     """
-    from app.access import Access, on_a_space
-    from app.server import serve
+    from .access import Access, on_a_space
+    from .server import serve
 
     access = Access(host, port, auth, allow_host, allow_origin, embed_in, root_path, proxy)
     serve(on_a_space(access), models, browser=browser)

@@ -29,7 +29,7 @@ def main() -> int:
     arguments["models"] = arguments["models"] or None
     sleep_while_waiting()
     reuse_freed_memory(stores=2)
-    from app import launch
+    from . import launch
 
     try:
         launch(**arguments)

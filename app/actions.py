@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from app import limits
-from app.familiar import familiarity, is_foreign
-from app.film import STAGES, Film, film
-from app.limits import Sent
-from app.models import Models
-from app.reading import Decode, decode_here, read_drawing, read_picture
-from app.studio import Studio
-from app.walks import Walk, walk
-from app.watch import Observation, watch
+from . import limits
+from .familiar import familiarity, is_foreign
+from .film import STAGES, Film, film
+from .limits import Sent
+from .models import Models
+from .reading import Decode, decode_here, read_drawing, read_picture
+from .studio import Studio
+from .walks import Walk, walk
+from .watch import Observation, watch
 
 _BATCH = 16  # images between two reports of progress
 

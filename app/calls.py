@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 from gradio.block_function import BlockFunction
 
-from app.files import Files
 from spikevae.text import printable
+
+from .files import Files
 
 _TEXT = 2000  # characters of a text, if it is no drawing
 _DRAWING = "data:image/png;base64,"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from importlib import metadata
 
-from app.pictures import link_line, paragraph
 from spikevae.hub.checkpoints import model_folder
+
+from .pictures import link_line, paragraph
 
 _DATA = re.compile(r"^## Data\s+(.+?)(?:\. |$)", re.MULTILINE)
 _FEW = 1_000_000  # bytes of a card that are read

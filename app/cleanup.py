@@ -17,8 +17,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.queueing import Queue
 
-from app import limits
-from app.files import Files
+from . import limits
+from .files import Files
 
 log = logging.getLogger(__name__)
 

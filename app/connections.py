@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from app import limits
+from . import limits
 
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nRetry-After: 5\r\n"
@@ -63,65 +63,67 @@ def connections_allowed() -> int:
     return max(min(limits.CONNECTIONS, soft - _SPARE_FILES), 32)
 
 
-def protocol_with(connections: Connections) -> type[H11Protocol]:
-    """uvicorn's protocol, with bounds on what a connection may do without asking for anything."""
+class BoundedProtocol(H11Protocol):
+    """uvicorn's protocol, which closes a connection whose header does not come, or whose visitor does not read."""
 
-    class BoundedProtocol(H11Protocol):
-        """Closes a connection whose header does not come, or whose visitor does not read."""
+    admission: ClassVar[Connections]  # of all addresses
 
-        def __init__(self, *arguments: Any, **named: Any) -> None:
-            super().__init__(*arguments, **named)
-            self._address: str | None = None
-            self._header_timer: asyncio.TimerHandle | None = None
-            self._reading_timer: asyncio.TimerHandle | None = None
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._address: str | None = None
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._reading_timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            address = self.client[0] if self.client else ""
-            if connections.admit(address):
-                self._address = address
-                self._await_header()
-            else:
-                transport.write(_BUSY)
-                transport.close()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            for timer in (self._header_timer, self._reading_timer):
-                if timer is not None:
-                    timer.cancel()
-            if self._address is not None:
-                connections.leave(self._address)
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            if not self.transport.is_closing():
-                super().data_received(data)
-
-        def send_400_response(self, msg: str) -> None:
-            super().send_400_response(msg)
-            if self.cycle is not None:
-                self.cycle.disconnected = True  # the application's own answer has no place any more
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if self.admission.admit(address):
+            self._address = address
             self._await_header()
+        else:
+            transport.write(_BUSY)
+            transport.close()
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._reading_timer = self.loop.call_later(limits.SILENT_SECONDS, self.transport.abort)
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._header_timer, self._reading_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._address is not None:
+            self.admission.leave(self._address)
+        super().connection_lost(exc)
 
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            if self._reading_timer is not None:
-                self._reading_timer.cancel()
+    def data_received(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            super().data_received(data)
 
-        def _await_header(self) -> None:
-            if self._header_timer is not None:
-                self._header_timer.cancel()
-            self._header_timer = self.loop.call_later(limits.HEADER_SECONDS, self._end_if_idle)
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # the application's own answer has no place any more
 
-        def _end_if_idle(self) -> None:
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.abort()
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._await_header()
 
-    return BoundedProtocol
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reading_timer = self.loop.call_later(limits.SILENT_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+
+    def _await_header(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+        self._header_timer = self.loop.call_later(limits.HEADER_SECONDS, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+
+def protocol_with(connections: Connections) -> type[H11Protocol]:
+    """The protocol, with bounds on what a connection may do without asking for anything."""
+    return type("ConnectionProtocol", (BoundedProtocol,), {"admission": connections})

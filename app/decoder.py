@@ -18,11 +18,14 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from app import limits
-from app.decoding import LARGEST_MESSAGE, PATIENCE
 from spikevae.text import printable
 
-_START = "import sys; sys.path[:] = sys.argv[2:]; from app.decoding import wait; wait(int(sys.argv[1]))"
+from . import limits
+from .decoding import LARGEST_MESSAGE, PATIENCE
+
+_START = (
+    "import sys; sys.path[:] = sys.argv[2:]; from spikevae.web import page; page('decoding').wait(int(sys.argv[1]))"
+)
 _START_SECONDS = 120.0  # until the helper is there, on a busy machine
 _SLACK = 10.0  # seconds
 

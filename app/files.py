@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from app import limits
+from . import limits
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
 

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from app.limits import Number
-from app.pictures import layer_title
-from app.watch import Observation
 from spikevae.data.images import to_uint8
+
+from .limits import Number
+from .pictures import layer_title
+from .watch import Observation
 
 STAGES = 5
 """Frames in which the spikes of one time step reach the read-out."""

@@ -11,13 +11,14 @@ from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
 
-from app import limits
-from app.access import Access
-from app.calls import BadCall, Calls
-from app.files import Files
-from app.rates import Allowance
-from app.routes import Kind, kind_of
 from spikevae.text import printable
+
+from . import limits
+from .access import Access
+from .calls import BadCall, Calls
+from .files import Files
+from .rates import Allowance
+from .routes import Kind, kind_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

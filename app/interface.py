@@ -8,23 +8,23 @@ from typing import Any
 
 import gradio as gr
 
-from app.actions import Actions
-from app.cards import footer, terms_line
-from app.files import Files
-from app.limits import Sent
-from app.page import Page
-from app.preview import TITLE
-from app.show import Show
-from app.tabs.compare import CompareTab
-from app.tabs.complete import CompleteTab
-from app.tabs.edit import EditTab
-from app.tabs.inside import InsideTab
-from app.tabs.parts import QUIET, SHARED, Examples, ring
-from app.tabs.reconstruct import ReconstructTab
-from app.tabs.sample import SampleTab
-from app.tabs.scores import ScoresTab
-from app.tabs.spikes import SpikesTab
-from app.tabs.walk import WalkTab
+from .actions import Actions
+from .cards import footer, terms_line
+from .files import Files
+from .limits import Sent
+from .page import Page
+from .preview import TITLE
+from .show import Show
+from .tabs.compare import CompareTab
+from .tabs.complete import CompleteTab
+from .tabs.edit import EditTab
+from .tabs.inside import InsideTab
+from .tabs.parts import QUIET, SHARED, Examples, ring
+from .tabs.reconstruct import ReconstructTab
+from .tabs.sample import SampleTab
+from .tabs.scores import ScoresTab
+from .tabs.spikes import SpikesTab
+from .tabs.walk import WalkTab
 
 _HERE = Path(__file__).parent
 CSS = (_HERE / "style.css").read_text(encoding="utf-8")

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.familiar import Familiarity, thresholds
-from app.limits import Sent
 from spikevae.hub.checkpoints import load_generator, model_folder, read_dataset_name
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
+
+from .familiar import Familiarity, thresholds
+from .limits import Sent
 
 
 class Models:

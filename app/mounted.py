@@ -19,18 +19,18 @@ from starlette.requests import Request
 from starlette.routing import Mount
 from torch import Tensor
 
-from app import limits
-from app.access import Access
-from app.actions import Actions
-from app.calls import Calls
-from app.cleanup import tidying
-from app.connections import Connections, connections_allowed, protocol_with
-from app.files import Files
-from app.guard import Guard
-from app.interface import CSS, HEAD, build_page
-from app.preview import Described, preview_route
-from app.receiving import upload_routes
-from app.theme import theme
+from . import limits
+from .access import Access
+from .actions import Actions
+from .calls import Calls
+from .cleanup import tidying
+from .connections import Connections, connections_allowed, protocol_with
+from .files import Files
+from .guard import Guard
+from .interface import CSS, HEAD, build_page
+from .preview import Described, preview_route
+from .receiving import upload_routes
+from .theme import theme
 
 _START_SECONDS = 60.0
 

@@ -21,9 +21,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from app.watch import Observation
 from spikevae.data.images import to_uint8
 from spikevae.evaluation.operations import MAC_PICOJOULE
+
+from .watch import Observation
 
 _RASTER_ROWS = 96  # neurons shown of a layer
 _INK = (109, 74, 255)  # of a spike

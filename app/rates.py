@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 
-from app.limits import Number
+from .limits import Number
 
 _VISITORS = 10_000  # that are remembered; beyond, those who came longest ago are forgotten
 

@@ -13,11 +13,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from app import limits
-from app.limits import Sent
 from spikevae.config import ModelConfig
 from spikevae.data.images import read_image
 from spikevae.text import printable
+
+from . import limits
+from .limits import Sent
 
 Background = Literal["auto", "dark", "light"]
 BACKGROUNDS: tuple[Background, ...] = ("auto", "dark", "light")

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from app import limits
-from app.files import Files, Full
-from app.rates import Allowance
+from . import limits
+from .files import Files, Full
+from .rates import Allowance
 
 _SLACK = 2**16  # bytes of a request beside the file in it
 _FULL = "The server is full; try later"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.pictures import Row, scores_table
 from spikevae.evaluation.reports.tables import bounds_by_metric, comparison_text, label, value_text
 from spikevae.evaluation.scores import Scores, read_scores_json
 from spikevae.hub.checkpoints import model_folder
+
+from .pictures import Row, scores_table
 
 MEANINGS = {
     "fad": "How far new pictures are from real ones, in the features of an autoencoder; 0 is no difference.",

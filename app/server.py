@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import spikevae
-from app.access import Access
-from app.actions import Actions
-from app.browser import is_desktop, open_page
-from app.decoder import Decoder
-from app.leftovers import private_folder
 from spikevae.hub.checkpoints import model_folder, read_config
+
+from .access import Access
+from .actions import Actions
+from .browser import is_desktop, open_page
+from .decoder import Decoder
+from .leftovers import private_folder
 
 # No report to Gradio's makers; and none on the last 10,000 requests, made anew after each, which no page shows.
 _NO_ANALYTICS = {
@@ -68,7 +69,7 @@ def running(models: Sequence[str], access: Access) -> Iterator[str]:
         stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), **_NO_ANALYTICS))
         decoder = stack.enter_context(Decoder()) if hasattr(os, "fork") else None
         # Gradio reads the environment when it is imported, a component is made, or the queue is.
-        from app.mounted import mounted
+        from .mounted import mounted
 
         actions = Actions(models, None if decoder is None else decoder.decode)
         stack.enter_context(mounted(actions, models, folder, access))

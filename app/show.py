@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 from jaxtyping import Float
 from torch import Tensor
 
-from app import pictures
-from app.actions import Favourite, Reconstruction, Samples
-from app.files import Files
-from app.film import Film
-from app.walks import Walk
-from app.watch import Observation
+from . import pictures
+from .actions import Favourite, Reconstruction, Samples
+from .files import Files
+from .film import Film
+from .walks import Walk
+from .watch import Observation
 
 _SIDE = 280  # screen pixels of a single picture, or a little fewer
 _FOREIGN = (

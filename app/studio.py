@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from app import limits
-from app.limits import Sent
-from app.models import Models
-from app.reading import Decode, decode_here, read_data_url, read_picture
 from spikevae.nn.editing import Direction, class_directions, edit, principal_directions
 from spikevae.nn.vae import SpikingVAE
+
+from . import limits
+from .limits import Sent
+from .models import Models
+from .reading import Decode, decode_here, read_data_url, read_picture
 
 SLIDERS = 6
 """Principal directions that can be moved along."""

@@ -255,15 +255,12 @@ def demo(
         proxy: Address of a reverse proxy, whose word on a visitor's address is believed. Repeat it for several.
         browser: Open the page in the default browser, where a person sits at this machine's screen.
     """
-    try:
-        from app import launch
-    except ModuleNotFoundError as error:
-        raise ValueError(f"the demo needs {error.name}: pip install 'spikevae[app]'") from None
     from spikevae.runtime import forget_proxies, reuse_freed_memory
+    from spikevae.web import page
 
     forget_proxies()
     reuse_freed_memory(stores=2)
-    launch(
+    page().launch(
         host,
         port,
         auth,

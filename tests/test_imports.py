@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # A room (a module or a package of spikevae) imports from rows above its own, never from its own row or one below.
 ORDER = (
     ("text",),
-    ("config", "registry", "files", "labels"),
+    ("config", "registry", "files", "labels", "web"),
     ("presets", "runtime", "distributed", "options"),
     ("console", "versions"),
     ("ops", "data"),
@@ -48,8 +49,10 @@ def imports(source: Path, *, anywhere: bool = True) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{source}: a relative import; name the module in full"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            package = source.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            assert not node.level or package[:1] == ("app",), f"{source}: a relative import; name the module in full"
+            module = ".".join((*package, *([node.module] if node.module else [])))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         if anywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             pending.extend(ast.iter_child_nodes(node))
 
@@ -167,3 +170,23 @@ def test_loading_a_model_brings_no_compiler() -> None:
     program = f"import sys, spikevae; spikevae.load('fashion-mnist'); {found}"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not result.stdout.split(), f"loading a model brings {result.stdout.strip()}"
+
+
+def test_the_page_needs_no_package_called_app(tmp_path: Path) -> None:
+    """`spikevae demo` works beside a package `app` of one's own; the wheel brings none of that name."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["sources"] == {"app": "spikevae_app"}
+    (tmp_path / "app.py").write_text("raise RuntimeError('an app of somebody else')")
+    program = (
+        "import sys; sys.argv[1:] = ['demo', '--port', '0x1']; from spikevae.web import page; print(page('limits'))"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert "spikevae_app.limits" in done.stdout, done.stderr

@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from app import limits
-from app.actions import Actions
-from app.limits import Sent
-from app.show import Show
-from app.tabs.parts import (
+from .. import limits
+from ..actions import Actions
+from ..limits import Sent
+from ..show import Show
+from .parts import (
     LIVE,
     QUIET,
     bell,

@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app import limits, pictures
-from app.actions import Actions
-from app.limits import Sent
-from app.show import Show
-from app.studio import data_url
-from app.tabs.parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload
+from .. import limits, pictures
+from ..actions import Actions
+from ..limits import Sent
+from ..show import Show
+from ..studio import data_url
+from .parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload
 
 _MASK_JS = (Path(__file__).parents[1] / "mask.js").read_text(encoding="utf-8")
 _MASK_HTML = (

@@ -6,12 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from app import limits, pictures
-from app.actions import Actions
-from app.limits import Sent
-from app.show import Show
-from app.studio import SLIDERS, Ends, data_url
-from app.tabs.parts import LIVE, QUIET, bell, content, hint, picture, ring, upload, where
+from .. import limits, pictures
+from ..actions import Actions
+from ..limits import Sent
+from ..show import Show
+from ..studio import SLIDERS, Ends, data_url
+from .parts import LIVE, QUIET, bell, content, hint, picture, ring, upload, where
 
 _SURPRISE = f"""() => {{
   const amounts = Array.from({{length: {SLIDERS}}}, () => Math.round(Math.random() * 50 - 25) / 10);

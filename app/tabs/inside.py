@@ -7,11 +7,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from app import limits
-from app.actions import Actions
-from app.limits import Sent
-from app.show import Show
-from app.tabs.parts import (
+from .. import limits
+from ..actions import Actions
+from ..limits import Sent
+from ..show import Show
+from .parts import (
     LIVE,
     QUIET,
     Examples,

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 import gradio as gr
 
-from app import limits, pictures
-from app.actions import Actions
-from app.limits import Number, Sent
-from app.show import Show
-from app.upload import Upload
+from .. import limits, pictures
+from ..actions import Actions
+from ..limits import Number, Sent
+from ..show import Show
+from ..upload import Upload
 
 _EXAMPLES = Path(__file__).parents[1] / "examples"
 _OWN_EXAMPLES = 6  # pictures that a model draws itself

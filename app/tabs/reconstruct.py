@@ -7,11 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.actions import Actions
-from app.limits import Sent
-from app.reading import BACKGROUNDS, NothingDrawn
-from app.show import Show
-from app.tabs.parts import LIVE, QUIET, Examples, answer, bell, content, hint, unanswered, upload, where
+from ..actions import Actions
+from ..limits import Sent
+from ..reading import BACKGROUNDS, NothingDrawn
+from ..show import Show
+from .parts import LIVE, QUIET, Examples, answer, bell, content, hint, unanswered, upload, where
 
 _DRAWING_JS = (Path(__file__).parents[1] / "drawing.js").read_text(encoding="utf-8")
 _DRAWING_HTML = (

@@ -7,11 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from app import limits
-from app.actions import Actions, random_seed
-from app.limits import Sent
-from app.show import Show
-from app.tabs.parts import (
+from .. import limits
+from ..actions import Actions, random_seed
+from ..limits import Sent
+from ..show import Show
+from .parts import (
     LIVE,
     QUIET,
     SHARED,

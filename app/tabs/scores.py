@@ -7,8 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from app.cards import card
-from app.scores import scores_section
+from ..cards import card
+from ..scores import scores_section
 
 
 class ScoresTab:

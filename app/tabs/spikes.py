@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from app import limits
-from app.actions import Actions
-from app.limits import Sent
-from app.show import Show
-from app.tabs.parts import LIVE, bell, label_choices, label_dropdown, picture
+from .. import limits
+from ..actions import Actions
+from ..limits import Sent
+from ..show import Show
+from .parts import LIVE, bell, label_choices, label_dropdown, picture
 
 _PACE = 5
 _EXPLAINED = (
