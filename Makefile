@@ -29,7 +29,7 @@ demo: $(VENV)/installed-app  ## Serve the web page on http://127.0.0.1:7860
 	$(BIN)/spikevae demo
 
 test: lint  ## Lint, then run the tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-security: $(VENV)/installed-dev  ## Attack the demo for some minutes; print what was measured
 	$(BIN)/python -m pytest -m security_slow -s tests/test_security_slow.py

@@ -48,17 +48,6 @@ class Reconstruction(NamedTuple):
     seconds: float
 
 
-class Favourite(NamedTuple):
-    """A picture, and what makes it again."""
-
-    model: str
-    seed: int
-    label: str | int
-    temperature: float
-    number: int  # among the pictures of the seed
-    image: Tensor  # [C, H, W], [0, 1]
-
-
 class Actions:
     """The models of the page, and what can be done with them.
 
@@ -118,7 +107,7 @@ class Actions:
         Raises:
             ValueError: if an argument is out of range.
         """
-        settings = self._prior_settings(model, seed, label, temperature)
+        settings = self.prior_settings(model, seed, label, temperature)
         images_wanted = limits.whole_number("number of pictures", count, 1, limits.COUNT_LIMIT)
         parts: list[Tensor] = []
         with self.models.alone(model) as network:
@@ -174,7 +163,7 @@ class Actions:
             ValueError: if an argument is out of range.
         """
         steps = limits.whole_number("number of frames", frames, *limits.FRAMES)
-        ends = [self._prior_settings(model, *end, 1.0) for end in ((seed, label), (other_seed, other_label))]
+        ends = [self.prior_settings(model, *end, 1.0) for end in ((seed, label), (other_seed, other_label))]
         with self.models.alone(model) as network, torch.inference_mode():
             potentials, spikes = [], []
             for end in ends:
@@ -210,7 +199,7 @@ class Actions:
         Raises:
             ValueError: if an argument is out of range.
         """
-        settings = self._prior_settings(model, seed, label, 1.0)
+        settings = self.prior_settings(model, seed, label, 1.0)
         with self.models.alone(model) as network:
             return watch(network, lambda: network.sample(1, **settings))
 
@@ -220,24 +209,11 @@ class Actions:
         Raises:
             ValueError: if an argument is out of range.
         """
-        settings = self._prior_settings(model, seed, label, 1.0)
+        settings = self.prior_settings(model, seed, label, 1.0)
         frames_a_second = limits.number("number of frames a second", pace, *limits.PACE)
         with self.models.alone(model) as network:
             seen = watch(network, lambda: network.sample(1, **settings), STAGES)
         return film(seen, frames_a_second)
-
-    def favourites(self, wishes: Sent) -> list[Favourite]:
-        """Pictures by what makes them again.
-
-        Args:
-            wishes: of each picture the model, seed, class, temperature, and its number among those of the seed.
-
-        Raises:
-            ValueError: if an argument is out of range.
-        """
-        if not isinstance(wishes, list) or len(wishes) > limits.FAVOURITES:
-            raise ValueError(f"Favourites are a list of at most {limits.FAVOURITES} pictures")
-        return [self._favourite(wish) for wish in wishes]
 
     def look_inside_picture(self, model: Sent, content: bytes | None, background: Sent = "auto") -> Observation:
         """Encoder, decoder and classifier at work on a picture file.
@@ -254,24 +230,19 @@ class Actions:
         with self.models.alone(model) as network:
             return watch(network, run)
 
-    # ------------------------------------------------------------ details
+    def prior_settings(self, model: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:
+        """The checked settings of `network.sample`.
 
-    def _prior_settings(self, model: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:
+        Raises:
+            ValueError: if one is out of range.
+        """
         return {
             "seed": limits.whole_number("seed", seed, 0, limits.SEED_LIMIT),
             "label": limits.label_index(label, self.models.known(model).config.class_names),
             "temperature": float(limits.number("temperature", temperature, 0, limits.TEMPERATURE_LIMIT)),
         }
 
-    def _favourite(self, wish: Sent) -> Favourite:
-        if not isinstance(wish, list) or len(wish) != len(Favourite._fields) - 1:
-            raise ValueError("A favourite is a model, a seed, a class, a temperature and a number")
-        model, seed, label, temperature, number = wish
-        settings = self._prior_settings(model, seed, label, temperature)
-        place = limits.whole_number("number of the picture", number, 0, limits.COUNT_LIMIT - 1)
-        with self.models.alone(model) as network:
-            image = network.sample(1, start=place, **settings)[0]
-        return Favourite(model, settings["seed"], label or limits.ANY, temperature, place, image)
+    # ------------------------------------------------------------ details
 
     def _through(self, model: Sent, x: Float[Tensor, "C H W"]) -> Reconstruction:
         with self.models.alone(model) as network:

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import pictures
-from .actions import Favourite, Reconstruction, Samples
+from .actions import Reconstruction, Samples
+from .favourites import Favourite
 from .files import Files
 from .film import Film
 from .walks import Walk

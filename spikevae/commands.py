@@ -137,14 +137,9 @@ def reconstruct(
         advise_on_ground(given, network)
 
     measured, both = reconstructions(network, given, is_inverted=invert, are_kept=out is not None)
-    error, psnr, ssim = measured.double().mean(0).tolist()
-    _say(
-        f"{len(given):,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
-        f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
-    )
+    _say_errors(measured)
     if out is not None and both is not None and is_main_process():
-        originals, results = both.unbind(1)
-        save_images(results, out, originals)
+        save_images(both[:, 1], out, both[:, 0])
         _say(f"written to {printable(out)}")
 
 
@@ -311,6 +306,15 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
 
 
 # ---------------------------------------------------------------- what the commands share
+
+
+def _say_errors(measured: Tensor) -> None:
+    """Print the means of what :func:`compare` gives, [N, 3]."""
+    error, psnr, ssim = measured.double().mean(0).tolist()
+    _say(
+        f"{len(measured):,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
+        f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
+    )
 
 
 def _say_accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...], kind: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from PIL import Image, ImageSequence
 from app import cards, limits
 from app.actions import Actions
 from app.browser import is_desktop
+from app.favourites import favourites
 from app.files import Files
 from app.film import running_counts
 from app.preview import described
@@ -87,7 +88,7 @@ def test_favourites_are_the_pictures_that_were_chosen_and_say_how_to_make_them(
     actions: Actions, model: SpikingVAE, tmp_path: Path
 ) -> None:
     wishes = [[MODEL, 7, "any", 1.0, 5], [MODEL, 8, "3", 0.5, 0], ["autoregressive", 1, "any", 1.0, 2]]
-    found = actions.favourites(wishes)
+    found = favourites(actions, wishes)
     assert torch.allclose(found[0].image, model.sample(6, seed=7)[5], atol=1e-6)
     assert torch.allclose(found[1].image, model.sample(1, seed=8, label=3, temperature=0.5)[0], atol=1e-6)
     shown, archive = Show(Files(tmp_path)).favourites(found)
@@ -122,7 +123,7 @@ def test_favourites_are_the_pictures_that_were_chosen_and_say_how_to_make_them(
 )
 def test_favourites_are_checked(actions: Actions, wishes: Any) -> None:
     with pytest.raises(ValueError, match=r"\w+ \w+") as caught:
-        actions.favourites(wishes)
+        favourites(actions, wishes)
     assert "\n" not in str(caught.value)
 
 

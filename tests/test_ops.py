@@ -362,3 +362,11 @@ def test_a_step_without_gradient_is_the_one_that_torch_computes(leak: float) -> 
     assert torch.equal(after, expected_after)
     assert torch.equal(v, before)
     assert 0 < spikes.mean() < 1
+
+
+def test_a_model_on_the_meta_device_gives_shapes() -> None:
+    model = SpikingVAE(CONFIG).eval().to("meta")
+    x = torch.zeros(2, 1, 12, 12, device="meta")
+    assert model.reconstruct(x).shape == x.shape
+    assert model.classify(x).shape == (2, 2)
+    assert model.train()(x).reconstruction.shape == x.shape

@@ -29,6 +29,7 @@ from spikevae.nn.vae import SpikingVAE
 from spikevae.training.loop import train
 from spikevae.training.run_folder import TrainingError, describe_run, read_run
 from tests import forked
+from tests.made_data import write_made_data
 
 
 @pytest.fixture(scope="module")
@@ -415,6 +416,13 @@ def test_a_run_can_be_resumed_where_its_data_have_moved_to(config: RunConfig, fi
     run, root = copy_of(finished, tmp_path), tmp_path / "moved"
     shutil.copytree(str(config.data.data_root), root)
     train(replace(config, data=replace(config.data, data_root=str(root))), run, is_new=False)
+
+
+def test_a_run_does_not_go_on_with_more_pictures_than_it_had(config: RunConfig, finished: Path, tmp_path: Path) -> None:
+    run, root = copy_of(finished, tmp_path), tmp_path / "grown"
+    write_made_data(root, train=60, test=30)
+    with pytest.raises(ValueError, match=r"was started with .* train images, .* and now there are"):
+        train(replace(config, data=replace(config.data, data_root=str(root))), run, is_new=False)
 
 
 class Payload:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from .. import limits
 from ..actions import Actions, random_seed
+from ..favourites import favourites
 from ..limits import Sent
 from ..show import Show
 from .parts import (
@@ -107,7 +108,7 @@ class SampleTab:
         return self._shown_favourites(before if wish in before else [*before, wish])
 
     def _shown_favourites(self, wishes: list[Any]) -> tuple[Any, ...]:
-        shown, archive = self._show.favourites(self._actions.favourites(wishes))
+        shown, archive = self._show.favourites(favourites(self._actions, wishes))
         return json.dumps(wishes, separators=(",", ":")), shown, archive, gr.Group(visible=bool(shown))
 
     def _connect(self, page: gr.Blocks) -> None:

@@ -79,7 +79,7 @@ class TemporalChannelJointAttention(nn.Module):
 
     def gate_of_means(self, mean_seq: Float[Tensor, "T N C"]) -> Float[Tensor, "T N C"]:
         """The factor of each plane of which only the mean is known."""
-        with torch.autocast(mean_seq.device.type, enabled=False):
+        with torch.autocast("cpu" if mean_seq.is_meta else mean_seq.device.type, enabled=False):
             scores = []
             if self.temporal is not None:
                 squeezed = mean_seq.to(self.temporal.weight.dtype)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikevae.config import ModelConfig
-from spikevae.ops import is_traced
+from spikevae.ops import is_traced, is_transformed
 
 _SLACK = 0.5  # how far beyond [0, 1] an image may go: enlarging and shrinking overshoot, other scales go further
 
@@ -29,7 +29,7 @@ def require_images(x: Tensor, config: ModelConfig, *, is_training: bool) -> None
         raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; divide bytes by 255")
-    if is_training or x.numel() == 0 or is_traced():
+    if is_training or x.numel() == 0 or x.is_meta or is_traced() or is_transformed():
         return
     least, most = (float(value) for value in x.detach().aminmax())
     if not (math.isfinite(least) and math.isfinite(most)):

@@ -7,7 +7,7 @@ everything on the references.
 
 from __future__ import annotations
 
-from spikevae.ops.dispatch import is_traced, known, known_synapses, reference_only
+from spikevae.ops.dispatch import is_traced, is_transformed, known, known_synapses, reference_only
 from spikevae.ops.lif import THRESHOLD, lif, lif_step
 from spikevae.ops.read_out import weighted_sum
 from spikevae.ops.stage import norm_fire_gate, spiking_stage
@@ -16,6 +16,7 @@ from spikevae.ops.synapses import spike_convolution
 __all__ = [
     "THRESHOLD",
     "is_traced",
+    "is_transformed",
     "known",
     "known_synapses",
     "lif",

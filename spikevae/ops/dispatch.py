@@ -72,6 +72,11 @@ def is_traced() -> bool:
     return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
+def is_transformed() -> bool:
+    """Whether this call is inside a transform of functions, as vmap or grad, or computes forward derivatives."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
 def may_fuse(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)) -> bool:
     """Whether these are plain tensors on the CPU, of these dtypes, in a plain call."""
     if is_traced():
@@ -79,6 +84,5 @@ def may_fuse(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,
     for x in tensors:
         if type(x) not in (Tensor, nn.Parameter) or x.device.type != "cpu" or x.dtype not in dtypes:
             return False
-    is_transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
     has_mode = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
-    return not (is_transformed or has_mode or reference_only())
+    return not (is_transformed() or has_mode or reference_only())

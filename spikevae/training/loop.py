@@ -40,6 +40,7 @@ from spikevae.training.run_folder import (
     load_state,
     publish,
     read_run,
+    require_same_images,
     save_previews,
     save_state,
     save_strips,
@@ -124,15 +125,15 @@ class Trainer:
         self.is_main = bool(self.accelerator.is_main_process)
         with self.accelerator.local_main_process_first():  # so that one downloads, and the others find it there
             self.train_set, self.validation_set = load_sets(config, train_set, validation_set)
+        self.counts = {"train_images": len(self.train_set), "validation_images": len(self.validation_set)}
         self.config = fitted_to(config, self.train_set)
         if started_with is not None and _anywhere(started_with) not in (_anywhere(config), _anywhere(self.config)):
             raise ValueError(f"{run} was started with other settings, which a resumed run keeps; see read_run")
         self.settings = self.config.train
-        self.steps_per_epoch = math.ceil(len(self.train_set) / self.settings.batch_size)
+        self.steps_per_epoch = math.ceil(self.counts["train_images"] / self.settings.batch_size)
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
-        self.progress = Progress()
-        self.interruption = Interruption()
+        self.progress, self.interruption = Progress(), Interruption()
         self.events: EventFile | None = None
         self.seconds_before = 0.0  # of the sittings that this one resumes
         self.started_at = self.saved_at = time.monotonic()
@@ -240,8 +241,7 @@ class Trainer:
         scores = validate(model, self.validation_set, self._watched)
         if not self.is_main:
             return scores
-        counts = {"train_images": len(self.train_set), "validation_images": len(self.validation_set)}
-        entry = {"epoch": done, "seconds": round(self.seconds)} | counts | {"validation": scores}
+        entry = {"epoch": done, "seconds": round(self.seconds)} | self.counts | {"validation": scores}
         append_statistics(self.run, entry)
         training = Training(
             epoch=done,
@@ -249,7 +249,7 @@ class Trainer:
             machine=machine(),
             versions=library_versions(),
             validation=scores,
-            **counts,
+            **self.counts,
         )
         if isinstance(model, SpikingVAE):
             save_previews(self.run, model, done, self.validation_set.images(0, _PREVIEW_COUNT))
@@ -291,6 +291,7 @@ class Trainer:
             self.seconds_before = self.progress.seconds
         if self.is_main:
             drop_statistics_after(self.run, self.progress)
+            require_same_images(self.run, self.counts)
             self.events = EventFile(self.run / "tensorboard", self.progress.images_seen)
 
     def _stop_if_asked(self) -> None:

@@ -134,6 +134,34 @@ def drop_statistics_after(run: Path, progress: Progress) -> None:
         write_atomically(path, lambda new: new.write_bytes(kept))
 
 
+def require_same_images(run: Path, counts: Mapping[str, int]) -> None:
+    """Refuse to go on with a data set that has grown or shrunk: another division would train on what was held out.
+
+    Args:
+        run: its last epoch's numbers of images count.
+        counts: how many there are now, by the same names.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    path = run / STATS_NAME
+    for line in reversed(path.read_bytes().splitlines() if path.is_file() else []):
+        entry = json.loads(line)
+        if not counts.keys() <= entry.keys():
+            continue
+        former = {name: entry[name] for name in counts}
+        if former != dict(counts):
+            before, now = (
+                ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in numbers.items())
+                for numbers in (former, counts)
+            )
+            raise ValueError(
+                f"{run} was started with {before}, and now there are {now}; "
+                "put back the data that it had, or start a new run"
+            )
+        return
+
+
 def _is_done(line: bytes, progress: Progress) -> bool:
     try:
         entry = json.loads(line)
