@@ -253,9 +253,13 @@ def demo(
     from spikevae.runtime import forget_proxies, reuse_freed_memory
     from spikevae.web import page
 
+    try:
+        launch = page().launch
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the demo needs {error.name}: pip install 'spikevae[app]'") from None
     forget_proxies()
     reuse_freed_memory(stores=2)
-    page().launch(
+    launch(
         host,
         port,
         auth,

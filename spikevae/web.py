@@ -21,7 +21,7 @@ def page(module: str = "") -> ModuleType:
     Raises:
         ModuleNotFoundError: if the page, or what it needs, is not installed.
     """
-    if _NAME not in sys.modules and _CHECKOUT.is_file():
+    if importlib.util.find_spec(_NAME) is None and _CHECKOUT.is_file():
         spec = importlib.util.spec_from_file_location(
             _NAME, _CHECKOUT, submodule_search_locations=[str(_CHECKOUT.parent)]
         )

@@ -178,15 +178,34 @@ def test_the_page_needs_no_package_called_app(tmp_path: Path) -> None:
         wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["sources"] == {"app": "spikevae_app"}
     (tmp_path / "app.py").write_text("raise RuntimeError('an app of somebody else')")
-    program = (
-        "import sys; sys.argv[1:] = ['demo', '--port', '0x1']; from spikevae.web import page; print(page('limits'))"
-    )
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    done = subprocess.run(
+    done = run_beside("from spikevae.web import page; print(page('limits'))", tmp_path, ROOT)
+    assert "spikevae_app.limits" in done.stdout, done.stderr
+
+
+def test_an_installed_page_is_taken_whatever_else_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "spikevae").symlink_to(ROOT / "spikevae")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise RuntimeError('an app of somebody else')")
+    program = "from spikevae.web import page; print(page('limits').__file__)"
+    (tmp_path / "spikevae_app").symlink_to(ROOT / "app")
+    done = run_beside(program, tmp_path)
+    assert done.stdout.strip() == str(tmp_path / "spikevae_app" / "limits.py"), done.stderr
+
+
+def test_without_the_page_the_demo_says_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "spikevae").symlink_to(ROOT / "spikevae")
+    done = run_beside("from spikevae.cli import main; main(['demo'])", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "spikevae: the demo needs spikevae_app: pip install 'spikevae[app]'\n"
+
+
+def run_beside(program: str, *places: Path) -> subprocess.CompletedProcess[str]:
+    """What Python makes of a program, with these places in front of what is installed."""
+    path = os.pathsep.join(map(str, places))
+    return subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=places[0],
         env={**os.environ, "PYTHONPATH": path},
     )
-    assert "spikevae_app.limits" in done.stdout, done.stderr
