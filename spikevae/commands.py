@@ -16,6 +16,7 @@ from spikevae.export_command import export
 from spikevae.inpaint_command import inpaint
 from spikevae.options import Data, DataRoot, Device, Images, Model
 from spikevae.push_command import push
+from spikevae.reconstruct_command import reconstruct
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
 from spikevae.train_command import preset_asked_for, train_command
@@ -79,68 +80,6 @@ def sample(
     if is_main_process():
         save_images(images, out)
     _say(f"{count} images written to {printable(out)}")
-
-
-def reconstruct(
-    model: Positional[Model],
-    images: Positional[Images] = (),
-    *,
-    data: Data = None,
-    split: Split = "test",
-    count: int | None = None,
-    invert: bool = False,
-    out: Path | None = None,
-    data_root: DataRoot = None,
-    device: Device = None,
-) -> None:
-    """Pass images or recordings through a model's latent spikes and back, and measure what is lost.
-
-    Examples:
-        spikevae reconstruct fashion-mnist --data fashion-mnist --count 32 --out pairs.png
-        spikevae reconstruct n-mnist recording.bin --out pair.gif
-        spikevae reconstruct fashion-mnist shoe.png --out shoe-again.png
-
-    Args:
-        images: Image files or event recordings to reconstruct, or folders of them, in place of a data set's; also .zip
-            and .tar of images, and .npy and .npz arrays.
-        split: Part of the data set.
-        count: Only the first so many images of the data set.
-        invert: Make light dark first, for pictures of dark things on a light ground.
-        out: A .png (pairs, each original left of its reconstruction), a .npz (arr_0, and arr_1 with the originals),
-            or a folder for one PNG each; otherwise only the error is measured. Of recordings as `sample` writes them;
-            pictures show each original above, or left of, its reconstruction.
-    """
-    from spikevae.data.images import check_save_path, save_images
-    from spikevae.inputs import (
-        advise_on_ground,
-        is_event_vae,
-        list_files,
-        load_decoder,
-        read_inputs,
-        reconstructions,
-        require_memory,
-    )
-
-    if is_event_vae(model):
-        from spikevae.event_commands import reconstruct_recordings
-
-        if invert:
-            raise ValueError("--invert: recordings are neither light nor dark; leave it out")
-        return reconstruct_recordings(model, device, images, data, split, count, data_root, out)
-    if out is not None:
-        check_save_path(out)
-    network = load_decoder(model, device)
-    given = read_inputs(model, network, list_files(images), data, split, count, data_root)
-    if out is not None:
-        require_memory(len(given), (network.config.image_channels, given.image_size, given.image_size), copies=2)
-    if not invert:
-        advise_on_ground(given, network)
-
-    measured, both = reconstructions(network, given, is_inverted=invert, are_kept=out is not None)
-    _say_errors(measured)
-    if out is not None and both is not None and is_main_process():
-        save_images(both[:, 1], out, both[:, 0])
-        _say(f"written to {printable(out)}")
 
 
 def classify(
@@ -310,15 +249,6 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
 
 
 # ---------------------------------------------------------------- what the commands share
-
-
-def _say_errors(measured: Tensor) -> None:
-    """Print the means of what :func:`compare` gives, [N, 3]."""
-    error, psnr, ssim = measured.double().mean(0).tolist()
-    _say(
-        f"{len(measured):,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
-        f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
-    )
 
 
 def _say_accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...], kind: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from spikevae.config import DataConfig, ModelConfig, Split
 from spikevae.console import progress
 from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
-from spikevae.evaluation.metrics.reconstruction import compare
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
@@ -181,32 +180,6 @@ def compute(make: Callable[[range], Tensor], count: int, what: str) -> Tensor:
             parts.append(part)
             done(len(part))
         return torch.cat(parts)
-
-
-def reconstructions(
-    network: SpikingVAE, given: ImageSet, *, is_inverted: bool, are_kept: bool
-) -> tuple[Tensor, Tensor | None]:
-    """What is lost of each image, [N, 3] (error at 32x32, PSNR, SSIM), and with its original, [N, 2, C, H, W], if kept.
-
-    Args:
-        network: what reconstructs.
-        given: the images.
-        is_inverted: whether to make light dark first.
-        are_kept: whether the pictures are wanted, too, which take memory.
-    """
-
-    def pairs(numbers: range) -> Tensor:
-        x = batch_of(given, numbers, is_inverted=is_inverted)
-        return torch.stack([x, network.reconstruct(x.to(network.device)).cpu()], dim=1)
-
-    def errors(both: Tensor) -> Tensor:
-        values = compare(*both.unbind(1))
-        return torch.stack([values[name] for name in ("reconstruction_mse_32", "psnr", "ssim")], dim=1)
-
-    if not are_kept:
-        return compute(lambda numbers: errors(pairs(numbers)), len(given), "reconstruct"), None
-    both = compute(pairs, len(given), "reconstruct")
-    return torch.cat([errors(part) for part in both.split(_BATCH)]), both
 
 
 def require_memory(count: int, shape: Sequence[int], copies: int = 1) -> None:
