@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.nn.attention import TemporalChannelJointAttention
+from spikevae.nn.autoencoder import Outputs
 from spikevae.nn.decoder import MEMBRANE_DECAY
 from spikevae.nn.latents.autoregressive import PSP_TAU, SCHEDULED_SAMPLING, AutoregressiveLatent, StepNetwork
 from spikevae.nn.latents.base import uniform
 from spikevae.nn.stage import SpikingStage
-from spikevae.nn.vae import Outputs, SpikingVAE
+from spikevae.nn.vae import SpikingVAE
 
 
 class PlainLIF(nn.Module):

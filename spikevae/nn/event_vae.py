@@ -7,67 +7,28 @@ from typing import SupportsIndex
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from spikevae.config import ModelConfig
 from spikevae.data.events.recording import Recording
-from spikevae.labels import Label, class_indices
-from spikevae.nn.classifier import RateClassifier
-from spikevae.nn.decoder import SpikingDecoder
-from spikevae.nn.encoder import SpikingEncoder
+from spikevae.labels import Label
+from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
 from spikevae.nn.frames import require_frames, sample_recording
 from spikevae.nn.images import crop, image_rngs, pad, require_at_least_one
-from spikevae.nn.latents import build_latent
-from spikevae.nn.latents.base import Latent, Posterior
-from spikevae.nn.vae import Outputs
 
 
-class SpikingEventVAE(nn.Module):
-    """A :class:`spikevae.nn.vae.SpikingVAE` whose input and output change over time.
+class SpikingEventVAE(SpikingAutoencoder):
+    """A spiking autoencoder whose input and output change over time.
 
     The encoder sees counts of events, [T, N, 2, H, W], a frame a time step. The decoder gives the events that are
     expected in each: the intensity of a Poisson process. A recording is a draw from it.
-
-    Args:
-        config: everything that the network is.
     """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = SpikingEncoder(config)
-        self.latent: Latent = build_latent(config, self.encoder.latent_features)
-        self.decoder = SpikingDecoder(config)
-        self.classifier = RateClassifier(self.encoder.features, config.classes) if config.classes else None
-        self.to(memory_format=torch.channels_last)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
 
     def forward(
         self, x_seq: Float[Tensor, "T N 2 H W"], generator: torch.Generator | None = None, *, random: bool = True
     ) -> Outputs:
         """One pass of training; the arguments are those of :meth:`spikevae.nn.vae.SpikingVAE.forward`."""
-        spike_seq = self._encoded(x_seq)
-        posterior = self.latent.posterior(spike_seq)
-        spikes = posterior.spikes(generator, random=random)
-        return Outputs(
-            reconstruction=self.decode(spikes.z_seq),
-            logits=None if self.classifier is None else self.classifier(self.encoder.upper(spike_seq)),
-            divergence=posterior.kl(spikes, generator),
-            samples=None,
-        )
-
-    def encode(self, x_seq: Float[Tensor, "T N 2 H W"]) -> Posterior:
-        """q(z | x), as :meth:`spikevae.nn.vae.SpikingVAE.encode` gives it.
-
-        Raises:
-            ValueError: if ``x_seq`` is not [T, N, 2, H, W] with this model's sizes.
-        """
-        return self.latent.posterior(self._encoded(x_seq))
+        return self._pass(x_seq, generator, random)
 
     def decode(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "T N 2 H W"]:
         """The events that latent spikes in {0, 1} let expect in each time step, OFF and ON.
@@ -100,12 +61,11 @@ class SpikingEventVAE(nn.Module):
 
         A model with attention weighs its steps in sight of all of them.
         """
-        if self.classifier is None:
-            raise ValueError("this model was trained without labels, so it cannot classify")
+        classifier = self._require_classifier()
         require_at_least_one("recording", batch_size=batch_size)
         parts = x_seq.split(batch_size, dim=1)
-        feature_seq = torch.cat([self.encoder.upper(self._encoded(part)) for part in parts], dim=1)
-        logit_seq = torch.stack([self.classifier(feature_seq[: t + 1]) for t in range(len(feature_seq))])
+        feature_seq = torch.cat([self.features(part) for part in parts], dim=1)
+        logit_seq = torch.stack([classifier(feature_seq[: t + 1]) for t in range(len(feature_seq))])
         return logit_seq.float().softmax(dim=2)
 
     def sample(
@@ -178,25 +138,7 @@ class SpikingEventVAE(nn.Module):
     ) -> Iterator[Float[Tensor, "T N 2 H W"]]:
         """What :meth:`sample` gives, in batches, from recording ``start`` on."""
         require_at_least_one("recording", count=count, batch_size=batch_size)
-        labels = None if label is None else torch.tensor(class_indices(label, count, self.config.class_names))
-        indices = range(start, start + count)
-        for first in range(0, count, batch_size):
-            part = slice(first, first + batch_size)
-            chosen = None if labels is None else labels[part]
-            with torch.no_grad():
-                yield self.decode(self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature))
-
-    @torch.no_grad()
-    def sample_prior(
-        self,
-        indices: Sequence[int],
-        *,
-        seed: SupportsIndex,
-        labels: Int[Tensor, " N"] | None = None,
-        temperature: float = 1.0,
-    ) -> Float[Tensor, "T N L"]:
-        """Latent spikes of the recordings of these numbers of a seed."""
-        return self.latent.sample_prior(image_rngs(seed, indices), labels, temperature).to(self.device)
+        yield from self._sampled(count, seed, label, temperature, batch_size, start)
 
     def _encoded(self, x_seq: Float[Tensor, "T N 2 H W"]) -> Float[Tensor, "T N *F"]:
         require_frames(x_seq, self.config)

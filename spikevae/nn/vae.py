@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, SupportsIndex
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from spikevae.config import ModelConfig
-from spikevae.labels import Label, class_indices
-from spikevae.nn.classifier import RateClassifier
-from spikevae.nn.decoder import SpikingDecoder
-from spikevae.nn.encoder import SpikingEncoder
+from spikevae.labels import Label
+from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
 from spikevae.nn.images import crop, image_rngs, pad, require_at_least_one, require_images, resized
 from spikevae.nn.inpainting import inpaint
-from spikevae.nn.latents import build_latent
-from spikevae.nn.latents.base import Latent, Posterior
 
 
-class Outputs(NamedTuple):
-    """What a training step needs of one batch."""
-
-    reconstruction: Tensor  # [N, C, H, W], [0, 1]
-    logits: Tensor | None  # [N, K]
-    divergence: Tensor | None  # scalar, per latent spike
-    samples: Tensor | None = None  # [M, C, H, W], [0, 1], decoded from ``new_z_seq``
-
-
-class SpikingVAE(nn.Module):
-    """A spiking encoder, latent spikes, a spiking decoder, and a classifier on the encoder.
-
-    Images are float tensors [N, C, H, W] in [0, 1] with the sizes of ``config``. Neurons start at rest in every call,
-    so calls do not influence each other. After ``eval()`` nothing is random but ``sample`` and ``encode(x).sample()``,
-    which take a seed or a generator.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = SpikingEncoder(config)
-        self.latent: Latent = build_latent(config, self.encoder.latent_features)
-        self.decoder = SpikingDecoder(config)
-        self.classifier = RateClassifier(self.encoder.features, config.classes) if config.classes else None
-        self.to(memory_format=torch.channels_last)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
+class SpikingVAE(SpikingAutoencoder):
+    """A spiking autoencoder of images: float tensors [N, C, H, W] in [0, 1] with the sizes of ``config``."""
 
     def forward(
         self,
@@ -73,26 +40,7 @@ class SpikingVAE(nn.Module):
                 z_seq = self.encode(x).mode()
             images = self.decode(torch.cat([z_seq, new_z_seq], dim=1))
             return Outputs(images[: len(x)], None, None, images[len(x) :])
-        x_seq = self._encoded(x)
-        posterior = self.latent.posterior(x_seq)
-        spikes = posterior.spikes(generator, random=random)
-        return Outputs(
-            reconstruction=self.decode(spikes.z_seq),
-            logits=None if self.classifier is None else self.classifier(self.encoder.upper(x_seq)),
-            divergence=posterior.kl(spikes, generator),
-        )
-
-    def encode(self, x: Float[Tensor, "N C H W"]) -> Posterior:
-        """q(z | x): a distribution with ``sample(generator)``, ``mode()`` and ``rate()``, each [T, N, L], and ``kl()``.
-
-        Raises:
-            ValueError: if ``x`` is not [N, C, H, W] with this model's C, H, W.
-        """
-        return self.latent.posterior(self._encoded(x))
-
-    def features(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N F"]:
-        """Gated spikes of the encoder's last stage, which the classifier reads."""
-        return self.encoder.upper(self._encoded(x))
+        return self._pass(x, generator, random)
 
     def decode(self, z_seq: Float[Tensor, "T N L"]) -> Float[Tensor, "N C H W"]:
         """Images in [0, 1] of latent spikes in {0, 1}.
@@ -125,14 +73,13 @@ class SpikingVAE(nn.Module):
         Raises:
             ValueError: if the model has no classifier, or ``x`` has not this model's C, H, W.
         """
-        if self.classifier is None:
-            raise ValueError("this model was trained without labels, so it cannot classify")
+        classifier = self._require_classifier()
         require_at_least_one("image", batch_size=batch_size)
         flips = self.config.classify_mirrored if flip_tta is None else flip_tta
         answers = []
         for part in x.split(batch_size):
             views = [part, part.flip(3)] if flips else [part]
-            each = [self.classifier(self.features(view)).softmax(dim=1) for view in views]
+            each = [classifier(self.features(view)).softmax(dim=1) for view in views]
             answers.append(torch.stack(each).mean(dim=0))
         return torch.cat(answers)
 
@@ -173,7 +120,6 @@ class SpikingVAE(nn.Module):
         )
         return torch.cat(list(batches))
 
-    @torch.no_grad()
     def sample_batches(
         self,
         count: int,
@@ -188,26 +134,8 @@ class SpikingVAE(nn.Module):
         """The images of :meth:`sample` in batches, from image ``start`` on, so that any number fits the memory."""
         require_at_least_one("image", count=count, batch_size=batch_size)
         require_at_least_one("pixel", size=1 if size is None else size)
-        labels = None if label is None else torch.tensor(class_indices(label, count, self.config.class_names))
-        indices = range(start, start + count)
-        for first in range(0, count, batch_size):
-            part = slice(first, first + batch_size)
-            chosen = None if labels is None else labels[part]
-            z_seq = self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature)
-            yield resized(self.decode(z_seq), size)
-
-    @torch.no_grad()
-    def sample_prior(
-        self,
-        indices: Sequence[int],
-        *,
-        seed: SupportsIndex,
-        labels: Int[Tensor, " N"] | None = None,
-        temperature: float = 1.0,
-        reject: bool = True,
-    ) -> Float[Tensor, "T N L"]:
-        """Latent spikes of these images of a seed; ``reject``: again those that do not look like their class."""
-        return self.latent.sample_prior(image_rngs(seed, indices), labels, temperature, reject=reject).to(self.device)
+        for images in self._sampled(count, seed, label, temperature, batch_size, start):
+            yield resized(images, size)
 
     @torch.no_grad()
     def sample_potential(

@@ -1,0 +1,120 @@
+"""What the spiking variational autoencoders of images and of event recordings share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, SupportsIndex
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from spikevae.config import ModelConfig
+from spikevae.labels import Label, class_indices
+from spikevae.nn.classifier import RateClassifier
+from spikevae.nn.decoder import SpikingDecoder
+from spikevae.nn.encoder import SpikingEncoder
+from spikevae.nn.images import image_rngs
+from spikevae.nn.latents import build_latent
+from spikevae.nn.latents.base import Latent, Posterior
+
+
+class Outputs(NamedTuple):
+    """What a training step needs of one batch."""
+
+    reconstruction: Tensor  # [N, C, H, W], [0, 1]; of recordings [T, N, 2, H, W], expected events
+    logits: Tensor | None  # [N, K]
+    divergence: Tensor | None  # scalar, per latent spike
+    samples: Tensor | None = None  # [M, C, H, W], [0, 1], decoded from new latent spikes
+
+
+class SpikingAutoencoder(nn.Module):
+    """A spiking encoder, latent spikes, a spiking decoder, and a classifier on the encoder: the parts put together.
+
+    Neurons start at rest in every call, so calls do not influence each other. After ``eval()`` nothing is random but
+    what takes a seed or a generator.
+
+    Args:
+        config: everything that the network is.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = SpikingEncoder(config)
+        self.latent: Latent = build_latent(config, self.encoder.latent_features)
+        self.decoder = SpikingDecoder(config)
+        self.classifier = RateClassifier(self.encoder.features, config.classes) if config.classes else None
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def encode(self, x: Float[Tensor, ...]) -> Posterior:
+        """q(z | x): a distribution with ``sample(generator)``, ``mode()`` and ``rate()``, each [T, N, L], and ``kl()``.
+
+        Raises:
+            ValueError: if ``x`` has not this model's sizes.
+        """
+        return self.latent.posterior(self._encoded(x))
+
+    def features(self, x: Float[Tensor, ...]) -> Float[Tensor, "T N F"]:
+        """Gated spikes of the encoder's last stage, which the classifier reads."""
+        return self.encoder.upper(self._encoded(x))
+
+    def decode(self, z_seq: Float[Tensor, "T N L"]) -> Tensor:
+        """What latent spikes in {0, 1} stand for."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def sample_prior(
+        self,
+        indices: Sequence[int],
+        *,
+        seed: SupportsIndex,
+        labels: Int[Tensor, " N"] | None = None,
+        temperature: float = 1.0,
+        reject: bool = True,
+    ) -> Float[Tensor, "T N L"]:
+        """Latent spikes of these numbers of a seed; ``reject``: again those that do not look like their class."""
+        return self.latent.sample_prior(image_rngs(seed, indices), labels, temperature, reject=reject).to(self.device)
+
+    def _pass(self, x: Tensor, generator: torch.Generator | None, random: bool) -> Outputs:
+        """One pass of training, of the whole network."""
+        x_seq = self._encoded(x)
+        posterior = self.latent.posterior(x_seq)
+        spikes = posterior.spikes(generator, random=random)
+        return Outputs(
+            reconstruction=self.decode(spikes.z_seq),
+            logits=None if self.classifier is None else self.classifier(self.encoder.upper(x_seq)),
+            divergence=posterior.kl(spikes, generator),
+        )
+
+    def _sampled(
+        self,
+        count: int,
+        seed: SupportsIndex,
+        label: Label | Sequence[Label] | Tensor | None,
+        temperature: float,
+        batch_size: int,
+        start: int,
+    ) -> Iterator[Tensor]:
+        """What is decoded of the prior, in batches."""
+        labels = None if label is None else torch.tensor(class_indices(label, count, self.config.class_names))
+        indices = range(start, start + count)
+        for first in range(0, count, batch_size):
+            part = slice(first, first + batch_size)
+            chosen = None if labels is None else labels[part]
+            with torch.no_grad():
+                yield self.decode(self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature))
+
+    def _require_classifier(self) -> RateClassifier:
+        if self.classifier is None:
+            raise ValueError("this model was trained without labels, so it cannot classify")
+        return self.classifier
+
+    def _encoded(self, x: Tensor) -> Float[Tensor, "T N *F"]:
+        """Gated spikes that latent spikes come from."""
+        raise NotImplementedError
