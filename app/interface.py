@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -24,6 +23,7 @@ from .tabs.reconstruct import ReconstructTab
 from .tabs.sample import SampleTab
 from .tabs.scores import ScoresTab
 from .tabs.spikes import SpikesTab
+from .tabs.tab import Tab
 from .tabs.walk import WalkTab
 
 _HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
             with gr.Tab("Sample", id="sample", elem_id="sample"):
                 SampleTab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
-                tabs: list[Any] = [ReconstructTab(actions, model, show, examples)]
+                tabs: list[Tab] = [ReconstructTab(actions, model, show, examples)]
             with gr.Tab("Edit", id="edit", elem_id="edit"):
                 tabs.append(EditTab(actions, model, show))
             with gr.Tab("Complete", id="complete", elem_id="complete"):
@@ -90,7 +90,5 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
         # so that a visitor who only looks at samples waits for nothing.
         event = model.change(say_terms, model, said, **QUIET, **SHARED)
         for tab in tabs:
-            event = event.then(**tab.refresh, **QUIET, **SHARED)
-            if tab.bell is not None:
-                event = ring(event, tab.bell)
+            event = ring(event.then(**tab.refresh, **QUIET, **SHARED), tab.bell)
     return page

@@ -1,12 +1,8 @@
 // Runs once for the element on which one paints over a picture. What is painted is kept apart, as white on black.
-const canvas = element.querySelector("canvas");
-const context = canvas.getContext("2d");
 const mask = document.createElement("canvas");
 mask.width = mask.height = canvas.width;
 const pen = mask.getContext("2d");
-const [undo, clear] = element.querySelectorAll("button");
-const before = []; // the mask before each stroke
-let picture = null, last = null;
+let picture = null;
 const show = () => {
   context.imageSmoothingEnabled = false;
   context.globalAlpha = 1;
@@ -23,51 +19,15 @@ const show = () => {
   context.globalAlpha = 0.8;
   context.drawImage(paint, 0, 0);
 };
-const wipe = () => {
-  pen.clearRect(0, 0, mask.width, mask.height);
-  show();
-};
-const remember = () => {
-  before.push(pen.getImageData(0, 0, mask.width, mask.height));
-  if (before.length > 30) before.shift();
-};
-const place = (event) => {
-  const box = canvas.getBoundingClientRect();
-  return [((event.clientX - box.left) * canvas.width) / box.width, ((event.clientY - box.top) * canvas.height) / box.height];
-};
-const stroke = (to) => {
-  pen.beginPath();
-  pen.moveTo(...last);
-  pen.lineTo(...to);
-  pen.stroke();
-  last = to;
-  show();
-};
+const wipe = () => pen.clearRect(0, 0, mask.width, mask.height);
 pen.lineWidth = 40;
-pen.lineCap = pen.lineJoin = "round";
 pen.strokeStyle = "#fff";
-canvas.addEventListener("pointerdown", (event) => {
-  canvas.setPointerCapture(event.pointerId);
-  remember();
-  last = place(event);
-  stroke([last[0] + 0.1, last[1]]);
-  event.preventDefault();
-});
-canvas.addEventListener("pointermove", (event) => last !== null && stroke(place(event)));
-for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (last = null));
-undo.addEventListener("click", () => {
-  if (before.length === 0) return;
-  pen.putImageData(before.pop(), 0, 0);
-  show();
-});
-clear.addEventListener("click", () => {
-  remember();
-  wipe();
-});
+const before = brush(pen, wipe, show);
 const load = () => {
   before.length = 0;
   picture = null;
   wipe();
+  show();
   if (!props.value) return;
   const image = new Image();
   image.onload = () => {

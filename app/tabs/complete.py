@@ -12,37 +12,26 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import data_url
-from .parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload
+from .parts import LIVE, Examples, content, gallery, hint, label_choices, label_dropdown, upload
+from .tab import PictureTab, paper_html, paper_script
 
-_MASK_JS = (Path(__file__).parents[1] / "mask.js").read_text(encoding="utf-8")
-_MASK_HTML = (
-    '<div class="drawing"><canvas width="280" height="280" role="img" aria-label="The picture: paint over the part to '
-    'fill in, with the mouse, a finger or a pen"></canvas><div><button type="button">Undo</button> '
-    '<button type="button">Clear the paint</button></div></div>'
-)
 _READ_MASK = "(model, picture, _, ...rest) => [model, picture, window.spikevaeMask(), ...rest]"
 _PAINT = "Paint over a part of the picture, then press Complete: proposals for it appear here."
 _COUNT = 4
 
 
-class CompleteTab:
-    """Proposals for the hidden part of a picture.
-
-    Args:
-        actions: what its buttons call.
-        model: the choice of a model.
-        show: turns results into what is on the screen.
-        examples: pictures to click on.
-    """
+class CompleteTab(PictureTab):
+    """Proposals for the hidden part of a picture."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
-        self._actions, self._show, self._examples, self._model = actions, show, examples, model
+        super().__init__(actions, model, show, examples)
         first = actions.names[0]
         example = examples[first][0]
         seen = data_url(Path(example).read_bytes())
         with gr.Row():
             with gr.Column(scale=3, min_width=260):
-                self._paper = gr.HTML(seen, html_template=_MASK_HTML, js_on_load=_MASK_JS, padding=False)
+                paper = paper_html("The picture: paint over the part to fill in", "Clear the paint")
+                self._paper = gr.HTML(seen, html_template=paper, js_on_load=paper_script("mask.js"), padding=False)
                 self._go = gr.Button("Complete", variant="primary")
                 self._choices = examples.box(first)
             with gr.Column(scale=6, min_width=280):
@@ -55,13 +44,11 @@ class CompleteTab:
                 self._picture = upload("Your picture", example)
         self._mask = gr.Textbox(visible="hidden", label="Mask, as a data URL with a PNG")
         self._connect()
-        self.bell = None  # nothing here is computed before a button is pressed
-        self.refresh: dict[str, Any] = {
+        self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
             "outputs": [self._label, self._choices, self._picture, self._paper, self._proposals, self._line],
         }
-        """The event that shows the same for another model."""
 
     def _connect(self) -> None:
         inputs: list[Any] = [self._model, self._picture, self._mask, self._count, self._seed, self._label]
@@ -74,7 +61,7 @@ class CompleteTab:
             **LIVE | {"show_progress": "hidden"},
             api_visibility="private",
         )
-        self._choices.select(self._examples.chosen, self._model, self._picture, preprocess=False, **QUIET)
+        self._take_chosen(self._choices, self._picture)
 
     def complete(
         self, model: Sent, picture: Sent, mask: Sent, count: Sent, seed: Sent, label: Sent

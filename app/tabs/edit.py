@@ -11,7 +11,8 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import SLIDERS, Ends, data_url
-from .parts import LIVE, QUIET, bell, content, hint, picture, ring, upload, where
+from .parts import LIVE, QUIET, content, hint, picture, ring, upload, where
+from .tab import Tab
 
 _SURPRISE = f"""() => {{
   const amounts = Array.from({{length: {SLIDERS}}}, () => Math.round(Math.random() * 50 - 25) / 10);
@@ -33,18 +34,11 @@ _UNDO = f"""() => {{
 _CANNOT = "This model's latent has no density, so there are no directions to move its pictures along."
 
 
-class EditTab:
-    """A sample or a picture, and sliders that change it at once.
-
-    Args:
-        actions: what its sliders call.
-        model: the choice of a model.
-        show: turns results into what is on the screen.
-    """
+class EditTab(Tab):
+    """A sample or a picture, and sliders that change it at once."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
-        self._actions, self._show, self._model = actions, show, model
-        self.bell = bell()
+        super().__init__(actions, model, show)
         first = actions.names[0]
         label = self._first_class(first)
         shown: tuple[str | None, str | None, str] = None, None, hint(_CANNOT)
@@ -64,12 +58,11 @@ class EditTab:
             with gr.Column(scale=5, min_width=280):
                 self._build_sliders(first, label)
         self._connect()
-        self.refresh: dict[str, Any] = {
+        self.refresh = {
             "fn": self._refresh,
             "inputs": [model],
             "outputs": [self._label, self._towards, self._picture, *self._ends, *self._sliders, self._way],
         }
-        """The event that shows the same for another model."""
 
     def _build_sliders(self, model: str, label: str) -> None:
         ends = self._actions.studio.ends(model, label)

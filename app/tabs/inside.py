@@ -13,9 +13,7 @@ from ..limits import Sent
 from ..show import Show
 from .parts import (
     LIVE,
-    QUIET,
     Examples,
-    bell,
     content,
     gallery,
     hint,
@@ -23,24 +21,17 @@ from .parts import (
     label_dropdown,
     upload,
 )
+from .tab import PictureTab
 
 _CHOOSE = "Choose a picture, or click on an example: what goes on inside the network appears here."
 _FORMING = "Each frame is what the read-out makes of the spikes so far; the last one is the picture."
 
 
-class InsideTab:
-    """Spikes, gates, rates and energy of one picture's computation, and the picture as it forms.
-
-    Args:
-        actions: what its buttons call.
-        model: the choice of a model.
-        show: turns results into what is on the screen.
-        examples: pictures to click on.
-    """
+class InsideTab(PictureTab):
+    """Spikes, gates, rates and energy of one picture's computation, and the picture as it forms."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
-        self._actions, self._show, self._model, self._examples = actions, show, model, examples
-        self.bell = bell()
+        super().__init__(actions, model, show, examples)
         first = actions.names[0]
         with gr.Tabs():
             with gr.Tab("At a sample"):
@@ -64,12 +55,11 @@ class InsideTab:
                         frames = _forming([])
                 self._picture_shown = [frames, gr.HTML(hint(_CHOOSE), padding=False)]
         self._connect()
-        self.refresh: dict[str, Any] = {
+        self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
             "outputs": [self._label, self._choices, self._picture],
         }
-        """The event that shows the same for another model."""
 
     def _connect(self) -> None:
         settings = [self._model, self._seed, self._label]
@@ -81,7 +71,7 @@ class InsideTab:
         )
         changes = [self._picture.change, self.bell.change]
         gr.on(changes, self._changed, inputs, self._picture_shown, **LIVE, api_visibility="private")
-        self._choices.select(self._examples.chosen, self._model, self._picture, preprocess=False, **QUIET)
+        self._take_chosen(self._choices, self._picture)
 
     def look_inside_sample(self, model: Sent, seed: Sent, label: Sent) -> tuple[list[Any], str]:
         """The decoder at work on a sample: the picture as it forms, and panels of HTML."""

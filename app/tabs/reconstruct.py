@@ -11,14 +11,9 @@ from ..actions import Actions
 from ..limits import Sent
 from ..reading import BACKGROUNDS, NothingDrawn
 from ..show import Show
-from .parts import LIVE, QUIET, Examples, answer, bell, content, hint, unanswered, upload, where
+from .parts import LIVE, QUIET, Examples, answer, content, hint, unanswered, upload, where
+from .tab import PictureTab, paper_html, paper_script
 
-_DRAWING_JS = (Path(__file__).parents[1] / "drawing.js").read_text(encoding="utf-8")
-_DRAWING_HTML = (
-    '<div class="drawing"><canvas width="280" height="280" role="img" aria-label="Paper to draw on, with the mouse, '
-    'a finger or a pen"></canvas><div><button type="button">Undo</button> '
-    '<button type="button">Clear the drawing</button></div></div>'
-)
 _READ_DRAWING = "(model, _) => [model, document.querySelector('#paper canvas').toDataURL('image/png')]"
 _KEEP_PICTURE = "(picture) => { window.spikevaePicture = picture; }"
 _TAKE_BACK = "() => window.spikevaePicture ?? null"
@@ -26,19 +21,11 @@ _CHOOSE = "Choose a picture, or click on an example: what the model makes of it 
 _DRAW = "Draw something: what the model makes of it appears here while you draw."
 
 
-class ReconstructTab:
-    """A picture or a drawing through the latent spikes and back, with its class.
-
-    Args:
-        actions: what its buttons call.
-        model: the choice of a model.
-        show: turns results into what is on the screen.
-        examples: pictures to click on.
-    """
+class ReconstructTab(PictureTab):
+    """A picture or a drawing through the latent spikes and back, with its class."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
-        self._actions, self._show, self._model, self._examples = actions, show, model, examples
-        self.bell = bell()
+        super().__init__(actions, model, show, examples)
         with gr.Tabs():
             with gr.Tab("A picture"):
                 self._build_picture()
@@ -46,7 +33,7 @@ class ReconstructTab:
                 self._build_drawing()
         self._connect_picture()
         self._connect_drawing()
-        self.refresh: dict[str, Any] = {
+        self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
             "outputs": [
@@ -59,7 +46,6 @@ class ReconstructTab:
                 self._drawing_answer.classes,
             ],
         }
-        """The event that shows the same for another model."""
 
     def _build_picture(self) -> None:
         first = self._actions.names[0]
@@ -87,7 +73,11 @@ class ReconstructTab:
             with gr.Column(scale=4, min_width=280):
                 self._advice = gr.HTML(self._advice_for(first), padding=False)
                 self._paper = gr.HTML(
-                    _DRAWING_HTML, html_template="${value}", js_on_load=_DRAWING_JS, padding=False, elem_id="paper"
+                    paper_html("Paper to draw on", "Clear the drawing"),
+                    html_template="${value}",
+                    js_on_load=paper_script("drawing.js"),
+                    padding=False,
+                    elem_id="paper",
                 )
                 self._drawing = gr.Textbox(visible="hidden", label="Drawing, as a data URL with a PNG")
                 self._go_drawing = gr.Button("Reconstruct and classify the drawing", variant="primary")
@@ -103,7 +93,7 @@ class ReconstructTab:
         # A file that is no picture does not stay beside the answer to another one.
         event.success(None, self._picture, None, js=_KEEP_PICTURE, **QUIET)
         event.failure(None, None, self._picture, js=_TAKE_BACK, **QUIET)
-        self._choices.select(self._examples.chosen, self._model, self._picture, preprocess=False, **QUIET)
+        self._take_chosen(self._choices, self._picture)
 
     def _connect_drawing(self) -> None:
         inputs = [self._model, self._drawing]

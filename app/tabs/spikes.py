@@ -10,7 +10,8 @@ from .. import limits
 from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
-from .parts import LIVE, bell, label_choices, label_dropdown, picture
+from .parts import LIVE, label_choices, label_dropdown, picture
+from .tab import Tab
 
 _PACE = 5
 _EXPLAINED = (
@@ -19,18 +20,11 @@ _EXPLAINED = (
 )
 
 
-class SpikesTab:
-    """An animation of one picture's computation, with a running count of operations.
-
-    Args:
-        actions: what its buttons call.
-        model: the choice of a model.
-        show: turns results into what is on the screen.
-    """
+class SpikesTab(Tab):
+    """An animation of one picture's computation, with a running count of operations."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
-        self._actions, self._show = actions, show
-        self.bell = bell()
+        super().__init__(actions, model, show)
         animation, facts = show.film(actions.film(actions.names[0], 3, limits.ANY, _PACE))
         with gr.Row():
             with gr.Column(scale=3, min_width=240):
@@ -51,8 +45,7 @@ class SpikesTab:
             api_name="watch_spikes",
             **LIVE,
         )
-        self.refresh: dict[str, Any] = {"fn": self._refresh, "inputs": [model], "outputs": [label]}
-        """The event that shows the same for another model."""
+        self.refresh = {"fn": self._refresh, "inputs": [model], "outputs": [label]}
 
     def watch_spikes(self, model: Sent, seed: Sent, label: Sent, pace: Sent) -> tuple[str, str]:
         """A picture forming spike by spike: an animation, and a line about its operations."""

@@ -15,7 +15,6 @@ from .parts import (
     LIVE,
     QUIET,
     Examples,
-    bell,
     content,
     gallery,
     hint,
@@ -24,36 +23,28 @@ from .parts import (
     picture,
     upload,
 )
+from .tab import PictureTab
 
 _FRAMES = 12
 _CHOOSE = "Choose two pictures, or click on two examples: the way from one to the other appears here."
 
 
-class WalkTab:
-    """From one sample or picture to another, as an animation and its frames.
-
-    Args:
-        actions: what its buttons call.
-        model: the choice of a model.
-        show: turns results into what is on the screen.
-        examples: pictures to click on.
-    """
+class WalkTab(PictureTab):
+    """From one sample or picture to another, as an animation and its frames."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
-        self._actions, self._show, self._model, self._examples = actions, show, model, examples
-        self.bell = bell()
+        super().__init__(actions, model, show, examples)
         with gr.Tabs():
             with gr.Tab("Two samples"):
                 self._build_samples()
             with gr.Tab("Two pictures"):
                 self._build_pictures()
         self._connect()
-        self.refresh: dict[str, Any] = {
+        self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture, self._other],
             "outputs": [self._label, self._other_label, self._choices, self._picture, self._other],
         }
-        """The event that shows the same for another model."""
 
     def _build_samples(self) -> None:
         names = self._ends(self._actions.names[0])

@@ -1,0 +1,63 @@
+"""What every tab is that another model changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..actions import Actions
+from ..show import Show
+from ..upload import Upload
+from .parts import QUIET, Examples, bell
+
+_HERE = Path(__file__).parents[1]
+
+
+class Tab:
+    """A tab of the page.
+
+    Args:
+        actions: what its buttons call.
+        model: the choice of a model.
+        show: turns results into what is on the screen.
+    """
+
+    refresh: dict[str, Any]
+    """The event that shows the same for another model."""
+
+    def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
+        self._actions, self._show, self._model = actions, show, model
+        self.bell = bell()
+
+
+class PictureTab(Tab):
+    """A tab to which one brings a picture, or takes one of the examples."""
+
+    def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
+        super().__init__(actions, model, show)
+        self._examples = examples
+
+    def _take_chosen(self, choices: gr.Gallery, picture: Upload) -> None:
+        """An example that is clicked on becomes the picture."""
+        choices.select(self._examples.chosen, self._model, picture, preprocess=False, **QUIET)
+
+
+def paper_html(what: str, clear: str) -> str:
+    """A canvas to paint on with a mouse, a finger or a pen, and two buttons.
+
+    Args:
+        what: for those who do not see it, without its last words.
+        clear: on the second button.
+    """
+    return (
+        '<div class="drawing"><canvas width="280" height="280" role="img" '
+        f'aria-label="{what}, with the mouse, a finger or a pen"></canvas><div><button type="button">Undo</button> '
+        f'<button type="button">{clear}</button></div></div>'
+    )
+
+
+def paper_script(name: str) -> str:
+    """A script for :func:`paper_html`, behind that of the brush, which it uses."""
+    return "".join((_HERE / file).read_text(encoding="utf-8") for file in ("brush.js", name))
