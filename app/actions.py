@@ -16,7 +16,6 @@ from torch import Tensor
 
 from . import limits
 from .familiar import familiarity, is_foreign
-from .film import STAGES, Film, film
 from .limits import Sent
 from .models import Models
 from .reading import Decode, decode_here, read_drawing, read_picture
@@ -202,18 +201,6 @@ class Actions:
         settings = self.prior_settings(model, seed, label, 1.0)
         with self.models.alone(model) as network:
             return watch(network, lambda: network.sample(1, **settings))
-
-    def film(self, model: Sent, seed: Sent, label: Sent, pace: Sent) -> Film:
-        """The first picture of a seed, forming spike by spike, as an animation.
-
-        Raises:
-            ValueError: if an argument is out of range.
-        """
-        settings = self.prior_settings(model, seed, label, 1.0)
-        frames_a_second = limits.number("number of frames a second", pace, *limits.PACE)
-        with self.models.alone(model) as network:
-            seen = watch(network, lambda: network.sample(1, **settings), STAGES)
-        return film(seen, frames_a_second)
 
     def look_inside_picture(self, model: Sent, content: bytes | None, background: Sent = "auto") -> Observation:
         """Encoder, decoder and classifier at work on a picture file.

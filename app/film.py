@@ -13,9 +13,11 @@ from torch import Tensor
 
 from spikevae.data.images import to_uint8
 
-from .limits import Number
+from . import limits
+from .actions import Actions
+from .limits import Number, Sent
 from .pictures import layer_title
-from .watch import Observation
+from .watch import Observation, watch
 
 STAGES = 5
 """Frames in which the spikes of one time step reach the read-out."""
@@ -40,6 +42,19 @@ class Film(NamedTuple):
 
     content: bytes  # WebP
     total: Count
+
+
+def sampled_film(actions: Actions, model: Sent, seed: Sent, label: Sent, pace: Sent) -> Film:
+    """The first picture of a seed, forming spike by spike.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    settings = actions.prior_settings(model, seed, label, 1.0)
+    frames_a_second = limits.number("number of frames a second", pace, *limits.PACE)
+    with actions.models.alone(model) as network:
+        seen = watch(network, lambda: network.sample(1, **settings), STAGES)
+    return film(seen, frames_a_second)
 
 
 def film(seen: Observation, pace: Number) -> Film:

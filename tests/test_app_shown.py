@@ -23,7 +23,7 @@ from app.actions import Actions
 from app.browser import is_desktop
 from app.favourites import favourites
 from app.files import Files
-from app.film import running_counts
+from app.film import running_counts, sampled_film
 from app.preview import described
 from app.show import Show
 from app.watch import watch
@@ -51,7 +51,7 @@ def test_a_film_ends_with_the_picture_and_counts_what_was_measured(actions: Acti
     assert seen.partial.shape[0] == 5 * model.config.time_steps
     assert torch.allclose(seen.partial[-1], model.sample(1, seed=3)[0], atol=1e-6)
     assert seen.partial[4::5].equal(seen.forming)
-    film = actions.film(MODEL, 3, "any", 6)
+    film = sampled_film(actions, MODEL, 3, "any", 6)
     assert film.total.additions == pytest.approx(sum(cost.folded_accumulates for cost in seen.cost.layers.values()))
     assert film.total.ordinary == pytest.approx(sum(cost.dense for cost in seen.cost.layers.values()))
     with Image.open(io.BytesIO(film.content)) as moving:
@@ -74,11 +74,11 @@ def test_a_films_counts_only_rise(model: SpikingVAE) -> None:
 @pytest.mark.parametrize("pace", [0, 13, None, "fast", float("nan")])
 def test_a_films_pace_is_checked(actions: Actions, pace: Any) -> None:
     with pytest.raises(ValueError, match="number of frames a second"):
-        actions.film(MODEL, 3, "any", pace)
+        sampled_film(actions, MODEL, 3, "any", pace)
 
 
 def test_every_latent_can_be_filmed(actions: Actions) -> None:
-    assert actions.film("autoregressive", 0, "any", 5).total.additions > 0
+    assert sampled_film(actions, "autoregressive", 0, "any", 5).total.additions > 0
 
 
 # ---------------------------------------------------------------- favourites

@@ -8,6 +8,7 @@ import gradio as gr
 
 from .. import limits
 from ..actions import Actions
+from ..film import sampled_film
 from ..limits import Sent
 from ..show import Show
 from .parts import LIVE, label_choices, label_dropdown, picture
@@ -25,7 +26,7 @@ class SpikesTab(Tab):
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         super().__init__(actions, model, show)
-        animation, facts = show.film(actions.film(actions.names[0], 3, limits.ANY, _PACE))
+        animation, facts = show.film(sampled_film(actions, actions.names[0], 3, limits.ANY, _PACE))
         with gr.Row():
             with gr.Column(scale=3, min_width=240):
                 go = gr.Button("Watch", variant="primary")
@@ -49,7 +50,7 @@ class SpikesTab(Tab):
 
     def watch_spikes(self, model: Sent, seed: Sent, label: Sent, pace: Sent) -> tuple[str, str]:
         """A picture forming spike by spike: an animation, and a line about its operations."""
-        return self._show.film(self._actions.film(model, seed, label, pace))
+        return self._show.film(sampled_film(self._actions, model, seed, label, pace))
 
     def _refresh(self, model: Sent) -> Any:
         return label_choices(self._actions, model)
