@@ -47,6 +47,15 @@ def test_proposals_keep_what_is_visible_and_repeat_with_their_seed(name: str, re
     assert not any(p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_potentials_have_a_gradient_in_their_noise(name: str, request: pytest.FixtureRequest) -> None:
+    """Without it proposals are the best of some hundred samples, which nothing then fits to the picture."""
+    latent = spikevae.load(request.getfixturevalue(name)).latent
+    noise = latent.noise([np.random.default_rng(seed) for seed in range(3)]).requires_grad_()
+    (gradient,) = torch.autograd.grad(latent.potential_of(noise).square().sum(), [noise])
+    assert (gradient[:, 2:] != 0).float().mean() > 0.5
+
+
 def test_what_is_hidden_is_found_again(garments: SpikingVAE) -> None:
     x, mask = garments.sample(2, seed=3), right_half(28)
     others = garments.sample(2, seed=4)

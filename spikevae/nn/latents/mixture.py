@@ -114,7 +114,7 @@ class Mixtures(nn.Module):
         return choose(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
 
     def sample(self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
-        """Potentials [N, D].
+        """Potentials [N, D], differentiable in the noise.
 
         Args:
             noise: [N, 2 + R + D] stacked :meth:`noise`.
@@ -126,10 +126,10 @@ class Mixtures(nn.Module):
         """
         check_temperature(temperature)
         # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
-        draws = noise.detach().cpu().double()
+        draws = noise.cpu().double()
         rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        component = choose(self.weight.cpu()[labels], draws[:, 1])
+        component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
         near, far = draws[:, 2 : 2 + rank, None], temperature * draws[:, 2 + rank :]
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():
