@@ -56,7 +56,7 @@ def familiarity(
     density = getattr(network.latent, "density", None)
     if potential is None or not isinstance(density, ClassMixtures):
         return None
-    shape, whole = _log_densities(density, potential.transpose(0, 1).flatten(1))
+    shape, whole = density.log_densities(potential.transpose(0, 1).flatten(1))
     error = 4 * (image - x).square().flatten(1).mean(dim=1)
     variance = 4 * x.flatten(1).var(dim=1)
     fidelity = -error / (variance + _LEAST_VARIANCE)
@@ -99,28 +99,6 @@ def measure(network: SpikingVAE, x: Float[Tensor, "N C H W"]) -> Familiarity:
 def _measured() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))
     return found
-
-
-def _log_densities(density: ClassMixtures, potentials: Float[Tensor, "N D"]) -> tuple[Tensor, Tensor]:
-    """Under the likeliest class, up to a constant: in the mixture's R directions, and in all D. [N] each."""
-    shapes, wholes = [], []
-    for group in range(len(density.share)):
-        basis, spread = density.basis[group].double(), density.spread[group].double().clamp(min=1e-3)
-        centred = potentials.double() - density.mean[group].double()
-        coordinates = (centred @ basis) / basis.square().sum(dim=0).clamp(min=1e-12)  # [N, R]
-        terms = []
-        for weight, centre, factor in zip(
-            density.weight[group].tolist(), density.centre[group].double(), density.factor[group].double(), strict=True
-        ):
-            if weight > 0:
-                white = torch.linalg.solve_triangular(factor, (coordinates - centre).T, upper=False)  # [R, N]
-                volume = factor.diagonal().abs().log().sum()
-                terms.append(torch.tensor(weight).log() - white.square().sum(dim=0) / 2 - volume)
-        shape = torch.stack(terms).logsumexp(dim=0)
-        rest = (centred - coordinates @ basis.T) / spread
-        shapes.append(shape)
-        wholes.append(shape - rest.square().sum(dim=1) / 2 - spread.log().sum())
-    return torch.stack(shapes).amax(dim=0), torch.stack(wholes).amax(dim=0)
 
 
 def main() -> None:

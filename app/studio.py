@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spikevae.nn.editing import Direction, class_directions, edit, principal_directions
+from spikevae.nn.editing import Direction, class_directions, edit, move, principal_directions
 from spikevae.nn.vae import SpikingVAE
 
 from . import limits
@@ -99,7 +99,7 @@ class Studio:
             potential = self._potential(network, seed, group, x)
             image = edit(network, potential, directions, moved)
             before = edit(network, potential, [], [])
-        after = potential + sum(amount * way.step for way, amount in zip(directions, moved, strict=True))
+        after = move(potential, directions, moved)
         return Edited(before, image, int(((after > 0) != (potential > 0)).sum()), potential.numel())
 
     def ends(self, model: Sent, label: Sent) -> list[Ends]:

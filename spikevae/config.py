@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tyro.conf import Suppress, arg
@@ -286,6 +286,13 @@ class DataConfig:
             raise ValueError(f"validation_share={self.validation_share} is outside [0, 1)")
         if self.image_size is not None and self.image_size < 4:
             raise ValueError(f"image_size={self.image_size} is smaller than 4 pixels")
+
+    def taken_by(self, model: ModelConfig) -> DataConfig:
+        """The same data set in the sizes of a network; recordings in its frames."""
+        fitted = replace(self, image_size=model.image_size)
+        if not model.takes_events:
+            return fitted
+        return replace(fitted, image_width=model.image_width, time_steps=model.time_steps, slice_by=model.slice_by)
 
 
 @dataclass(frozen=True)

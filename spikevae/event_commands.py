@@ -13,7 +13,6 @@ from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import check_recordings_path, save_recordings
 from spikevae.inputs import batch_of, compute, list_files, load_event_vae, read_inputs, require_memory
 from spikevae.labels import class_index
-from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.intensity import log_likelihood
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
@@ -42,7 +41,9 @@ def sample_recordings(
     intensities = compute(draw, count, "sample")
     if is_main_process():
         labels = None if number is None else [number] * count
-        save_recordings(network.recordings(intensities, seed=seed), out, labels=labels, frames=_frames(network))
+        save_recordings(
+            network.recordings(intensities, seed=seed), out, labels=labels, frames=FrameConfig.taken_by(network.config)
+        )
     say(f"{count} recordings written to {printable(out)}")
 
 
@@ -80,9 +81,10 @@ def reconstruct_recordings(
         "constant rate"
     )
     if out is not None and is_main_process():
-        save_recordings(network.recordings(intensities), out, frames=_frames(network), originals=given.frames().numpy())
+        save_recordings(
+            network.recordings(intensities),
+            out,
+            frames=FrameConfig.taken_by(network.config),
+            originals=given.frames().numpy(),
+        )
         say(f"written to {printable(out)}")
-
-
-def _frames(network: SpikingEventVAE) -> FrameConfig:
-    return FrameConfig(network.config.time_steps, network.config.slice_by, network.config.frame_size)

@@ -109,13 +109,9 @@ def read_inputs(
         return _event_set(files, config)
     if data is None:
         return ImageSet(torch.stack([file.read(channels, config.image_size) for file in files]), name="", split="test")
-    settings = replace(_data_of(model, data, network), data_root=root, image_size=config.image_size)
+    settings = replace(_data_of(model, data, network), data_root=root).taken_by(config)
     if is_events(settings) != config.takes_events:
         raise ValueError(f"{model} takes {kind}, and {data} holds others; choose another data set or model")
-    if config.takes_events:
-        settings = replace(
-            settings, image_width=config.image_width, time_steps=config.time_steps, slice_by=config.slice_by
-        )
     images = load_split(settings, split, image_channels=channels)
     if is_compared and config.classes and not images.class_names:
         raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
@@ -142,7 +138,7 @@ def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
     """Recordings as frames of the model's size; a sensor with fewer pixels stands in their upper left corner."""
     from spikevae.data.events.frames import FrameConfig, to_frames
 
-    cut = FrameConfig(config.time_steps, config.slice_by, config.frame_size)
+    cut = FrameConfig.taken_by(config)
     frames = []
     for file in files:
         recording = file.read()

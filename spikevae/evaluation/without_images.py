@@ -116,11 +116,7 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
 
 def data_for(model: SpikingClassifier | SpikingEventVAE, dataset: str, root: str | None) -> DataConfig:
     """A data set as a model takes it."""
-    network = model.config
-    data = DataConfig(dataset=dataset, data_root=root, image_size=network.image_size)
-    if not network.takes_events:
-        return data
-    return replace(data, image_width=network.image_width, time_steps=network.time_steps, slice_by=network.slice_by)
+    return DataConfig(dataset=dataset, data_root=root).taken_by(model.config)
 
 
 def _measures(subject: Subject) -> dict[str, Measure]:
@@ -207,8 +203,7 @@ def measure_spikes(subject: Subject) -> Iterator[Score]:
 
 def frames_of(recordings: Iterable[Recording], model: SpikingClassifier | SpikingEventVAE) -> Tensor:
     """Recordings as the frames that a model takes, float [T, N, 2, H, W]."""
-    network = model.config
-    cut = FrameConfig(network.time_steps, network.slice_by, network.frame_size)
+    cut = FrameConfig.taken_by(model.config)
     return torch.from_numpy(np.stack([to_frames(one, cut) for one in recordings], axis=1)).float()
 
 

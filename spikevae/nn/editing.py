@@ -65,10 +65,16 @@ def edit(
     Raises:
         ValueError: if there are not as many amounts as directions.
     """
+    moved = move(potential, directions, amounts)
+    return model.decode((moved > 0).to(moved.dtype)[:, None])[0]
+
+
+def move(potential: Float[Tensor, "T L"], directions: list[Direction], amounts: list[float]) -> Float[Tensor, "T L"]:
+    """The potentials that :func:`edit` decodes."""
     moved = potential.clone()
     for direction, amount in zip(directions, amounts, strict=True):
         moved += amount * direction.step
-    return model.decode((moved > 0).to(moved.dtype)[:, None])[0]
+    return moved
 
 
 def _group(model: SpikingVAE, label: Label | None) -> int:

@@ -192,7 +192,7 @@ def save_strips(run: Path, model: SpikingEventVAE, epoch: int, originals: UInt8[
     """Write film strips: of samples, and of held-out recordings each above its reconstruction."""
     folder = run / "previews"
     folder.mkdir(exist_ok=True)
-    frames = FrameConfig(model.config.time_steps, model.config.slice_by, model.config.frame_size)
+    frames = FrameConfig.taken_by(model.config)
     save_recordings(model.sample_events(2 * len(originals)), folder / f"samples-{epoch:04d}.png", frames=frames)
     expected = model.reconstruct(originals.transpose(0, 1).float().to(model.device)).cpu()
     made = model.recordings(expected.unbind(1))

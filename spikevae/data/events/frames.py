@@ -17,6 +17,7 @@ import platformdirs
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from spikevae.config import ModelConfig
 from spikevae.data.events.recording import Recording
 from spikevae.files import write_atomically
 
@@ -35,6 +36,11 @@ class FrameConfig:
     """Slices with equally many events, or of equal duration; what is left over goes to the last one."""
     size: tuple[int, int] | None = None
     """Height and width of the frames; smaller than the sensor's, they add up pixels that fall together."""
+
+    @classmethod
+    def taken_by(cls, model: ModelConfig) -> FrameConfig:
+        """Frames as a network takes them."""
+        return cls(model.time_steps, model.slice_by, model.frame_size)
 
     def __post_init__(self) -> None:
         if not 1 <= self.time_steps <= 1024:

@@ -170,6 +170,27 @@ class ClassMixtures(Mixtures):
         """Products of numbers that a new image takes."""
         return self.basis[0].numel() + self.factor[0, 0].numel() + self.spread[0].numel()
 
+    def log_densities(self, potentials: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+        """Log densities of the likeliest class, up to a constant: in the R leading directions, and in all D."""
+        shapes, wholes = [], []
+        for group in range(len(self.share)):
+            basis, spread = self.basis[group].double(), self.spread[group].double().clamp(min=1e-3)
+            centred = potentials.double() - self.mean[group].double()
+            coordinates = (centred @ basis) / basis.square().sum(dim=0).clamp(min=1e-12)  # [N, R]
+            terms = []
+            for weight, centre, factor in zip(
+                self.weight[group].tolist(), self.centre[group].double(), self.factor[group].double(), strict=True
+            ):
+                if weight > 0:
+                    white = torch.linalg.solve_triangular(factor, (coordinates - centre).T, upper=False)  # [R, N]
+                    volume = factor.diagonal().abs().log().sum()
+                    terms.append(torch.tensor(weight).log() - white.square().sum(dim=0) / 2 - volume)
+            shape = torch.stack(terms).logsumexp(dim=0)
+            rest = (centred - coordinates @ basis.T) / spread
+            shapes.append(shape)
+            wholes.append(shape - rest.square().sum(dim=1) / 2 - spread.log().sum())
+        return torch.stack(shapes).amax(dim=0), torch.stack(wholes).amax(dim=0)
+
 
 def fit_gaussians(
     coordinates: Float[Tensor, "M R"], components: int
