@@ -30,6 +30,10 @@ _SHOW_SETTINGS = """(model, count, seed, label, temperature) => {
   for (const [name, value] of Object.entries({model, count, seed, label, temperature})) query.set(name, value);
   window.history.replaceState(null, "", "?" + query);
 }"""
+_AS_CHOSEN = """(...boxes) => {
+  const pictures = [...document.querySelectorAll("#sample .pictures:not(.kept) .thumbnail-lg")];
+  return [...boxes.slice(0, -1), pictures.findIndex((picture) => picture.classList.contains("selected"))];
+}"""
 _MORE = f"(count) => Math.min(count + 16, {limits.COUNT_LIMIT})"
 _FIRST_COUNT, _FIRST_SEED = 24, 0
 
@@ -89,14 +93,10 @@ class SampleTab:
     def _connect_favourites(self, boxes: list[Any]) -> None:
         model, _, seed, label, temperature = boxes
         outputs = [self._wishes, self._kept, self._as_favourites, self._favourites]
-        self._gallery.select(self._place, None, self._chosen, preprocess=False, **QUIET)
         inputs = [self._wishes, model, seed, label, temperature, self._chosen]
         private = LIVE | {"api_visibility": "private"}
-        self._keep.click(self._add_favourite, inputs, outputs, **private)
+        self._keep.click(self._add_favourite, inputs, outputs, js=_AS_CHOSEN, **private)
         self._forget.click(lambda: self._shown_favourites([]), None, outputs, **private)
-
-    def _place(self, event: gr.SelectData) -> int:
-        return int(event.index) if event.selected else -1
 
     def _add_favourite(
         self, wishes: Sent, model: Sent, seed: Sent, label: Sent, temperature: Sent, place: Sent
