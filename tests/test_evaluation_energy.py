@@ -187,6 +187,26 @@ def test_without_gates_nothing_is_folded_and_a_read_out_adds_weights_alone() -> 
     assert layers["decoder.stages.0.synapses.0"].folded_accumulates == layers["decoder.stages.0.synapses.0"].accumulates
 
 
+def test_gates_that_are_powers_of_two_shift_and_multiply_nothing() -> None:
+    model = lively(CONFIG)
+    rounded = SpikingVAE(dataclasses.replace(CONFIG, gate="pow2")).eval()
+    rounded.load_state_dict(model.state_dict())
+    x, z_seq = torch.rand(2, 1, 28, 28), torch.ones(3, 2, 7)
+    layers = {}
+    for network in (model, rounded):
+        with torch.inference_mode(), counting(network, images=2) as cost:
+            network.classify(x, batch_size=2)
+            network.decode(z_seq)
+        layers[network] = cost.layers
+    kernel = 3 * 4 * 6 * 9  # T x C_in x C_out x k²
+    convolution = "encoder.stages.1.synapses"
+    assert (layers[model][convolution].folded_multiplies, layers[model][convolution].folded_shifts) == (kernel, 0)
+    layer = layers[rounded][convolution]
+    assert (layer.folded_multiplies, layer.folded_shifts) == (0, kernel)
+    assert layer.picojoule_folded == pytest.approx(0.9 * layer.folded_accumulates + 0.1 * kernel)
+    assert all(layer.folded_multiplies == 0 for layer in layers[rounded].values())
+
+
 def test_flips_are_counted_beside_a_plain_classification() -> None:
     model = lively(dataclasses.replace(CONFIG, classify_mirrored=True))
     costs = measure_costs(model, torch.rand(2, 1, 28, 28), seed=0)

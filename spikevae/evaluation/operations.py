@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from spikevae.nn.stage import ExponentialSynapses
 MAC_PICOJOULE = 4.6
 MULTIPLY_PICOJOULE = 3.7
 AC_PICOJOULE = 0.9
+SHIFT_PICOJOULE = 0.1  # k added to an exponent, as a 32-bit integer addition
 _SYNAPSES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -34,6 +35,8 @@ class LayerCost:
     folded_accumulates: float = 0.0
     folded_multiplies: float = 0.0
     folded_multiply_accumulates: float = 0.0
+    folded_shifts: float = 0.0
+    """Multiplications by a gate that is a power of two."""
     folded_order: str = ""
     """Of layers that could be computed in two orders, the cheaper one."""
 
@@ -49,6 +52,7 @@ class LayerCost:
             MAC_PICOJOULE * self.folded_multiply_accumulates
             + MULTIPLY_PICOJOULE * self.folded_multiplies
             + AC_PICOJOULE * self.folded_accumulates
+            + SHIFT_PICOJOULE * self.folded_shifts
         )
 
     def as_plain(self) -> LayerCost:
@@ -64,6 +68,7 @@ class LayerCost:
         self.folded_accumulates += folded.accumulates
         self.folded_multiplies += folded.multiplies
         self.folded_multiply_accumulates += folded.multiply_accumulates
+        self.folded_shifts += folded.shifts
         self.folded_order = folded.order or self.folded_order
 
 
@@ -74,7 +79,13 @@ class Folded:
     accumulates: float = 0.0
     multiplies: float = 0.0
     multiply_accumulates: float = 0.0
+    shifts: float = 0.0
     order: str = ""
+
+    def with_shifts(self) -> Folded:
+        """The same where gates are powers of two: a product with a gate is a shift, then perhaps an accumulate."""
+        sums = self.multiply_accumulates
+        return Folded(self.accumulates + sums, 0.0, 0.0, self.multiplies + sums, self.order)
 
     @property
     def picojoule(self) -> float:
@@ -127,6 +138,7 @@ class Cost:
             "folded_accumulates": sum(layer.folded_accumulates for layer in layers),
             "folded_multiplies": sum(layer.folded_multiplies for layer in layers),
             "folded_multiply_accumulates": sum(layer.folded_multiply_accumulates for layer in layers),
+            "folded_shifts": sum(layer.folded_shifts for layer in layers),
             "microjoule_folded": self.microjoule_folded,
             "ann_multiply_accumulates": sum(layer.dense for layer in layers),
             "ann_microjoule": self.ann_microjoule,
@@ -149,6 +161,7 @@ class Counter:
         self._last_used: dict[str, float] = {}
         self._handles = []
         attentions = [module for module in network.modules() if isinstance(module, TemporalChannelJointAttention)]
+        self._is_rounded = bool(attentions) and all(attention.is_rounded for attention in attentions)
         self._in_attention = {id(part) for attention in attentions for part in attention.modules()}
         hooks: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Any], ...] = (
             (_SYNAPSES, self._count_synapses),
@@ -180,12 +193,16 @@ class Counter:
         if id(layer) not in self._in_attention and self._layer(name).dense == 0:
             self._layer(name).dense = connections_used(layer, torch.ones_like(x[:1]))
 
+    def _by_gates(self, folded: Folded) -> Folded:
+        """Operations of which every product is one with a gate."""
+        return folded.with_shifts() if self._is_rounded else folded
+
     def _folded(self, layer: nn.Module, x: Tensor, used: float) -> Folded:
         """The cheaper way to compute a layer of which some inputs are neither 0 nor 1."""
         plain = Folded(multiply_accumulates=used)
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and is_gated(x):
             # In each time step every channel's kernel, C_out x k x k weights, is multiplied by the channel's gate.
-            return Folded(accumulates=used, multiplies=len(x) / self.images * layer.weight.numel())
+            return self._by_gates(Folded(used, multiplies=len(x) / self.images * layer.weight.numel()))
         if isinstance(layer, nn.Linear):
             return self._folded_linear(layer, x, used) or plain
         return plain
@@ -204,8 +221,10 @@ class Counter:
         gates = 0 if is_plain else time_steps * channels
         # Either every spike adds its gate to a rate, and rates are multiplied; or every spike adds its weight to a sum
         # of its channel and step, and these sums are multiplied by their gates.
-        rates_first = Folded(spikes if is_mean else 0.0, 0.0, used, "rates first")
-        spikes_first = Folded(spikes * layer.out_features, 0.0, float(gates * layer.out_features), "spikes first")
+        rates_first = Folded(spikes if is_mean else 0.0, 0.0, used, order="rates first")
+        spikes_first = self._by_gates(
+            Folded(spikes * layer.out_features, 0.0, float(gates * layer.out_features), order="spikes first")
+        )
         return min(rates_first, spikes_first, key=lambda folded: folded.picojoule)
 
     def _count_squeeze(self, name: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
@@ -226,18 +245,19 @@ class Counter:
         # A step's weight times a channel's gate is one number. Without gates it is the step's weight, and nothing is
         # multiplied while the network runs.
         factors = 0.0 if is_plain else float(time_steps * channels)
-        sums_first = Folded(added, factors, used, "sums first")
         spike_uses = connections_used(module.convolution, x.flatten(0, 1)) / self.images
         kernel = module.convolution.weight[:, 0].numel()
-        spikes_first = Folded(spike_uses, factors * (1 + kernel), 0.0, "spikes first")
-        best = min(sums_first, spikes_first, key=lambda folded: folded.picojoule)
+        orders = {
+            "sums first": (self._by_gates(Folded(added, factors)), Folded(multiply_accumulates=used)),
+            "spikes first": (
+                self._by_gates(Folded(0.0, factors)),
+                self._by_gates(Folded(spike_uses, factors * kernel)),
+            ),
+        }
+        order, (in_time, in_space) = min(orders.items(), key=lambda item: sum(part.picojoule for part in item[1]))
         convolution.folded_multiply_accumulates -= used  # counted a moment ago, as if sums came first
-        if best is sums_first:
-            convolution.add(0.0, 0.0, Folded(0.0, 0.0, used, best.order))
-            self._layer(f"{name}.time").add(0.0, added, Folded(added, factors, 0.0, best.order))
-        else:
-            convolution.add(0.0, 0.0, Folded(spike_uses, factors * kernel, 0.0, best.order))
-            self._layer(f"{name}.time").add(0.0, added, Folded(0.0, factors, 0.0, best.order))
+        convolution.add(0.0, 0.0, replace(in_space, order=order))
+        self._layer(f"{name}.time").add(0.0, added, replace(in_time, order=order))
 
     def _count_decay(self, name: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
         # A decaying current is multiplied once at every step after the first.
