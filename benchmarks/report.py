@@ -9,19 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import ROOT, Row, Unit
+from benchmarks.measure import ROOT, Row
+from benchmarks.scale import celeba_cost, celeba_on_gpus
+from benchmarks.show import show, show_bytes, show_seconds, three_digits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE_NAME = "growth"  # in docs/images
-CELEBA_IMAGES = 162_770  # of the training split
-# Assumed of a GPU:
-GPU_RATE = 312e12  # operations a second, an A100's peak in bfloat16
-GPU_SHARE = 0.05  # of it that training gets
-GPU_LINK = 25e9  # bytes a second to the next one
-GPU_BATCH = 256  # images of a step on each
 _TRIED = Path(__file__).parent / "tried.md"
 
 _INTRODUCTION = """\
@@ -103,25 +99,6 @@ def read_results(path: Path) -> Results:
 # ---------------------------------------------------------------- tables
 
 
-def show(figure: float, unit: Unit) -> str:
-    """A figure with its unit, to three digits."""
-    if unit == "seconds":
-        return show_seconds(figure)
-    if unit == "share":
-        return f"{figure:.1%}"
-    if unit == "images/s":
-        return f"{_three_digits(figure)} images/s"
-    return f"{_three_digits(figure)} {unit}"
-
-
-def show_seconds(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1 or unit == "µs":
-            return f"{_three_digits(seconds * factor)} {unit}"
-    raise AssertionError
-
-
 def text_table(rows: Sequence[Row]) -> str:
     """The figures with their bars, for a terminal."""
     cells = [[row.what, row.against, show(row.figure, row.unit), _goals(row), row.outcome] for row in rows]
@@ -142,9 +119,9 @@ def _sides(row: Row) -> str:
     if "seconds" in details:
         shown = {name: show_seconds(value) for name, value in details["seconds"].items()}
     elif "bytes" in details:
-        shown = {name: _show_bytes(value) for name, value in details["bytes"].items()}
+        shown = {name: show_bytes(value) for name, value in details["bytes"].items()}
     elif "by_time_steps" in details:
-        unit = show_seconds if details["unit"] == "seconds" else _show_bytes
+        unit = show_seconds if details["unit"] == "seconds" else show_bytes
         shown = {f"T {name}": unit(value) for name, value in details["by_time_steps"].items()}
     else:
         return ""
@@ -161,15 +138,6 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
-
-
-def _show_bytes(count: float) -> str:
-    return f"{_three_digits(count / 1e6)} MB"
-
-
-def _three_digits(value: float) -> str:
-    decimals = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:,.{decimals}f}"
 
 
 # ---------------------------------------------------------------- the page
@@ -224,7 +192,7 @@ def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list
         return []
     rate = rows[0].details["matrix_rate"]
     parts = [
-        f"Absolute figures. A product of two large matrices reaches {_three_digits(rate / 1e9)} GFLOP/s here, in the "
+        f"Absolute figures. A product of two large matrices reaches {three_digits(rate / 1e9)} GFLOP/s here, in the "
         "arithmetic of training; the share of it that a whole step or batch reaches stands beside its operations "
         "(sampling computes in float32). Those are of the network with every input multiplied; in float32 on the CPU "
         "ours passes over what does not fire.\n",
@@ -240,7 +208,7 @@ def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list
             (
                 [
                     row.what,
-                    _three_digits(row.figure),
+                    three_digits(row.figure),
                     f"{row.details['firing_rate']:.0%}",
                     f"{row.details['operations_per_image'] / 1e9:.2f} GFLOP",
                     f"{row.details['share_of_matrix_rate']:.1%}",
@@ -259,52 +227,6 @@ def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list
 
 
 _FACES = ("faces", "training")
-
-
-def celeba_cost(row: Row, epochs: int = 40) -> str:
-    """What CelebA at 64x64 costs on 1, 8 and 64 such devices, from the measured training of the ``faces`` preset."""
-    hours = CELEBA_IMAGES * epochs / row.figure / 3600
-    batch, gradients = row.details["batch"], 4 * row.details["parameters"]
-    step = batch / row.figure
-    costs = ", ".join(f"{_three_digits(hours / count)} hours on {count}" for count in (1, 8, 64))
-    return (
-        f"**CelebA at 64x64**: {CELEBA_IMAGES:,} training images for {epochs} epochs at {_three_digits(row.figure)} "
-        f"images/s are {costs} such devices, each with its own batch of {batch}, as long as exchanging gradients hides "
-        f"behind the arithmetic: {_show_bytes(gradients)} of them within a step of {show_seconds(step)}, so "
-        f"in a ring each device sends and receives twice that, {_three_digits(2 * gradients / step / 1e9)} GB/s. The "
-        "epochs of adversarial fine-tuning, in which a discriminator learns too, are counted as if they took as long.\n"
-    )
-
-
-def celeba_on_gpus(row: Row, decoded: float | None, epochs: int = 40) -> str:
-    """What the same would cost on GPUs, from the measured operations and from what is assumed of a GPU.
-
-    Args:
-        row: the measured training of the ``faces`` preset.
-        decoded: image files that one core decodes in a second, if that was measured.
-        epochs: passes over the training images.
-    """
-    operations, gradients = row.details["operations_per_image"], 4 * row.details["parameters"]
-    rate = GPU_RATE * GPU_SHARE / operations
-    hours = CELEBA_IMAGES * epochs / rate / 3600
-    costs = ", ".join(f"{_three_digits(60 * hours / count)} minutes on {count}" for count in (1, 8, 64))
-    text = (
-        f"**The same on GPUs, estimated.** Counted: {operations / 2e9:.2f} billion multiply-accumulates an image, "
-        f"forward and backward. *Assumed*, for want of a GPU "
-        f"(`bash benchmarks/gpu.sh` measures one in nine minutes): {GPU_RATE / 1e12:.0f} TFLOP/s (an A100's peak in "
-        f"bfloat16), of which training reaches {GPU_SHARE:.0%} because most of its layers move memory rather than "
-        f"multiply; batches of {GPU_BATCH} on each, and {GPU_LINK / 1e9:.0f} GB/s between them. Then a GPU makes "
-        f"{_three_digits(rate)} images/s, and {epochs} epochs take {costs}. A step lasts "
-        f"{show_seconds(GPU_BATCH / rate)}; to exchange {_show_bytes(gradients)} of gradients in a ring takes "
-        f"{show_seconds(2 * gradients / GPU_LINK)}. On 64 a step has {64 * GPU_BATCH:,} images and an epoch "
-        f"{CELEBA_IMAGES // (64 * GPU_BATCH)} steps, which asks for another learning rate than the preset's."
-    )
-    if decoded is not None:
-        text += (
-            f" One core decodes {_three_digits(decoded)} files a second (measured), so each GPU wants "
-            f"{_three_digits(rate / decoded)} cores beside it, or waits for them."
-        )
-    return text + "\n"
 
 
 def picture_name(results: Results) -> str:

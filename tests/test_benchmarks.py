@@ -23,7 +23,9 @@ from benchmarks.apart import forget_largest_size, largest_size
 from benchmarks.cases import CASES
 from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
 from benchmarks.reference import ReferenceVAE, with_weights_of
-from benchmarks.report import celeba_cost, celeba_on_gpus, page, read_results, show, write_page
+from benchmarks.report import page, read_results, write_page
+from benchmarks.scale import celeba_cost, celeba_on_gpus
+from benchmarks.show import show
 from benchmarks.subjects import Network, build, quick_sizes, sampling, training_step
 from benchmarks.visitors import Report, watched
 from spikevae.config import ModelConfig
