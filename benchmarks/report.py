@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import ROOT, Row
-from benchmarks.scale import celeba_cost, celeba_on_gpus
-from benchmarks.show import show, show_bytes, show_seconds, three_digits
+from benchmarks.scale import celeba_cost, celeba_on_gpus, evaluating, gpu_rate, reading_data
+from benchmarks.show import markdown, show, show_bytes, show_seconds, three_digits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,11 +128,6 @@ def _sides(row: Row) -> str:
     return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
-def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows) + "\n"
-
-
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
@@ -163,12 +158,12 @@ def _chapter(results: Results) -> str:
     others = [row for row in results.rows if row.bar is None and row.case != "throughput"]
     parts = [
         f"## On {'the CPU' if results.device == 'cpu' else name}\n\n{facts}\n",
-        _markdown(
+        markdown(
             ("what", "against", "measured", "bar (stretch)", "outcome"),
             ([row.what, row.against or "–", show(row.figure, row.unit), _goals(row), row.outcome] for row in with_bars),
         ),
         "The figures behind the ratios, medians:\n",
-        _markdown(
+        markdown(
             ("what", "medians"),
             ([row.what, _sides(row)] for row in results.rows if _sides(row) and row.case != "settings"),
         ),
@@ -176,7 +171,7 @@ def _chapter(results: Results) -> str:
     if others:
         parts += [
             "Beside the bars:\n",
-            _markdown(
+            markdown(
                 ("what", "against", "measured"), ([row.what, row.against, show(row.figure, row.unit)] for row in others)
             ),
         ]
@@ -196,7 +191,7 @@ def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list
         "arithmetic of training; the share of it that a whole step or batch reaches stands beside its operations "
         "(sampling computes in float32). Those are of the network with every input multiplied; in float32 on the CPU "
         "ours passes over what does not fire.\n",
-        _markdown(
+        markdown(
             (
                 "what",
                 "images/s",
@@ -218,15 +213,16 @@ def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list
             ),
         ),
     ]
-    for row in rows:
-        if (row.details["preset"], row.details["subject"]) == _FACES:
-            parts.append(celeba_cost(row))
-            if is_cpu:
-                parts.append(celeba_on_gpus(row, None if decoding is None else decoding.figure))
+    by_subject = {row.details["subject"]: row for row in rows if row.details["preset"] == "faces"}
+    if training := by_subject.get("training"):
+        parts.append(celeba_cost(training))
+        if is_cpu:
+            parts.append(celeba_on_gpus(training))
+            if decoding is not None:
+                parts.append(reading_data(gpu_rate(training), decoding.figure))
+    if is_cpu and (sampling := by_subject.get("sampling")):
+        parts.append(evaluating(sampling))
     return parts
-
-
-_FACES = ("faces", "training")
 
 
 def picture_name(results: Results) -> str:

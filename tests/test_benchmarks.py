@@ -24,7 +24,7 @@ from benchmarks.cases import CASES
 from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
 from benchmarks.reference import ReferenceVAE, with_weights_of
 from benchmarks.report import page, read_results, write_page
-from benchmarks.scale import celeba_cost, celeba_on_gpus
+from benchmarks.scale import celeba_cost, celeba_on_gpus, evaluating, reading_data
 from benchmarks.show import show
 from benchmarks.subjects import Network, build, quick_sizes, sampling, training_step
 from benchmarks.visitors import Report, watched
@@ -258,12 +258,25 @@ def test_the_cost_of_celeba_follows_from_the_measured_speed() -> None:
 
 def test_the_cost_of_celeba_on_gpus_follows_from_the_operations_and_from_what_is_assumed() -> None:
     details = {"parameters": 2_500_000, "operations_per_image": 1.56e9}
-    text = celeba_on_gpus(made_row("images/s", 50.0, details=details), 1000.0, epochs=60)
+    text = celeba_on_gpus(made_row("images/s", 50.0, details=details), epochs=60)
     assert "0.78 billion multiply-accumulates" in text
     assert "10,000 images/s" in text  # 5 % of 312 TFLOP/s
     assert "16.3 minutes on 1, 2.03 minutes on 8, 0.25 minutes on 64" in text  # 60 x 162,770 images
     assert "A step lasts 25.6 ms; to exchange 10.0 MB of gradients in a ring takes 800 µs" in text
-    assert "each GPU wants 10.0 cores" in text
+
+
+def test_large_data_wants_cores_and_bandwidth() -> None:
+    text = reading_data(10_000.0, 1000.0)
+    assert "| 162,770 | 1,628 MB | 2.71 min | 10.0 cores, 100 MB/s, 16.3 s | 80.0 cores, 800 MB/s, 2.03 s |" in text
+    assert "| 10,000,000 | 100,000 MB | 167 min |" in text
+
+
+def test_evaluating_takes_what_the_operations_take() -> None:
+    row = made_row("images/s", 500.0, details={"operations_per_image": 1.56e9})
+    text = evaluating(row)
+    assert "take 5.00 s on 1 GPU as above and 625 ms on 8" in text  # 50,000 x 1.56 GFLOP at 15.6 TFLOP/s
+    assert "That is 58.8 s on 1 and 7.35 s on 8" in text  # 50,000 x 11.4 GFLOP at 9.7 TFLOP/s
+    assert "the samples alone take 100 s" in text
 
 
 @pytest.fixture
