@@ -21,6 +21,8 @@ from torchvision.io import encode_jpeg
 
 import spikevae
 from benchmarks.measure import Meter, Row, busy_processes, in_a_process, medians, ratio, run, straight_line
+from benchmarks.roofline import measured as roofline_measured
+from benchmarks.roofline import parts as roofline_parts
 from benchmarks.subjects import (
     RELEASED,
     Network,
@@ -315,7 +317,8 @@ def settings(meter: Meter) -> list[Row]:
 def throughput(meter: Meter) -> list[Row]:
     """Images a second, the share of what the machine can do at most, and where the time goes."""
     sizes, rows = sizes_for(meter), []
-    rate = _matrix_rate(meter, sizes.matrix)
+    in_training = torch.bfloat16 if has_bfloat16(meter.device) else torch.float32
+    rate = _matrix_rate(meter, sizes.matrix, in_training)
     for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("faces", sizes.faces)):
         for subject in ("training", "sampling"):
             model, dense = build("ours", config, meter.device), build("relu", config, meter.device)
@@ -348,6 +351,34 @@ def throughput(meter: Meter) -> list[Row]:
     return rows
 
 
+def roofline(meter: Meter) -> list[Row]:
+    """Layer by layer: the share of what the machine allows, by its matrix products and by copying memory."""
+    sizes, rows = sizes_for(meter), []
+    has_half = has_bfloat16(meter.device)
+    copied = torch.rand(sizes.matrix * sizes.matrix, device=meter.device)
+    into = torch.empty_like(copied)
+    seconds = medians(meter.seconds({"copying": lambda: into.copy_(copied)}))["copying"]
+    copy_rate = 2 * copied.numel() * copied.element_size() / seconds
+    for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("faces", sizes.faces)):
+        for subject in ("training", "sampling"):
+            is_training = subject == "training"
+            rate = _matrix_rate(meter, sizes.matrix, torch.bfloat16 if has_half and is_training else torch.float32)
+            model = build("ours", config, meter.device)
+            call = work(subject, model, config, sizes.batch, meter.device)
+            found = roofline_parts(
+                model, call, batch=sizes.batch, is_training=is_training, bfloat16=is_training and has_half
+            )
+            lines = roofline_measured(meter, found, rate, copy_rate)
+            whole = medians(meter.seconds({subject: call}))[subject]
+            details = {"preset": name, "subject": subject, "batch": sizes.batch, "whole_seconds": whole} | {
+                "matrix_rate": rate, "copy_rate": copy_rate, "parts": lines,
+            }  # fmt: skip
+            share = sum(float(line["roof_seconds"]) for line in lines) / whole
+            what = f"{subject}, `{name}` preset, batch {sizes.batch}: least time of its layers"
+            rows.append(Row("roofline", what, "the whole call", share, "share", details=details))
+    return rows
+
+
 def loading(meter: Meter) -> list[Row]:
     """How fast one thread turns image files of CelebA's size into pixels."""
     coarse = torch.rand(3, 14, 11, generator=torch.Generator().manual_seed(0))
@@ -374,6 +405,7 @@ CASES: dict[str, Callable[[Meter], list[Row]]] = {
     "start": start,
     "settings": settings,
     "throughput": throughput,
+    "roofline": roofline,
     "loading": loading,
 }
 CPU_ONLY = ("start", "settings", "loading")
@@ -411,9 +443,8 @@ def _straight(what: str, figures: dict[str, float], unit: str) -> Row:
     return Row("growth", f"{what}, `paper` preset, {span}", "a straight line", deviation, "share", 0.10, None, details)
 
 
-def _matrix_rate(meter: Meter, side: int) -> float:
-    """Operations a second of a product of two square matrices, in the arithmetic that training uses."""
-    dtype = torch.bfloat16 if has_bfloat16(meter.device) else torch.float32
+def _matrix_rate(meter: Meter, side: int, dtype: torch.dtype) -> float:
+    """Operations a second of a product of two square matrices."""
     a, b = (torch.rand(side, side, device=meter.device).to(dtype) for _ in range(2))
     seconds = meter.seconds({"matrix product": lambda: a @ b})["matrix product"]
     return 2.0 * side**3 / statistics.median(seconds)

@@ -155,7 +155,7 @@ def _chapter(results: Results) -> str:
         + f". Medians of {results.runs} rounds; load of the machine at the start {machine['load_at_start']:.2f}."
     )
     with_bars = [row for row in results.rows if row.bar is not None]
-    others = [row for row in results.rows if row.bar is None and row.case != "throughput"]
+    others = [row for row in results.rows if row.bar is None and row.case not in ("throughput", "roofline")]
     parts = [
         f"## On {'the CPU' if results.device == 'cpu' else name}\n\n{facts}\n",
         markdown(
@@ -178,6 +178,7 @@ def _chapter(results: Results) -> str:
     if results.of("growth"):
         parts.append(f"![Time and memory as T grows](images/{picture_name(results)})\n")
     parts += _throughput(results.of("throughput"), next(iter(results.of("loading")), None), results.device == "cpu")
+    parts += _roofline(results.of("roofline"))
     parts += [f"Left out: {case}, because {reason}.\n" for case, reason in results.skipped.items()]
     return "\n".join(parts)
 
@@ -223,6 +224,40 @@ def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list
     if is_cpu and (sampling := by_subject.get("sampling")):
         parts.append(evaluating(sampling))
     return parts
+
+
+def _roofline(rows: Sequence[Row]) -> list[str]:
+    """A table for each network and call, the layers in which most time is above the least one first."""
+    if not rows:
+        return []
+    rates = rows[0].details
+    tables = [
+        "### Layer by layer\n",
+        "Each layer ran alone, on what it gets in the network. Its roof is the longer of two times. One is that of its "
+        f"operations at the rate of a large matrix product ({three_digits(rates['matrix_rate'] / 1e9)} GFLOP/s in the "
+        "arithmetic of training). The other is that of reading and writing its tensors once at the rate of copying "
+        f"({three_digits(rates['copy_rate'] / 1e9)} GB/s). Layers that pass over silent inputs can be faster. The five "
+        "with the most time above their roofs come first, then the others together. What is left of the whole call is "
+        "losses, optimizer and random numbers.\n",
+    ]
+    for row in rows:
+        whole = row.details["whole_seconds"]
+        ordered = sorted(row.details["parts"], key=lambda line: line["roof_seconds"] - line["seconds"])
+        lines = [[line["part"], *_times(line, whole), line["roof"]] for line in ordered[:5]]
+        if rest := ordered[5:]:
+            together = {key: sum(line[key] for line in rest) for key in ("seconds", "roof_seconds")}
+            lines.append([f"the other {len(rest)}", *_times(together, whole), ""])
+        tables += [
+            f"{row.details['subject'].capitalize()}, `{row.details['preset']}` preset, batch {row.details['batch']}, "
+            f"{show_seconds(whole)}:\n",
+            markdown(("layer", "time", "share of the call", "least time", "share of its roof", "roof"), lines),
+        ]
+    return tables
+
+
+def _times(line: Mapping[str, float], whole: float) -> list[str]:
+    seconds, least = line["seconds"], line["roof_seconds"]
+    return [show_seconds(seconds), f"{seconds / whole:.0%}", show_seconds(least), f"{least / seconds:.0%}"]
 
 
 def picture_name(results: Results) -> str:

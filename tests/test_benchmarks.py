@@ -24,12 +24,14 @@ from benchmarks.cases import CASES
 from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
 from benchmarks.reference import ReferenceVAE, with_weights_of
 from benchmarks.report import page, read_results, write_page
+from benchmarks.roofline import Part, measured, parts
 from benchmarks.scale import celeba_cost, celeba_on_gpus, evaluating, reading_data
 from benchmarks.show import show
 from benchmarks.subjects import Network, build, quick_sizes, sampling, training_step
 from benchmarks.visitors import Report, watched
 from spikevae.config import ModelConfig
 from spikevae.evaluation.energy import counting
+from spikevae.nn.stage import SpikingStage
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
 from spikevae.nn.vae import SpikingVAE
 from spikevae.presets import PRESETS
@@ -279,6 +281,32 @@ def test_evaluating_takes_what_the_operations_take() -> None:
     assert "the samples alone take 100 s" in text
 
 
+def test_a_layer_alone_does_what_it_does_in_the_network() -> None:
+    model = lively_model("tcja")
+    second = model.encoder.stages[1]
+    assert isinstance(second, SpikingStage)
+    x = torch.rand(N, 1, 16, 16)
+    with torch.inference_mode():
+        found = {part.name: part for part in parts(model, lambda: model(x), batch=N, is_training=False, bfloat16=False)}
+        gated_seq = model.encoder.stages[0].forward_constant(2 * x - 1)  # type: ignore[operator]
+        currents = second.synapses(gated_seq.flatten(0, 1))
+    convolution = found["encoder.stages.1.synapses"]
+    # 3x3 kernels from 6 channels of 8x8 places to 8 of 4x4, T x N times
+    assert convolution.operations == 2 * (T * N) * (8 * 4 * 4) * (6 * 9)
+    assert convolution.bytes == 4 * (T * N * (6 * 8 * 8 + 8 * 4 * 4) + 8 * 6 * 9)
+    for name, expected in ((convolution.name, currents), ("encoder.stages.0: norm, neurons, gates", gated_seq)):
+        torch.testing.assert_close(found[name].call(), expected, rtol=0, atol=0)
+
+
+def test_the_roof_is_the_slower_of_arithmetic_and_memory() -> None:
+    part = Part("a", lambda: None, calls=2, operations=1e9, bytes=1e6)
+    meter = Meter(CPU, is_quick=True)
+    (line,) = measured(meter, [part], matrix_rate=1e9, copy_rate=1e9)
+    assert (line["roof_seconds"], line["roof"], line["bytes"]) == (2.0, "arithmetic", 2e6)
+    (line,) = measured(meter, [part], matrix_rate=1e15, copy_rate=1e6)
+    assert (line["roof_seconds"], line["roof"]) == (2.0, "memory")
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A results file with a row of each kind."""
@@ -294,12 +322,18 @@ def results(tmp_path: Path) -> Path:
         "firing_rate": 0.14,
         "top_five": {"aten::convolution": 0.4},
     }
+    layer = {"seconds": 0.5, "roof_seconds": 0.125, "roof": "memory", "operations": 1.0, "bytes": 1.0}
+    roofline = {"preset": "faces", "subject": "training", "batch": 64, "whole_seconds": 2.0, "matrix_rate": 3e11} | {
+        "copy_rate": 5e9,
+        "parts": [{"part": "fast", **layer, "seconds": 0.2}, *({"part": name, **layer} for name in "abcdef")],
+    }
     rows = [
         made_row(bar=5.0, stretch=8.0, details={"seconds": {"ours": 0.5, "reference": 3.0}}),
         made_row("share", 0.02, bar=0.1, details=growth | {"by_time_steps": {"4": 3.0, "8": 5.0}}),
         made_row("images/s", 99.0, details=throughput),
+        made_row("share", 0.5, details=roofline),
     ]
-    cases = ("sampling-paper", "growth", "throughput")
+    cases = ("sampling-paper", "growth", "throughput", "roofline")
     record = {
         "machine": {
             "device": "cpu",
@@ -325,6 +359,8 @@ def test_the_page_holds_every_figure_with_machine_versions_and_plot(results: Pat
     text = target.read_text(encoding="utf-8")
     for part in ("Abacus 3", "torch 9.9", "6.00 times faster", "at least 5.00", "2.0%", "99.0", "too small", "CelebA"):
         assert part in text
+    assert "| a | 500 ms | 25% | 125 ms | 25% | memory |" in text
+    assert "| the other 2 | 700 ms | 35% | 250 ms | 36% |  |" in text
     assert "](images/growth.png)" in text
     assert (target.parent / "images" / "growth.png").read_bytes().startswith(b"\x89PNG")
 
