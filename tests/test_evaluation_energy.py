@@ -179,6 +179,27 @@ def test_linear_layers_on_rates_take_the_cheaper_order() -> None:
         assert cost.folded_order == ("rates first" if rates_first < spikes_first else "spikes first")
 
 
+def test_layers_of_a_grid_on_rates_take_the_cheaper_order_too() -> None:
+    model = lively(
+        dataclasses.replace(CONFIG, latent="grid", latent_size=98, encoder_widths=(4, 6, 8), decoder_widths=(6, 5, 4))
+    )
+    x = torch.rand(2, 1, 28, 28)
+    maps = model.encoder(2 * x - 1)  # [T=3, N=2, 6, 7, 7]
+    features = model.encoder.upper(maps)
+    costs = measure_costs(model, x, seed=0)
+    layer, convolution = costs["encode"].layers["latent.synapses"], model.latent.get_submodule("synapses")
+    assert isinstance(convolution, nn.Conv2d)
+    rates = connections_used(convolution, maps.mean(0)) / 2
+    rates_first = float((maps != 0).sum()) / 2 * 0.9 + rates * 4.6
+    spikes_first = connections_used(convolution, maps.flatten(0, 1)) / 2 * 0.9 + 3 * convolution.weight.numel() * 3.7
+    assert layer.picojoule == pytest.approx(rates * 4.6)
+    assert layer.picojoule_folded == pytest.approx(min(rates_first, spikes_first))
+    linear = costs["classify"].layers["classifier.linear"]
+    rates_first = float((features != 0).sum()) / 2 * 0.9 + float((features.mean(0) != 0).sum()) / 2 * 2 * 4.6
+    spikes_first = float((features != 0).sum()) / 2 * 2 * 0.9 + 3 * 8 * 2 * 4.6
+    assert linear.picojoule_folded == pytest.approx(min(rates_first, spikes_first))
+
+
 def test_without_gates_nothing_is_folded_and_a_read_out_adds_weights_alone() -> None:
     model = lively(dataclasses.replace(CONFIG, attention="none"))
     layers = measure_costs(model, torch.rand(2, 1, 28, 28), seed=0)["decode"].layers

@@ -10,8 +10,10 @@ from spikingjelly.activation_based import neuron
 from spikingjelly.activation_based.op_counter import is_binary_tensor
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv2d, conv_transpose2d
+from torch.utils.hooks import RemovableHandle
 
 from spikevae.nn.attention import TemporalChannelJointAttention
+from spikevae.nn.classifier import RateClassifier
 from spikevae.nn.decoder import TimeReadOut
 from spikevae.nn.encoder import SpikingEncoder
 from spikevae.nn.stage import ExponentialSynapses
@@ -157,9 +159,11 @@ class Counter:
     def __init__(self, network: nn.Module, images: int) -> None:
         self.cost = Cost()
         self.images = images
+        self._maps: Tensor | None = None  # [T, N, C, S, S], the encoder's output of a grid latent
         self._features: Tensor | None = None  # [T, N, C, P], the encoder's output by channel, or [T, N, 1, F]
         self._last_used: dict[str, float] = {}
-        self._handles = []
+        self._handles: list[RemovableHandle] = []
+        self._encoder = next((part for part in network.modules() if isinstance(part, SpikingEncoder)), None)
         attentions = [module for module in network.modules() if isinstance(module, TemporalChannelJointAttention)]
         self._is_rounded = bool(attentions) and all(attention.is_rounded for attention in attentions)
         self._in_attention = {id(part) for attention in attentions for part in attention.modules()}
@@ -175,6 +179,8 @@ class Counter:
             for kind, hook in hooks:
                 if isinstance(module, kind):
                     self._handles.append(module.register_forward_hook(_named(hook, name)))
+            if isinstance(module, RateClassifier):  # of a grid latent it reads deeper stages than the latent
+                self._handles.append(module.register_forward_pre_hook(self._keep_classified))
 
     def remove(self) -> None:
         """Take all hooks off the network."""
@@ -200,6 +206,8 @@ class Counter:
     def _folded(self, layer: nn.Module, x: Tensor, used: float) -> Folded:
         """The cheaper way to compute a layer of which some inputs are neither 0 nor 1."""
         plain = Folded(multiply_accumulates=used)
+        if isinstance(layer, nn.Conv2d) and (on_rates := self._folded_on_rates(layer, x, used)):
+            return on_rates
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and is_gated(x):
             # In each time step every channel's kernel, C_out x k x k weights, is multiplied by the channel's gate.
             return self._by_gates(Folded(used, multiplies=len(x) / self.images * layer.weight.numel()))
@@ -225,6 +233,18 @@ class Counter:
         spikes_first = self._by_gates(
             Folded(spikes * layer.out_features, 0.0, float(gates * layer.out_features), order="spikes first")
         )
+        return min(rates_first, spikes_first, key=lambda folded: folded.picojoule)
+
+    def _folded_on_rates(self, layer: nn.Conv2d, x: Tensor, used: float) -> Folded | None:
+        """A convolution of the mean over time of the encoder's gated maps, or of every step; None for other inputs."""
+        maps = self._maps
+        if maps is None or x.shape != maps.shape[1:] or not torch.allclose(x, maps.mean(0)):
+            return None
+        spikes = float((maps != 0).sum(dtype=torch.float64)) / self.images
+        factors = 0.0 if is_binary_tensor(maps) else float(len(maps) * layer.weight.numel())
+        rates_first = Folded(spikes, multiply_accumulates=used, order="rates first")
+        uses = connections_used(layer, maps.flatten(0, 1)) / self.images
+        spikes_first = self._by_gates(Folded(uses, factors, order="spikes first"))
         return min(rates_first, spikes_first, key=lambda folded: folded.picojoule)
 
     def _count_squeeze(self, name: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
@@ -266,10 +286,19 @@ class Counter:
 
     def _keep_features(self, name: str, module: SpikingEncoder, x: Tensor, output: Tensor) -> None:
         if output.dim() > 3:  # maps of a grid, which no linear layer reads
-            return
-        attentions = [part for part in module.modules() if isinstance(part, TemporalChannelJointAttention)]
+            known = is_binary_tensor(output) or is_gated(output.flatten(0, 1))
+            self._maps = output.detach().clone() if known else None
+        else:
+            self._keep_flat(module, output)
+
+    def _keep_classified(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if self._encoder is not None:
+            self._keep_flat(self._encoder, inputs[0])
+
+    def _keep_flat(self, encoder: SpikingEncoder, feature_seq: Tensor) -> None:
+        attentions = [part for part in encoder.modules() if isinstance(part, TemporalChannelJointAttention)]
         channels = attentions[-1].channels if attentions else 1
-        features = output.detach().unflatten(2, (channels, -1))
+        features = feature_seq.detach().unflatten(2, (channels, -1))
         known = is_binary_tensor(features) or is_gated(features.flatten(0, 1))
         self._features = features.clone() if known else None
 
