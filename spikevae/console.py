@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -34,7 +35,9 @@ def say(text: str) -> None:
         return
     try:
         print(text)
-    except BrokenPipeError:
+    except OSError as error:
+        if not nobody_reads(error):
+            raise
         mute(sys.stdout.fileno())
 
 
@@ -51,11 +54,15 @@ def finish_output() -> None:
     """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        mute(sys.stdout.fileno())
-    except OSError:
+    except OSError as error:
         mute(sys.stdout.fileno())  # else Python tries again at its end, and fails again
-        raise
+        if not nobody_reads(error):
+            raise
+
+
+def nobody_reads(error: OSError) -> bool:
+    """Whether the reader of a pipe has gone, as after `| head`, or the terminal was closed."""
+    return error.errno in (errno.EPIPE, errno.EIO)
 
 
 def mute(stream: int) -> None:
@@ -132,5 +139,7 @@ def progress(total: int, what: str, *, unit: str = "image", seconds: float = 60.
 def _print_aside(line: str) -> None:
     try:
         print(line, file=sys.stderr, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if not nobody_reads(error):
+            raise
         mute(sys.stderr.fileno())

@@ -32,6 +32,18 @@ def test_work_goes_on_when_nobody_reads_what_is_said(capfd: pytest.CaptureFixtur
     assert not capfd.readouterr().err
 
 
+def test_work_goes_on_when_the_terminal_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    window, terminal = os.openpty()
+    with open(terminal, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        os.close(window)
+        say("something")
+        finish_output()
+        complain("of something")
+        monkeypatch.undo()
+
+
 def test_output_that_cannot_be_written_is_an_error_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdout", stream)

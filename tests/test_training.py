@@ -219,7 +219,8 @@ def test_three_epochs_are_one_and_two_more_bit_for_bit(resumed: Path, finished: 
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_bit(
     config: RunConfig, finished: Path, tmp_path: Path, number: signal.Signals, status: int

@@ -16,15 +16,16 @@ class Stop(KeyboardInterrupt):
 class Interruption:
     """While it is entered, the first Ctrl-C is noted and a second one stops at once.
 
-    So is SIGTERM, which `docker stop` and the schedulers of clusters send before they kill; not in several processes,
-    whose launcher sends it to the rest of them when one has failed.
+    So are SIGTERM, which `docker stop` and the schedulers of clusters send before they kill, and SIGHUP, which a closed
+    terminal or a lost connection sends; not in several processes, whose launcher sends them to the rest if one fails.
 
     Only Python's main thread hears signals; in another one nothing changes.
     """
 
     def __init__(self) -> None:
         self.is_requested = False
-        self._signals = [signal.SIGINT] + [signal.SIGTERM] * (os.environ.get("WORLD_SIZE", "1") == "1")
+        names = ["SIGINT"] + ["SIGTERM", "SIGHUP"] * (os.environ.get("WORLD_SIZE", "1") == "1")
+        self._signals = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
