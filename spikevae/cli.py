@@ -76,6 +76,8 @@ def _run(name: str, arguments: Sequence[str]) -> None:
 
 def _reason(error: Exception) -> str:
     """What an error means, in a line."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
     if isinstance(error, ValueError | OSError | RuntimeError | ImportError):
         return str(error)
     if isinstance(error, MemoryError):

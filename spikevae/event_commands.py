@@ -62,6 +62,8 @@ def reconstruct_recordings(
     Raises:
         ValueError: if ``out`` cannot take them.
     """
+    if out is not None:
+        check_recordings_path(out, 1)  # the rest when their number is known
     network = load_event_vae(model, device)
     given = read_inputs(model, network, list_files(files, events=True), data, split, count, root)
     if out is not None:

@@ -38,12 +38,13 @@ def export(
         raise ValueError(f"--out {printable(out)}: a file of --format {format} ends in {_SUFFIXES[format]}")
     if calibrate < 0 or (calibrate and format == "onnx"):
         raise ValueError(f"--calibrate {calibrate}: expected at least 1 image, and --format nir (ONNX keeps the gates)")
-    if not out.parent.is_dir():
-        raise ValueError(f"--out {printable(out)}: the folder {printable(out.parent)} is not there; make it first")
 
+    from spikevae.files import check_can_write
     from spikevae.hub.checkpoints import load_generator
 
+    check_can_write(out)
     network = load_generator(model)
+    out.parent.mkdir(parents=True, exist_ok=True)
     if format == "onnx":
         from spikevae.hub.export.onnx import export_onnx
 

@@ -34,10 +34,11 @@ def check_can_write(path: Path | str) -> Path:
     Missing folders above it are no fault: they are made when it is written.
 
     Raises:
-        ValueError: if it is a folder, a pipe or a device (which a file would replace), or something above it is none.
+        ValueError: if it is "-", which other programs take for standard output, or a folder, a pipe or a device (which a file would replace), or something above it is none.
         OSError: if the folder that it would lie in takes no new files.
     """
     path = Path(path)
+    refuse_standard_output(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
     if path.exists() and not path.is_file():
@@ -50,10 +51,23 @@ def check_can_write(path: Path | str) -> Path:
     return path
 
 
+def refuse_standard_output(path: Path) -> None:
+    """Refuse "-" as a place to write to.
+
+    Raises:
+        ValueError: if it is that, or a place below it.
+    """
+    if path.parts[:1] == ("-",):
+        raise ValueError(f"{path}: nothing is written to standard output; name a file or folder")
+
+
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` make a file, or a folder, under a temporary name beside ``path``, and rename it to ``path``.
 
     A file is flushed to the disk first. Whatever fails, what was there before is untouched, and nothing else is left.
+
+    Raises:
+        OSError: if it cannot be written; it names ``path``, also where the system does not, as of a full disk.
     """
     temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.tmp")
     try:
@@ -62,6 +76,12 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if not str(error.filename or temporary).startswith(str(temporary)):
+            raise  # of another file, which it names
+        if error.errno is None:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

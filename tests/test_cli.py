@@ -227,7 +227,7 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_no_file(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert status == 1
-    one_line(capsys)
+    assert str(tmp_path / "a.npz") in one_line(capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -252,6 +252,15 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_no_file(
         (("classify", "FOLDER", "--data", "folder:nowhere"), "nowhere"),
         (("classify", "nosuch", "shoe.png"), "no model 'nosuch'"),
         (("train", "fashion-mnist", "--out", "run", "--data-root", "MADE", "--model.image-size", "32"), "1x32x32"),
+        (("sample", "FOLDER", "--out", "-"), "-: nothing is written to standard output; name a file or folder"),
+        (("sample", "n-mnist", "--out", "-"), "-: nothing is written to standard output"),
+        (("reconstruct", "n-mnist", "a.bin", "--out", "-"), "-: nothing is written to standard output"),
+        (("reconstruct", "FOLDER", "a.png", "--out", "-"), "-: nothing is written to standard output"),
+        (("classify", "FOLDER", "a.png", "--json", "-"), "-: nothing is written to standard output"),
+        (("evaluate", "FOLDER", "--json", "-"), "-: nothing is written to standard output"),
+        (("evaluate", "FOLDER", "--report", "-"), "nothing is written to standard output"),
+        (("train", "fashion-mnist", "--out", "-", "--data-root", "MADE"), "-: nothing is written to standard output"),
+        (("classify", "FOLDER", "-"), "-: No such file or directory"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_writes_nothing(
@@ -368,6 +377,9 @@ def test_the_place_to_write_to_is_checked_before_the_work(
         ("sample", "nosuch", "--out", picture / "a.png"),
         ("reconstruct", "nosuch", picture, "--out", picture / "deep" / "a.npz"),
         ("classify", "nosuch", picture, "--json", picture / "a.json"),
+        ("sample", "n-mnist", "--out", picture / "a.gif"),
+        ("reconstruct", "n-mnist", "nosuch.bin", "--out", picture / "a.gif"),
+        ("export", "nosuch", "--format", "onnx", "--part", "encoder", "--out", picture / "a.onnx"),
     ):
         assert run(*words) == 1  # and not because there is no such model, which is found out later
         assert "shoe.png is no folder; name another place" in one_line(capsys)

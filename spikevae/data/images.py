@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikevae.data.decode import FORMATS, PIXEL_LIMIT, read_pixels
-from spikevae.files import check_can_write, write_atomically
+from spikevae.files import check_can_write, refuse_standard_output, write_atomically
 
 
 def read_image(
@@ -107,6 +107,7 @@ def check_save_path(path: Path | str) -> Path:
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    refuse_standard_output(path)
     if path.is_dir():
         if suffix in (".png", ".npz"):
             raise ValueError(f"{path} is a folder; give the name of a {suffix} file")

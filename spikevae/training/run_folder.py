@@ -24,7 +24,7 @@ from spikevae.config import RunConfig, from_dict, to_dict
 from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import save_recordings
 from spikevae.data.images import save_images
-from spikevae.files import write_atomically
+from spikevae.files import refuse_standard_output, write_atomically
 from spikevae.hub.checkpoints import save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -74,7 +74,9 @@ def check_run_place(run: Path) -> None:
     Raises:
         FileExistsError: if the folder already holds a run.
         OSError: if it cannot be written to.
+        ValueError: if it is "-".
     """
+    refuse_standard_output(run)
     if (run / RUN_NAME).exists():
         raise FileExistsError(f"{run} already holds a run; go on with --resume {run}, or choose another --out")
     existing = next(path for path in (run, *run.absolute().parents) if os.path.lexists(path))
