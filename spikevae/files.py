@@ -34,7 +34,8 @@ def check_can_write(path: Path | str) -> Path:
     Missing folders above it are no fault: they are made when it is written.
 
     Raises:
-        ValueError: if it is "-", which other programs take for standard output, or a folder, a pipe or a device (which a file would replace), or something above it is none.
+        ValueError: if it is "-", a folder, a pipe or a device (which a file would replace), or something above it is
+            no folder.
         OSError: if the folder that it would lie in takes no new files.
     """
     path = Path(path)

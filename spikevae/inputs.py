@@ -20,7 +20,7 @@ from spikevae.hub.checkpoints import load, model_folder, read_config, require_ge
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import memory_limit, pick_device, reuse_freed_memory
+from spikevae.runtime import chosen_device, memory_limit, reuse_freed_memory
 
 if TYPE_CHECKING:
     from spikevae.data.events.files import RecordingFile
@@ -39,12 +39,8 @@ def load_model(model: str, device: str | None) -> Network:
         FileNotFoundError: if there is no such model.
     """
     reuse_freed_memory()
-    try:
-        chosen = pick_device() if device is None else torch.device(device)
-        network: Network = load(model, device=chosen)
-        return network
-    except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
-        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    network: Network = load(model, device=chosen_device(device))
+    return network
 
 
 def is_event_vae(model: str) -> bool:

@@ -95,6 +95,25 @@ def pick_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def chosen_device(name: str | None) -> torch.device:
+    """The device that ``--device`` names, or else the best that is there.
+
+    Raises:
+        ValueError: if this machine has none of this name, or nothing can be computed there.
+    """
+    import torch
+
+    if name is None:
+        return pick_device()
+    there = ["cpu", *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available()]
+    with suppress(RuntimeError, AssertionError):  # torch's words for a device that is not there
+        device = torch.device(name)
+        if device.type in there:
+            torch.empty(1, device=device)
+            return device
+    raise ValueError(f"--device {name}: PyTorch has no such device here; use {' or '.join(there)}")
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware has instructions for bfloat16 (emulation would be slower than float32)."""
     import torch

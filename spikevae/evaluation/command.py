@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spikevae.distributed import together
 from spikevae.evaluation.baselines import load_baselines
-from spikevae.evaluation.inputs import Evaluation, chosen_device, open_evaluation
+from spikevae.evaluation.inputs import Evaluation, open_evaluation
 from spikevae.evaluation.metrics.registry import chosen_metrics
 from spikevae.evaluation.networks.papers import open_instrument
 from spikevae.evaluation.reports.html import PAGE, write_report
@@ -20,7 +20,7 @@ from spikevae.evaluation.without_images import evaluate_without_images, makes_no
 from spikevae.files import check_can_write
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import is_main_process
+from spikevae.runtime import chosen_device, is_main_process
 from spikevae.versions import library_versions
 
 _RESCUED = "scores.json"

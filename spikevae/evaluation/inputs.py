@@ -19,7 +19,7 @@ from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, from_image_set, from_model, from_path, keeping_first, limited
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import memory_limit, pick_device
+from spikevae.runtime import chosen_device, memory_limit
 
 KEPT_SAMPLES = 1000
 """Samples that are kept for what looks at single ones: near-copies and pictures."""
@@ -131,24 +131,6 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     return Evaluation(
         config, config.model, weights_hash, model, samples, reference, reference_set, dataset, domain, device
     )
-
-
-def chosen_device(name: str | None) -> torch.device:
-    """The device of this name, or else the best that is there.
-
-    Raises:
-        ValueError: if there is none of this name.
-    """
-    if name is None:
-        return pick_device()
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("nothing is computed there")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}; use cpu, cuda or mps") from None
-    return device
 
 
 def _domain(config: EvaluationConfig, dataset: str | None, trained_on: str | None) -> Domain | None:
