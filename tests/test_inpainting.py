@@ -71,6 +71,13 @@ def test_a_class_may_be_asked_for(garments: SpikingVAE) -> None:
     assert (garments.classify(proposals).argmax(dim=1) == 9).sum() >= 3
 
 
+def test_pictures_are_completed_in_inference_mode_too(garments: SpikingVAE) -> None:
+    with torch.inference_mode():
+        image = garments.sample(1)
+        proposals = garments.inpaint(image, right_half(28), count=1)
+    assert torch.equal(proposals, garments.inpaint(image.clone(), right_half(28), count=1))
+
+
 def test_what_cannot_be_completed_is_refused(garments: SpikingVAE, autoregressive_release: Path) -> None:
     x, mask = torch.zeros(1, 28, 28), right_half(28)
     cases: tuple[tuple[dict[str, Any], str], ...] = (

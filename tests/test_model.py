@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
+from spikevae.nn.networks import build_network
 from spikevae.nn.vae import SpikingVAE
 
 T, N, L = 3, 5, 6
@@ -367,6 +371,53 @@ def test_pictures_that_are_not_in_range_are_refused(value: float, message: str) 
     for call in (model.classify, model.reconstruct, model.encode):
         with pytest.raises(ValueError, match=message):
             call(x)
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """As in use: in tests alone, other types than those of the annotations are refused before they come in."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("given", [np.zeros((2, 1, 10, 10), "f4"), [[0.0]], None, Image.new("L", (10, 10)), "a.png"])
+def test_what_is_no_tensor_is_refused_in_the_same_words_everywhere(given: Any) -> None:
+    model, mask = trained(POTENTIAL), torch.ones(10, 10)
+    network = replace(POTENTIAL, network="classifier", layers="conv4 readout")
+    events = replace(network, image_channels=2)
+    event_vae = replace(POTENTIAL, network="event-vae", image_channels=2, slice_by="time")
+    calls: list[Any] = [model, model.encode, model.features, model.reconstruct, model.classify, model.decode]
+    calls += [lambda x: model.inpaint(x, mask)]
+    for config in (network, events, event_vae):
+        other: Any = build_network(config).eval()
+        calls += [other, other.features, other.classify, other.probabilities]
+    calls += [other.encode, other.reconstruct, other.decode]
+    message = r"must be a tensor of torch, got .*; for an array say torch\.as_tensor\(x\)"
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call(given)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_wrong_images_and_numbers_are_named_and_right_ones_of_numpy_taken() -> None:
+    model, x = trained(POTENTIAL), images()
+    for call in (model, model.encode, model.reconstruct, model.classify):
+        for image in (x[0], x[0, 0, 0], (x * 255).to(torch.uint8), x > 0.5):
+            with pytest.raises(ValueError, match="images must be"):
+                call(image)
+    with pytest.raises(ValueError, match="one image"):
+        model.inpaint(x[0, 0, 0], torch.ones(10, 10))
+    nothing, two, sample = cast(Any, None), cast(Any, np.int64(2)), cast(Any, model.sample)
+    with pytest.raises(ValueError, match="mask must be numbers"):
+        model.inpaint(x[:1], nothing)
+    for name, wrong in (("seed", 1.5), ("seed", "1"), ("count", None), ("temperature", "1"), ("size", 32.0)):
+        with pytest.raises(ValueError, match=f"{name}="):
+            sample(**{"count": 2, name: wrong})
+    with pytest.raises(ValueError, match="a number goes to seed"):
+        sample(2, generator=3)
+    assert torch.equal(model.classify(x, batch_size=two), model.classify(x))
 
 
 def test_a_classification_may_see_the_mirror_image_too() -> None:

@@ -30,7 +30,7 @@ from torch.nn import functional
 from spikevae.config import ModelConfig
 from spikevae.nn.attention import attention_layer
 from spikevae.nn.frames import require_frames
-from spikevae.nn.images import require_at_least_one, require_images
+from spikevae.nn.images import in_batches, require_images
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.stage import SpikingStage, convolutional_stage
 from spikevae.nn.synapses import SpikeConv2d
@@ -109,8 +109,8 @@ class SpikingClassifier(nn.Module):
 
         A model with attention weighs its steps in sight of all of them.
         """
-        require_at_least_one("input", batch_size=batch_size)
-        parts = x.split(batch_size, dim=1 if x.dim() == 5 else 0)
+        has_events = self.config.takes_events
+        parts = in_batches(x, batch_size, "recording" if has_events else "image", dim=1 if has_events else 0)
         score_seq = torch.cat([self(part).float() for part in parts], dim=1)
         steps = torch.arange(1, len(score_seq) + 1, device=score_seq.device)[:, None, None]
         mean_seq = score_seq.cumsum(dim=0) / steps

@@ -14,7 +14,7 @@ from spikevae.data.events.recording import Recording
 from spikevae.labels import Label
 from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
 from spikevae.nn.frames import require_frames, sample_recording
-from spikevae.nn.images import crop, image_rngs, pad, require_at_least_one
+from spikevae.nn.images import crop, image_rngs, in_batches, pad, require_at_least_one, require_tensor
 
 
 class SpikingEventVAE(SpikingAutoencoder):
@@ -36,14 +36,14 @@ class SpikingEventVAE(SpikingAutoencoder):
         Raises:
             ValueError: if ``z_seq`` is not [T, N, L] with this model's T and L.
         """
+        require_tensor("latent spikes", z_seq)
         intensity = self.decoder(z_seq.to(next(self.parameters()).dtype))
         return crop(intensity, self.config.image_size)
 
     @torch.no_grad()
     def reconstruct(self, x_seq: Float[Tensor, "T N 2 H W"], *, batch_size: int = 64) -> Float[Tensor, "T N 2 H W"]:
         """Expected events, decoded from the latent spikes of ``x_seq`` without randomness."""
-        require_at_least_one("recording", batch_size=batch_size)
-        parts = x_seq.split(batch_size, dim=1)
+        parts = in_batches(x_seq, batch_size, "recording", dim=1)
         return torch.cat([self.decode(self.encode(part).mode()) for part in parts], dim=1)
 
     @torch.no_grad()
@@ -62,8 +62,7 @@ class SpikingEventVAE(SpikingAutoencoder):
         A model with attention weighs its steps in sight of all of them.
         """
         classifier = self._require_classifier()
-        require_at_least_one("recording", batch_size=batch_size)
-        parts = x_seq.split(batch_size, dim=1)
+        parts = in_batches(x_seq, batch_size, "recording", dim=1)
         feature_seq = torch.cat([self.features(part) for part in parts], dim=1)
         logit_seq = torch.stack([classifier(feature_seq[: t + 1]) for t in range(len(feature_seq))])
         return logit_seq.float().softmax(dim=2)

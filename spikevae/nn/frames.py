@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spikevae.config import ModelConfig
 from spikevae.data.events.recording import Recording, Size
+from spikevae.nn.images import require_tensor
 
 
 def require_frames(x: Tensor, config: ModelConfig) -> None:
@@ -16,6 +17,7 @@ def require_frames(x: Tensor, config: ModelConfig) -> None:
     Raises:
         ValueError: if they are not floats [T, N, 2, H, W] with the sizes of ``config``.
     """
+    require_tensor("event frames", x)
     sizes = (2, *config.frame_size)
     if x.dim() != 5 or (len(x), *x.shape[2:]) != (config.time_steps, *sizes):
         expected = f"[{config.time_steps}, N, {', '.join(map(str, sizes))}]"

@@ -24,11 +24,12 @@ def require_images(x: Tensor, config: ModelConfig, *, is_training: bool) -> None
     Raises:
         ValueError: if they are not floats [N, C, H, W] in [0, 1] with the sizes of ``config``.
     """
+    require_tensor("images", x)
     expected = (config.image_channels, *config.frame_size)
     if x.dim() != 4 or tuple(x.shape[1:]) != expected:
         raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
     if not x.is_floating_point():
-        raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; divide bytes by 255")
+        raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; call .float(), and divide bytes by 255")
     if is_training or x.numel() == 0 or x.is_meta or is_traced() or is_transformed():
         return
     least, most = (float(value) for value in x.detach().aminmax())
@@ -41,15 +42,50 @@ def require_images(x: Tensor, config: ModelConfig, *, is_training: bool) -> None
         )
 
 
+def require_tensor(what: str, x: object) -> None:
+    """Refuse what is no tensor of torch, as an array of numpy.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(x, Tensor):
+        found = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
+        raise ValueError(f"{what} must be a tensor of torch, got {found}; for an array say torch.as_tensor(x)")
+
+
 def require_at_least_one(unit: str, **numbers: SupportsIndex) -> None:
     """Refuse counts below 1.
 
     Raises:
-        ValueError: if there is one; the message calls it by its keyword.
+        ValueError: if there is one, or one is no whole number; the message calls it by its keyword.
     """
     for name, number in numbers.items():
-        if operator.index(number) < 1:
+        if whole_number(name, number) < 1:
             raise ValueError(f"{name}={number}: expected at least 1 {unit}")
+
+
+def whole_number(name: str, number: SupportsIndex) -> int:
+    """A whole number of Python, numpy or torch as one of Python.
+
+    Raises:
+        ValueError: if it is none; the message calls it by its name.
+    """
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise ValueError(f"{name}={number!r}: expected a whole number") from None
+
+
+def in_batches(x: Tensor, batch_size: SupportsIndex, unit: str, *, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of so many images, recordings or other inputs, along this axis.
+
+    Raises:
+        ValueError: if ``x`` is no tensor, or ``batch_size`` below 1.
+    """
+    require_tensor("images" if unit == "image" else "event frames", x)
+    require_at_least_one(unit, batch_size=batch_size)
+    parts: tuple[Tensor, ...] = x.split(operator.index(batch_size), dim=min(dim, x.dim() - 1))
+    return parts
 
 
 def pad(x: Float[Tensor, "*T N C H W"], size: int, border: float = -1.0) -> Float[Tensor, "*T N C S S"]:
@@ -78,7 +114,7 @@ def image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Ge
     Raises:
         ValueError: if the seed is out of range.
     """
-    number = operator.index(seed)
+    number = whole_number("seed", seed)
     if not 0 <= number < 2**63:
         raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
     return [np.random.Generator(np.random.Philox(key=[number, index])) for index in indices]

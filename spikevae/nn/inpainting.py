@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, SupportsIndex
 
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikevae.labels import Label, class_index
-from spikevae.nn.images import image_rngs, require_images
+from spikevae.nn.images import image_rngs, require_images, require_tensor, whole_number
 from spikevae.nn.latents.base import straight_through
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ _PRIOR_WEIGHT = 0.004  # of the noise's mean square, against the mean square err
 _BATCH = 64  # images decoded together
 
 
+@torch.inference_mode(False)  # which would keep the gradients away that it is made with
 @torch.no_grad()
 def inpaint(
     self: SpikingVAE,
@@ -55,7 +55,7 @@ def inpaint(
         ValueError: if a shape or number is wrong, nothing is hidden, or this model's latent has no density.
     """
     image, is_hidden = _checked(self, x, mask)
-    if not 1 <= operator.index(count) <= _CANDIDATES:
+    if not 1 <= whole_number("count", count) <= _CANDIDATES:
         raise ValueError(f"count={count}: expected 1 to {_CANDIDATES}")
     number = None if label is None else class_index(label, self.config.class_names)
     weight = (~is_hidden).to(image.dtype) / (~is_hidden).sum().clamp(min=1) / len(image)
@@ -92,10 +92,14 @@ def _checked(model: SpikingVAE, x: Tensor, mask: Tensor) -> tuple[Float[Tensor, 
     """The one image, and whether each of its pixels is hidden; what is hidden is not looked at, and may be anything."""
     if not model.latent.has_density:
         raise ValueError("this model's latent has no density, so it cannot complete pictures")
+    require_tensor("images", x)
     if x.dim() == 3:
         x = x[None]
-    is_hidden = torch.as_tensor(mask, device=x.device) > 0.5
-    if len(x) != 1 or is_hidden.numel() != x[0, 0].numel() or is_hidden.shape[-2:] != x.shape[-2:]:
+    try:
+        is_hidden = torch.as_tensor(mask, device=x.device) > 0.5
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(f"mask must be numbers [H, W], got {type(mask).__qualname__}") from None
+    if x.dim() != 4 or len(x) != 1 or is_hidden.numel() != x[0, 0].numel() or is_hidden.shape[-2:] != x.shape[-2:]:
         raise ValueError(
             f"expected one image and a mask [H, W] of its size; got {list(x.shape)} and {list(is_hidden.shape)}"
         )

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from spikevae.labels import Label
 from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
-from spikevae.nn.images import crop, image_rngs, pad, require_at_least_one, require_images, resized
+from spikevae.nn.images import (
+    crop,
+    image_rngs,
+    in_batches,
+    pad,
+    require_at_least_one,
+    require_images,
+    require_tensor,
+    resized,
+)
 from spikevae.nn.inpainting import inpaint
 
 
@@ -49,14 +58,15 @@ class SpikingVAE(SpikingAutoencoder):
             ValueError: if ``z_seq`` is not [T, N, L] with this model's T and L.
         """
         z_seq = z_seq() if callable(z_seq) else z_seq  # `encode(x).mode` was a value once, and is a method now
+        require_tensor("latent spikes", z_seq)
         centred = self.decoder(z_seq.to(next(self.parameters()).dtype))
         return crop(centred, self.config.image_size).add(1).div(2)
 
     @torch.no_grad()
     def reconstruct(self, x: Float[Tensor, "N C H W"], *, batch_size: int = 64) -> Float[Tensor, "N C H W"]:
         """Images in [0, 1] decoded from the latent spikes of ``x``, without randomness."""
-        require_at_least_one("image", batch_size=batch_size)
-        return torch.cat([self.decode(self.encode(part).mode()) for part in x.split(batch_size)])
+        parts = in_batches(x, batch_size, "image")
+        return torch.cat([self.decode(self.encode(part).mode()) for part in parts])
 
     @torch.no_grad()
     def classify(
@@ -74,11 +84,10 @@ class SpikingVAE(SpikingAutoencoder):
             ValueError: if the model has no classifier, or ``x`` has not this model's C, H, W.
         """
         classifier = self._require_classifier()
-        require_at_least_one("image", batch_size=batch_size)
         flips = self.config.classify_mirrored if flip_tta is None else flip_tta
         answers = []
-        for part in x.split(batch_size):
-            views = [part, part.flip(3)] if flips else [part]
+        for part in in_batches(x, batch_size, "image"):
+            views = [part, part.flip(-1)] if flips else [part]
             each = [classifier(self.features(view)).softmax(dim=1) for view in views]
             answers.append(torch.stack(each).mean(dim=0))
         return torch.cat(answers)
@@ -114,6 +123,8 @@ class SpikingVAE(SpikingAutoencoder):
             ValueError: if a number is out of range or the model has no such class.
         """
         if generator is not None:
+            if not isinstance(generator, torch.Generator):
+                raise ValueError(f"generator={generator!r}: expected a torch.Generator; a number goes to seed")
             seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
         batches = self.sample_batches(
             count, seed=seed, label=label, temperature=temperature, size=size, batch_size=batch_size, start=start

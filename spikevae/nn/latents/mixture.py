@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -228,8 +229,10 @@ def check_temperature(temperature: float) -> None:
     Raises:
         ValueError: if it is not.
     """
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(f"temperature={temperature}: expected a number of at least 0")
+    with suppress(TypeError):  # of a text, or of nothing
+        if math.isfinite(temperature) and temperature >= 0:
+            return
+    raise ValueError(f"temperature={temperature!r}: expected a number of at least 0")
 
 
 def choose(shares: Float[Tensor, "N K"], u: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
