@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +265,28 @@ def test_no_classes_where_pictures_lie_otherwise_or_where_they_are_to_be_ignored
     assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ()  # one lies beside them
     (tmp_path / "mine" / "050.png").rename(tmp_path / "mine" / "dog" / "050.png")
     assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ("cat", "dog")
+
+
+@pytest.mark.parametrize("part", ["", "train"])
+def test_a_subfolder_without_pictures_is_said_to_be_no_class(
+    tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, level in (("cat", 10), ("dog", 20)):
+        write_pictures(tmp_path / part / name, *range(level, level + 8))
+    if part:
+        write_pictures(tmp_path / "val" / "cat", 1, 2)
+    config = DataConfig(dataset=f"folder:{tmp_path}")
+    (tmp_path / part / ".cache").mkdir()
+    assert class_names_of(config) == ("cat", "dog")
+    assert not caplog.records
+    (tmp_path / part / "ant").mkdir()
+    (tmp_path / part / "bee").mkdir()
+    (tmp_path / part / "bee" / "notes.txt").touch()
+    assert class_names_of(config) == ("cat", "dog")
+    assert caplog.messages == [f"folder:{tmp_path}: no pictures are read from 'ant', 'bee', so that is no class"]
+    caplog.clear()
+    assert class_names_of(replace(config, unlabelled=True)) == ()
+    assert not caplog.records
 
 
 def test_classes_may_have_folders_of_their_own_and_a_picture_beside_them_is_told_of(

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -106,6 +106,8 @@ class Parts:
     train: list[Picture]
     validation: list[Picture] | None = None
     test: list[Picture] | None = None
+    empty: tuple[str, ...] = ()
+    """Subfolders of the part for training that hold no picture that is read."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -148,7 +150,8 @@ def list_parts(path: Path) -> Parts:
     found = _find_parts(whole)
     if found:
         _name_what_is_beside(whole, found)
-        return _as_parts({split: _list_part(place) for split, place in found.items()})
+        parts = _as_parts({split: _list_part(place) for split, place in found.items()})
+        return replace(parts, empty=_empty_subfolders(found["train"], parts.train))
     pictures = _without_common_folder(_list(path)) if path.is_file() else _list(path)
     by_part: dict[Split, list[Picture]] = {}
     for picture in pictures:
@@ -156,7 +159,7 @@ def list_parts(path: Path) -> Parts:
         if split is not None:
             by_part.setdefault(split, []).append(picture.inside())
     if "train" not in by_part or len(by_part) < 2:
-        return Parts(pictures)
+        return Parts(pictures, empty=_empty_subfolders(path, pictures))
     if beside := len(pictures) - sum(map(len, by_part.values())):
         log.warning("%s: its parts are read (%s); left out: %d pictures beside them", path, ", ".join(by_part), beside)
     return _as_parts(by_part)
@@ -165,6 +168,14 @@ def list_parts(path: Path) -> Parts:
 def _as_parts(pictures: dict[Split, list[Picture]]) -> Parts:
     validation = pictures.get("validation")
     return Parts(pictures["train"], validation, pictures.get("test", validation))
+
+
+def _empty_subfolders(folder: Path, pictures: list[Picture]) -> tuple[str, ...]:
+    if not folder.is_dir():
+        return ()
+    filled = {picture.place.parts[0] for picture in pictures}
+    names = (entry.name for entry in os.scandir(folder) if _is_folder(entry) and not _is_passed_over(entry.name))
+    return tuple(sorted(name for name in names if name not in filled))
 
 
 def _part_of(name: str) -> Split | None:

@@ -90,6 +90,9 @@ def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:
     beside = parts.beside_subfolders
     if 0 < beside < len(parts.train) and not config.unlabelled:
         log.warning("%s: subfolders are no classes here, since %d pictures lie in none of them", config.dataset, beside)
+    if parts.empty and beside == 0 and not config.unlabelled:
+        none = ", ".join(map(repr, parts.empty))
+        log.warning("%s: no pictures are read from %s, so that is no class", config.dataset, none)
     counts = Counter(picture.place.parts[0] for picture in parts.train)
     small = next((name for name in names if counts[name] < 2), None)
     if small is not None:
