@@ -15,6 +15,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import monitor, neuron, surrogate
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from spikevae.config import ModelConfig
 from spikevae.nn.attention import TemporalChannelJointAttention
@@ -262,6 +263,35 @@ def test_a_model_of_another_dtype_samples_classifies_and_trains(dtype: torch.dty
     model.eval()
     assert bool(model.sample(2, seed=0).isfinite().all())
     assert bool(model.classify(torch.rand(2, 1, 12, 12)).isfinite().all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_learns_under_autocast(dtype: torch.dtype) -> None:
+    model = SpikingVAE(CONFIG)
+    with torch.autocast("cpu", dtype=dtype):
+        outputs = model(torch.rand(5, 1, 12, 12))
+        loss = (outputs.reconstruction - 0.5).square().mean() + outputs.logits.logsumexp(1).mean()
+    loss.backward()
+    gradients = [x.grad for x in model.parameters() if x.grad is not None]
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+    assert sum(float(gradient.abs().sum()) for gradient in gradients) > 0
+
+
+def test_activations_that_are_computed_anew_give_the_same_gradients() -> None:
+    model, x = SpikingVAE(CONFIG), torch.rand(5, 1, 12, 12, requires_grad=True)
+
+    def gradients(forward: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        found = torch.autograd.grad(forward(x).square().sum(), [x, *model.parameters()], allow_unused=True)
+        return [gradient for gradient in found if gradient is not None]
+
+    def forward(x: Tensor) -> Tensor:
+        reconstruction: Tensor = model(x, random=False).reconstruction
+        return reconstruction
+
+    plain = gradients(forward)
+    again = gradients(lambda x: checkpoint(forward, x, use_reentrant=False))
+    assert len(plain) > 5
+    assert all(torch.equal(*pair) for pair in zip(plain, again, strict=True))
 
 
 def test_gradients_of_smooth_neurons_are_right_in_double() -> None:

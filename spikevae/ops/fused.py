@@ -152,15 +152,23 @@ class _Fire(torch.autograd.Function):
             )
             addend = of_means / x_seq.shape[3:].numel()
             of_gate_weights = tuple(rest.pop(0) if x.requires_grad else None for x in gate_weights)
-        of_x, of_leak, of_weight, of_bias = _gradients(ctx, currents, grad_seq, factor, addend)
+        norm = (weight, bias, mean, inverse_deviation)
+        of_x, of_leak, of_weight, of_bias = _gradients(ctx, x_seq, leak, norm, currents, grad_seq, factor, addend)
         return of_x, of_leak, None, None, None, of_weight, of_bias, None, None, *of_gate_weights
 
 
 def _gradients(
-    ctx: Any, currents: _Currents, grad_seq: Tensor, factor: Tensor, addend: Tensor
+    ctx: Any,
+    x_seq: Tensor,
+    leak: Tensor,
+    norm: tuple[Any, ...],
+    currents: _Currents,
+    grad_seq: Tensor,
+    factor: Tensor,
+    addend: Tensor,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of currents, leak, and weight and bias of the norm from that of the gated spikes."""
-    x_seq, leak, weight, bias, mean, inverse_deviation, *_ = ctx.saved_tensors
+    weight, bias, mean, inverse_deviation = norm
     wants_leak = ctx.needs_input_grad[1]
     of_x = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
     parts = compile.in_parallel(
