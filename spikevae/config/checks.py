@@ -1,0 +1,20 @@
+"""What every config refuses in the same words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Refuse settings of these names that are not finite and larger than 0."""
+    for name in names:
+        if not 0 < getattr(config, name) < math.inf:
+            raise ValueError(f"{name}={getattr(config, name)} must be larger than 0")
+
+
+def require_not_negative(config: Any, *names: str) -> None:
+    """Refuse settings of these names that are not finite and at least 0."""
+    for name in names:
+        if not 0 <= getattr(config, name) < math.inf:
+            raise ValueError(f"{name}={getattr(config, name)} must be at least 0")

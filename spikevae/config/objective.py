@@ -1,0 +1,45 @@
+"""The loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from spikevae.config.checks import require_not_negative
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the loss terms. The reconstruction error is a mean over pixels on the [-1, 1] scale."""
+
+    divergence_weight: float = 1e-4
+    """Of the divergence between posterior and prior (per latent spike)."""
+    classification_weight: float = 0.15
+    """Of the cross-entropy of the shared classifier."""
+    label_smoothing: float = 0.05
+    """Probability mass spread over the other labels in that cross-entropy."""
+    classification_loss: Literal["cross-entropy", "rate-mse", "tet"] = field(
+        default="cross-entropy", metadata={"before": "cross-entropy"}
+    )
+    """Loss of a classifier: cross-entropy of the mean over time, squared error of the rates, or TET: the mean of
+    every step's cross-entropy (Deng et al., arXiv:2202.11946)."""
+    tet_weight: float = field(default=1e-3, metadata={"before": 1e-3})
+    """Of TET's other term, the squared distance of every logit from 1 (lambda; cross-entropy has 1 - lambda)."""
+    adversarial_weight: float = 0.04
+    """Of the discriminator's score of new samples, in adversarial fine-tuning."""
+    feature_weight: float = 0.1
+    """Of the distance between the discriminator's features of images and of their reconstructions, likewise."""
+    label_weight: float = 0.02
+    """Of the discriminator's cross-entropy on the classes of samples and reconstructions, likewise."""
+
+    firing_rate_weight: float = field(default=0.0, metadata={"before": 0.0})
+    """Of how far firing rates lie above the target (mean square over the spiking layers), before fine-tuning."""
+    firing_rate_target: float = field(default=0.1, metadata={"before": 0.1})
+    """Share of a layer's neurons that may fire at a time step for nothing."""
+
+    def __post_init__(self) -> None:
+        require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
+        if not 0 <= self.firing_rate_target <= 1:
+            raise ValueError(f"firing_rate_target={self.firing_rate_target} is outside [0, 1]")
+        if not 0 <= self.label_smoothing <= 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} is outside [0, 1]")
