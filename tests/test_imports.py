@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     ("text",),
     ("config", "registry", "files", "labels", "web"),
-    ("presets", "runtime", "distributed", "options"),
+    ("classifier_presets", "runtime", "distributed", "options"),
+    ("presets",),
     ("console", "versions"),
     ("ops", "data"),
     ("images",),

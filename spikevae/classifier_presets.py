@@ -1,0 +1,179 @@
+"""The settings of classifiers without a decoder, by name. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from spikevae.config import (
+    CIFAR10_CLASSES,
+    CIFAR100_CLASSES,
+    DVS128_CLASSES,
+    FASHION_MNIST_CLASSES,
+    GESTURE_CLASSES,
+    MNIST_CLASSES,
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    RunConfig,
+    TrainConfig,
+)
+
+_SMALL = "conv32/2+attention conv64/2+attention conv128/2+attention dropout0.2 readout"
+_VGG = (
+    "conv64 conv128{} avgpool2 conv256 conv256 avgpool2 conv512 conv512{} avgpool2 conv512 conv512{} avgpool2 readout"
+)
+_MS_RESNET18 = (
+    "stem64 res64+attention res64+attention res128/2+attention res128+attention res256/2+attention res256+attention "
+    "res512/2+attention res512+attention fire avgpool readout"
+)
+
+
+def _classifier_training(epochs: int, *, batch_size: int = 16, learning_rate: float = 1e-3) -> TrainConfig:
+    """The training of a classifier, which has one phase."""
+    return TrainConfig(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        deterministic_share=0.0,
+        adversarial_share=0.0,
+        flip=False,
+    )
+
+
+_NEUROMORPHIC = dataclasses.replace(
+    _classifier_training(200), flip=True, shift=5, rotation=15.0, shear=8.0, cutout=8, mixup=0.5
+)
+"""Augmentation of the authors of TCJA, after Li et al. (ECCV 2022)."""
+
+CLASSIFIERS: dict[str, RunConfig] = {
+    "n-mnist-classifier": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=_SMALL,
+            image_size=34,
+            image_channels=2,
+            class_names=MNIST_CLASSES,
+            time_steps=10,
+            slice_by="time",
+        ),
+        data=DataConfig(dataset="n-mnist", validation_share=0.2),
+        train=dataclasses.replace(
+            _classifier_training(40, batch_size=32, learning_rate=4e-3),
+            warmup_images=3_200,
+            ema_images=3_200,
+            shift=5,
+            rotation=15.0,
+            shear=15.0,
+            cutout=8,
+        ),
+    ),
+    "sim-gestures": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=_SMALL,
+            image_size=32,
+            image_channels=2,
+            class_names=GESTURE_CLASSES,
+            time_steps=10,
+        ),
+        data=DataConfig(dataset="sim-gestures"),
+        train=dataclasses.replace(_classifier_training(8, batch_size=32, learning_rate=4e-3), shift=3),
+    ),
+    "tcja-dvs128": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=(
+                "conv128 maxpool2 conv128 maxpool2 conv128 maxpool2 conv128+attention maxpool2 conv128+attention "
+                "maxpool2 dropout0.5 linear512 dropout0.5 vote10"
+            ),
+            image_size=128,
+            image_channels=2,
+            class_names=DVS128_CLASSES,
+            time_steps=20,
+            temporal_kernel=4,
+            channel_kernel=4,
+            neuron="lif",
+        ),
+        data=DataConfig(dataset="dvs128-gesture"),
+        objective=ObjectiveConfig(classification_loss="rate-mse"),
+        train=dataclasses.replace(_NEUROMORPHIC, flip=False),
+    ),
+    "tcja-n-caltech101": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=(
+                "conv64 maxpool2 conv128 maxpool2 conv256 maxpool2 conv256+attention maxpool2 conv512+attention "
+                "maxpool2 dropout0.5 linear1024 dropout0.5 readout"
+            ),
+            image_size=180,
+            image_width=240,
+            image_channels=2,
+            time_steps=14,
+            temporal_kernel=4,
+            channel_kernel=4,
+            neuron="lif",
+        ),
+        data=DataConfig(dataset="n-caltech101"),
+        train=_NEUROMORPHIC,
+    ),
+    "tcja-cifar10-dvs": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=_VGG.format("", "+attention", "+attention"),
+            image_size=48,
+            image_channels=2,
+            class_names=CIFAR10_CLASSES,
+            time_steps=10,
+            temporal_kernel=4,
+            channel_kernel=4,
+            neuron="lif",
+        ),
+        data=DataConfig(dataset="cifar10-dvs"),
+        train=_NEUROMORPHIC,
+    ),
+    "tcja-cifar10-dvs-tet": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=_VGG.format("+attention", "", ""),
+            image_size=48,
+            image_channels=2,
+            class_names=CIFAR10_CLASSES,
+            time_steps=10,
+            temporal_kernel=2,
+            channel_kernel=2,
+            neuron="lif",
+        ),
+        data=DataConfig(dataset="cifar10-dvs"),
+        objective=ObjectiveConfig(classification_loss="tet"),
+        train=_NEUROMORPHIC,
+    ),
+    "tcja-fashion-mnist": RunConfig(
+        model=ModelConfig(network="classifier", layers=_MS_RESNET18, class_names=FASHION_MNIST_CLASSES, neuron="lif"),
+        train=dataclasses.replace(_classifier_training(60, batch_size=64), flip=True, shift=2),
+    ),
+    "tcja-cifar10": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=_MS_RESNET18,
+            image_size=32,
+            image_channels=3,
+            class_names=CIFAR10_CLASSES,
+            neuron="lif",
+        ),
+        data=DataConfig(dataset="cifar10"),
+        train=dataclasses.replace(_classifier_training(200, batch_size=64), flip=True, shift=4),
+    ),
+    "tcja-cifar100": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=_MS_RESNET18,
+            image_size=32,
+            image_channels=3,
+            class_names=CIFAR100_CLASSES,
+            neuron="lif",
+        ),
+        data=DataConfig(dataset="cifar100"),
+        train=dataclasses.replace(_classifier_training(200, batch_size=64), flip=True, shift=4),
+    ),
+}
+"""The networks of the paper's classifiers begin with ``tcja-``; how long and how they are trained is ours."""
