@@ -27,7 +27,7 @@ from torchvision import datasets
 from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, DataConfig, Split
 from spikevae.data import sets as data
 from spikevae.data.division import divide
-from spikevae.data.folders import ImageFile
+from spikevae.data.image_files import ImageFile
 from spikevae.data.pixels import StreamedPixels, converted
 from spikevae.data.sets import ImageSet, data_root, load_split
 from tests.made_data import write_class_folders

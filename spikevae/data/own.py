@@ -14,7 +14,8 @@ from torch import Tensor
 from spikevae.config import DataConfig, Split
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
 from spikevae.data.division import choose, divide
-from spikevae.data.folders import ARCHIVES, ImageFile, Parts, Picture, list_parts, list_pictures
+from spikevae.data.folders import ARCHIVES, Parts, Picture, list_parts, list_pictures
+from spikevae.data.image_files import ImageFile
 from spikevae.data.pixels import Channels, StreamedPixels, converted
 
 log = logging.getLogger(__name__)

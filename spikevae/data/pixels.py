@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from spikevae.data.folders import ImageFile
+from spikevae.data.image_files import ImageFile
 
 Channels = Literal[1, 3]
 

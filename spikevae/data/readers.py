@@ -18,7 +18,8 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
 from spikevae.config import Split
-from spikevae.data.folders import ImageFile, list_pictures
+from spikevae.data.folders import list_pictures
+from spikevae.data.image_files import ImageFile
 from spikevae.files import open_regular
 
 _LARGEST_IDX = 2**28  # bytes; the official files have 47 million

@@ -14,7 +14,8 @@ from torch.nn.functional import avg_pool2d, pad
 
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
 from spikevae.data.decode import FILE_FORMATS
-from spikevae.data.folders import ImageFile, list_pictures
+from spikevae.data.folders import list_pictures
+from spikevae.data.image_files import ImageFile
 from spikevae.data.images import to_uint8
 from spikevae.data.sets import ImageSet
 from spikevae.distributed import shared_batches
