@@ -11,6 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 
 def open_regular(path: Path | str) -> BufferedReader:
     """Open a file to read bytes from; links are followed. A pipe or a device, which might never answer, is refused.
@@ -60,6 +62,18 @@ def refuse_standard_output(path: Path) -> None:
     """
     if path.parts[:1] == ("-",):
         raise ValueError(f"{path}: nothing is written to standard output; name a file or folder")
+
+
+def cache_folder(name: str, advice: str) -> Path:
+    """A folder of this name in the user's cache folder.
+
+    Raises:
+        ValueError: if the user has no home, as in some containers; it ends with the advice.
+    """
+    try:
+        return platformdirs.user_cache_path("spikevae") / name
+    except (OSError, RuntimeError):
+        raise ValueError(f"there is no home folder to keep {name} in; {advice}") from None
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

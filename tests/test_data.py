@@ -219,6 +219,15 @@ def test_the_root_is_the_setting_then_the_environment_then_the_cache(monkeypatch
     assert platformdirs.user_cache_path("spikevae") in data_root(DataConfig()).parents
 
 
+def test_a_user_without_a_home_is_told_where_to_name_the_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "SPIKEVAE_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # no such user
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no home folder to keep data in; say --data-root FOLDER"):
+        data_root(DataConfig())
+
+
 def test_a_set_is_resized_and_made_grey_or_coloured_on_demand(made_root: Path) -> None:
     plain = load_split(DataConfig(data_root=str(made_root)), "test")
     config = DataConfig(data_root=str(made_root), image_size=32)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import platformdirs
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -34,6 +33,7 @@ from spikevae.data.passes import check_pass, shares
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, augmented, converted, to_float
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
+from spikevae.files import cache_folder
 from spikevae.registry import register as add_part
 
 _MEMORY_LIMIT = 2**29  # bytes; a set that decodes to more is streamed
@@ -213,7 +213,7 @@ def class_names_of(config: DataConfig) -> tuple[str, ...]:
 def data_root(config: DataConfig) -> Path:
     """The folder of the data sets: ``config.data_root``, else $SPIKEVAE_DATA, else in the user's cache folder."""
     chosen = config.data_root or os.environ.get("SPIKEVAE_DATA")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("spikevae") / "data"
+    return Path(chosen).expanduser() if chosen else cache_folder("data", "say --data-root FOLDER, or set SPIKEVAE_DATA")
 
 
 def is_events(config: DataConfig) -> bool:

@@ -13,13 +13,12 @@ from typing import Any, Literal
 
 import filelock
 import numpy as np
-import platformdirs
 from jaxtyping import UInt8
 from tqdm import tqdm
 
 from spikevae.config import ModelConfig
 from spikevae.data.events.recording import Recording
-from spikevae.files import write_atomically
+from spikevae.files import cache_folder, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ def kept_frames(
     said = json.dumps([_VERSION, key, count, asdict(config)], sort_keys=True, default=str)
     digest = hashlib.sha256(said.encode()).hexdigest()[:16]
     stem = "".join(letter if letter.isalnum() or letter == "-" else "-" for letter in name)[-40:]
-    folder = folder or platformdirs.user_cache_path("spikevae") / "frames"
+    folder = folder or cache_folder("frames", "set HOME or XDG_CACHE_HOME")
     path = folder / f"{stem}-{digest}.npy"
     kept = _mapped(path, count)
     if kept is not None:

@@ -38,8 +38,11 @@ def compiled(function: Function) -> Function:
     """The function as machine code, made at its first call and kept on disk where that can be written."""
     source = inspect.unwrap(function)  # the tests wrap every function in a check of its types
     loop: Any = numba.njit(source, nogil=True, error_model="numpy")
+    # Where a user has no home, numba would make a folder of the name "~".
+    has_place = os.path.expanduser("~") != "~" or {"XDG_CACHE_HOME", "NUMBA_CACHE_DIR"} & os.environ.keys()
     with suppress(RuntimeError):  # neither the package's folder nor the user's can be written
-        loop._cache = _ForgivingCache(source)  # type: ignore[no-untyped-call]
+        if has_place:
+            loop._cache = _ForgivingCache(source)  # type: ignore[no-untyped-call]
     compiled_function: Function = loop
     return compiled_function
 
