@@ -73,6 +73,22 @@ def ring(event: Any, box: gr.Textbox) -> Any:
     return event.then(None, None, box, js="() => String(Math.random())", **QUIET)
 
 
+def keep_answered(event: Any, box: Any, name: str) -> None:
+    """Let a file that was refused not stay beside the answer to another one: the last good one comes back.
+
+    That one is never set anew: its change would start the event again, and again if something else is wrong.
+
+    Args:
+        event: what answers to the file.
+        box: holds it.
+        name: one word, which no other box has.
+    """
+    kept = f"window.spikevaeKept_{name}"
+    back = f"(file) => file?.path === {kept}?.path ? {{__type__: 'update'}} : {kept} ?? null"
+    event.success(None, box, None, js=f"(file) => {{ {kept} = file; }}", **QUIET)
+    event.failure(None, box, box, js=back, **QUIET)
+
+
 def upload(label: str, value: str | None = None) -> Upload:
     return Upload(
         value,

@@ -11,12 +11,10 @@ from ..actions import Actions
 from ..limits import Sent
 from ..reading import BACKGROUNDS, NothingDrawn
 from ..show import Show
-from .parts import LIVE, QUIET, Examples, answer, content, hint, unanswered, upload, where
+from .parts import LIVE, Examples, answer, content, hint, keep_answered, unanswered, upload, where
 from .tab import PictureTab, paper_html, paper_script
 
 _READ_DRAWING = "(model, _) => [model, document.querySelector('#paper canvas').toDataURL('image/png')]"
-_KEEP_PICTURE = "(picture) => { window.spikevaePicture = picture; }"
-_TAKE_BACK = "() => window.spikevaePicture ?? null"
 _CHOOSE = "Choose a picture, or click on an example: what the model makes of it appears here."
 _DRAW = "Draw something: what the model makes of it appears here while you draw."
 
@@ -90,9 +88,7 @@ class ReconstructTab(PictureTab):
         self._go.click(self.reconstruct, inputs, list(self._picture_answer), api_name="reconstruct", **LIVE)
         changes = [self._picture.change, self._background.input, self.bell.change]
         event = gr.on(changes, self._changed, inputs, list(self._picture_answer), **private)
-        # A file that is no picture does not stay beside the answer to another one.
-        event.success(None, self._picture, None, js=_KEEP_PICTURE, **QUIET)
-        event.failure(None, None, self._picture, js=_TAKE_BACK, **QUIET)
+        keep_answered(event, self._picture, "picture")
         self._take_chosen(self._choices, self._picture)
 
     def _connect_drawing(self) -> None:
