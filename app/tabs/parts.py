@@ -130,6 +130,21 @@ def gallery(label: str, value: Sequence[Any], *classes: str) -> gr.Gallery:
     )
 
 
+def choice(label: str, value: Sequence[Any]) -> gr.Gallery:
+    """Small pictures, one of which is to be clicked on."""
+    return gr.Gallery(
+        list(value),
+        label=label,
+        format="png",
+        height="auto",
+        object_fit="contain",
+        interactive=False,
+        allow_preview=False,
+        elem_classes=["pictures", "examples"],
+        buttons=[],
+    )
+
+
 def label_dropdown(actions: Actions, name: str, value: str = limits.ANY) -> gr.Dropdown:
     """Classes to choose from, or nothing where there is no choice."""
     first = actions.names[0]
@@ -205,17 +220,7 @@ class Examples:
 
     def box(self, model: str) -> gr.Gallery:
         """A choice of them."""
-        return gr.Gallery(
-            self._paths[model],
-            label=self._labels[model],
-            format="png",
-            height="auto",
-            object_fit="contain",
-            interactive=False,
-            allow_preview=False,
-            elem_classes=["pictures", "examples"],
-            buttons=[],
-        )
+        return choice(self._labels[model], self._paths[model])
 
     def choices(self, model: str) -> gr.Gallery:
         """The same, for another model."""
