@@ -1,6 +1,6 @@
-"""Decode a stranger's picture in a process of its own, with little time and memory and nothing to steal.
+"""Decode a stranger's file in a process of its own, with little time and memory and nothing to steal.
 
-One helper process waits with everything imported. For each picture it forks a child with limits of its own, so that
+One helper process waits with everything imported. For each file it forks a child with limits of its own, so that
 whatever a decoder does with a hostile file, it costs that child and never the server.
 """
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from types import TracebackType
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -22,6 +23,7 @@ from spikevae.text import printable
 
 from . import limits
 from .decoding import LARGEST_MESSAGE, PATIENCE
+from .slices import Slices, packed_length, unpacked
 
 _START = (
     "import sys; sys.path[:] = sys.argv[2:]; from spikevae.web import page; page('decoding').wait(int(sys.argv[1]))"
@@ -65,16 +67,38 @@ class Decoder:
         Raises:
             ValueError: if it is no picture, or takes more time or memory than it may.
         """
-        order = {"channels": channels, "size": size, "seconds": limits.DECODE_SECONDS, "memory": limits.DECODE_BYTES}
-        order |= {"pixels": limits.UPLOAD_PIXELS, "photo": limits.PHOTO_PIXELS}
+        order = {"kind": "picture", "channels": channels, "pixels": limits.UPLOAD_PIXELS, "photo": limits.PHOTO_PIXELS}
+        answer = self._answer(content, order | {"size": size}, channels * size * size)
+        pixels = torch.frombuffer(bytearray(answer), dtype=torch.uint8).reshape(size, size, channels)
+        return pixels.permute(2, 0, 1).contiguous()
+
+    def decode_recording(self, content: bytes, suffix: str, time_steps: int, side: int) -> Slices:
+        """A recording of an event camera, cut as `app.slices.sliced` does it.
+
+        Args:
+            content: the file.
+            suffix: of its name, which tells the formats apart.
+            time_steps: slices that the network takes.
+            side: height and width of its frames, in pixels.
+
+        Raises:
+            ValueError: if it is no recording, or takes more time or memory than it may.
+        """
+        order = {"kind": "recording", "suffix": suffix, "time_steps": time_steps, "size": side}
+        return unpacked(self._answer(content, order, packed_length(time_steps, side)), time_steps, side)
+
+    # ------------------------------------------------------------ details
+
+    def _answer(self, content: bytes, order: dict[str, Any], length: int) -> bytes:
+        """What a child makes of a file: so many bytes, or an error that says why not."""
+        order |= {"seconds": limits.DECODE_SECONDS, "memory": limits.DECODE_BYTES}
         with self._places:
             try:
-                answer = self._ask(json.dumps(order).encode() + b"\n" + content, channels * size * size)
+                answer = self._ask(json.dumps(order).encode() + b"\n" + content, length)
             except TimeoutError:
                 answer = b""
-        if answer[:1] == b"+" and len(answer) == 1 + channels * size * size:
-            pixels = torch.frombuffer(bytearray(answer[1:]), dtype=torch.uint8).reshape(size, size, channels)
-            return pixels.permute(2, 0, 1).contiguous()
+        if answer[:1] == b"+" and len(answer) == 1 + length:
+            return answer[1:]
         if answer[:1] == b"-":
             raise ValueError(printable(answer[1:].decode(errors="replace"), limit=400))
         raise ValueError(
@@ -108,7 +132,7 @@ class Decoder:
                     return
                 except OSError:  # the helper was killed, by the system or by hand
                     self._stop()
-        raise ValueError("The picture could not be decoded; please try again")
+        raise ValueError("The file could not be decoded; please try again")
 
     def _ensure_running(self) -> socket.socket:
         if self._control is None:

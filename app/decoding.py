@@ -1,4 +1,4 @@
-"""The helper process that decodes strangers' pictures, and its children. It imports no torch, so it starts at once."""
+"""The helper process that decodes strangers' files, and its children. It imports no torch, so it starts at once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from spikevae.data.decode import read_pixels
+
+from .slices import packed, sliced_file
 
 PATIENCE = 3
 """A busy machine takes longer than the seconds of its processor that count, but not more often than this."""
@@ -41,7 +43,7 @@ def wait(control: int) -> None:
 
 
 def _decode_once(connection: socket.socket) -> None:
-    """The child: one picture, then the end."""
+    """The child: one file, then the end."""
     try:
         with connection.makefile("rb") as request:
             order = json.loads(request.readline())
@@ -74,18 +76,26 @@ def _data_bytes() -> int:
 
 def _decoded(content: bytes, order: dict[str, Any]) -> bytes:
     try:
-        pixels = read_pixels(
-            io.BytesIO(_reduced(content, order["pixels"], order["photo"])),
-            channels=3 if order["channels"] == 3 else 1,
-            size=order["size"],
-            name="The file",
-            pixel_limit=order["pixels"],
-        )
+        return b"+" + (_picture if order["kind"] == "picture" else _recording)(content, order)
     except ValueError as error:
         return b"-" + str(error).encode(errors="replace")[: LARGEST_MESSAGE - 1]
     except MemoryError:
         return b""
-    return b"+" + pixels.tobytes()
+
+
+def _recording(content: bytes, order: dict[str, Any]) -> bytes:
+    return packed(sliced_file(content, order["suffix"], order["time_steps"], order["size"]))
+
+
+def _picture(content: bytes, order: dict[str, Any]) -> bytes:
+    pixels = read_pixels(
+        io.BytesIO(_reduced(content, order["pixels"], order["photo"])),
+        channels=3 if order["channels"] == 3 else 1,
+        size=order["size"],
+        name="The file",
+        pixel_limit=order["pixels"],
+    )
+    return pixels.tobytes()
 
 
 def _reduced(content: bytes, pixels: int, most: int) -> bytes:

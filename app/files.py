@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from . import limits
 
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,6}")
 
 
 class Full(Exception):  # noqa: N818 - it says what the store is
