@@ -14,11 +14,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spikevae.hub.checkpoints import load, load_generator, model_folder, read_config
+from spikevae.nn.event_vae import SpikingEventVAE
+from spikevae.nn.vae import SpikingVAE
+from spikevae.text import printable
+
 from . import limits
 from .familiar import familiarity, is_foreign
 from .limits import Sent
 from .models import Models
 from .reading import Decode, decode_here, read_drawing, read_picture
+from .recordings import DecodeRecording, Recordings
 from .studio import Studio
 from .walks import Walk, walk
 from .watch import Observation, watch
@@ -53,22 +59,28 @@ class Actions:
     A model computes one request at a time, so that what one visitor watches is not another's.
 
     Args:
-        models: bundled names or folders; a folder is known by its last part.
-        decode: reads a file that came from a visitor; otherwise it is decoded in this process.
+        models: bundled names or folders; a folder is known by its last part. At least one is of pictures.
+        decode: reads a picture that came from a visitor; otherwise it is decoded in this process.
+        decode_recording: the same for recordings.
 
     Raises:
-        ValueError: if there is none, or one is damaged.
+        ValueError: if there is none of pictures, or one is damaged.
         FileNotFoundError: if one is not there.
     """
 
-    def __init__(self, models: Sequence[str], decode: Decode | None = None) -> None:
-        self.models = Models(models)
+    def __init__(
+        self, models: Sequence[str], decode: Decode | None = None, decode_recording: DecodeRecording | None = None
+    ) -> None:
+        of_events, of_pictures = _by_kind(models)
+        self.models: Models[SpikingVAE] = Models(of_pictures, load_generator)
         self._decode = decode or decode_here
         self.studio = Studio(self.models, decode)
+        events: Models[SpikingEventVAE] = Models(of_events, load)
+        self.recordings = Recordings(events, decode_recording)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models, the first being the one that the page opens with."""
+        """The models of pictures, the first being the one that the page opens with."""
         return self.models.names
 
     def warm_up(self) -> None:
@@ -246,6 +258,20 @@ class Actions:
         least = self.models.familiar(model)
         foreign = found is not None and least is not None and is_foreign(found[0], least)
         return Reconstruction(x, image, probabilities, float(4 * (image - x).square().mean()), foreign, seconds)
+
+
+def _by_kind(models: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Models of event recordings, and of pictures."""
+    if not models:
+        raise ValueError("no model is bundled with this installation; train one with `spikevae train fashion-mnist`")
+    of_events = [model for model in models if read_config(model_folder(model)).network == "event-vae"]
+    of_pictures = [model for model in models if model not in of_events]
+    if not of_pictures:
+        raise ValueError(
+            f"{printable(', '.join(of_events))} makes recordings, and the page needs a model of pictures beside it; "
+            "add one, for instance mnist"
+        )
+    return of_events, of_pictures
 
 
 def random_seed() -> int:

@@ -20,6 +20,7 @@ from .tabs.edit import EditTab
 from .tabs.inside import InsideTab
 from .tabs.parts import QUIET, SHARED, Examples, ring
 from .tabs.reconstruct import ReconstructTab
+from .tabs.recordings import RecordingsTab
 from .tabs.sample import SampleTab
 from .tabs.scores import ScoresTab
 from .tabs.spikes import SpikesTab
@@ -46,7 +47,7 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
     show = Show(files)
     actions.warm_up()
     examples = Examples(actions, show)
-    terms = {name: terms_line(model) for name, model in zip(actions.names, models, strict=True)}
+    terms = {Path(model).name: terms_line(model) for model in models}
     first = actions.names[0]
     page = Page(title=TITLE, analytics_enabled=False)
     with page:
@@ -76,6 +77,9 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                 tabs.append(SpikesTab(actions, model, show))
             with gr.Tab("Compare", id="compare", elem_id="compare"):
                 CompareTab(actions, show)
+            if actions.recordings.models.names:
+                with gr.Tab("Recordings", id="recordings", elem_id="recordings"):
+                    RecordingsTab(actions, show, terms)
             with gr.Tab("Scores", id="scores", elem_id="scores"):
                 ScoresTab(models)
         said = gr.HTML(terms[first], padding=False)

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from spikevae.hub.checkpoints import load_generator, model_folder, read_dataset_name
-from spikevae.nn.vae import SpikingVAE
+from spikevae.hub.checkpoints import model_folder, read_dataset_name
+from spikevae.nn.autoencoder import SpikingAutoencoder
 from spikevae.text import printable
 
 from .familiar import Familiarity, thresholds
 from .limits import Sent
 
+Kind = TypeVar("Kind", bound=SpikingAutoencoder)
 
-class Models:
+
+class Models(Generic[Kind]):
     """Models by the names that visitors give.
 
     Args:
         models: bundled names or folders; a folder is known by its last part.
+        load: reads one.
 
     Raises:
-        ValueError: if there is none, or one is damaged.
+        ValueError: if one is damaged, or of another kind.
         FileNotFoundError: if one is not there.
     """
 
-    def __init__(self, models: Sequence[str]) -> None:
-        if not models:
-            raise ValueError(
-                "no model is bundled with this installation; train one with `spikevae train fashion-mnist`"
-            )
-        self._models = {Path(model).name: load_generator(model) for model in models}
+    def __init__(self, models: Sequence[str], load: Callable[[str], Kind]) -> None:
+        self._models = {Path(model).name: load(model) for model in models}
         folders = {Path(model).name: model_folder(model) for model in models}
         self._locks = {name: threading.Lock() for name in self._models}
         self._datasets = {name: read_dataset_name(folder) for name, folder in folders.items()}
@@ -42,7 +42,7 @@ class Models:
         """The models, the first being the one that the page opens with."""
         return tuple(self._models)
 
-    def known(self, model: Sent) -> SpikingVAE:
+    def known(self, model: Sent) -> Kind:
         """A model.
 
         Raises:
@@ -65,7 +65,7 @@ class Models:
         return self._familiar[model]
 
     @contextmanager
-    def alone(self, model: Sent) -> Iterator[SpikingVAE]:
+    def alone(self, model: Sent) -> Iterator[Kind]:
         """A model that computes for nobody else meanwhile. Errors as for :meth:`known`."""
         network = self.known(model)
         with self._locks[model]:

@@ -49,8 +49,9 @@ def serve(access: Access, models: Sequence[str] | None = None, *, browser: bool 
 
 def bundled() -> list[str]:
     """The bundled models, in the order of the page: first those that can also name what the page's examples show."""
-    names = [name for name in spikevae.released_models() if read_config(model_folder(name)).network == "vae"]
-    return sorted(names, key=lambda name: not read_config(model_folder(name)).classes)
+    configs = {name: read_config(model_folder(name)) for name in spikevae.released_models()}
+    names = [name for name, config in configs.items() if config.network != "classifier"]
+    return sorted(names, key=lambda name: (configs[name].takes_events, not configs[name].classes))
 
 
 @contextmanager
@@ -71,7 +72,8 @@ def running(models: Sequence[str], access: Access) -> Iterator[str]:
         # Gradio reads the environment when it is imported, a component is made, or the queue is.
         from .mounted import mounted
 
-        actions = Actions(models, None if decoder is None else decoder.decode)
+        decodes = (None, None) if decoder is None else (decoder.decode, decoder.decode_recording)
+        actions = Actions(models, *decodes)
         stack.enter_context(mounted(actions, models, folder, access))
         if decoder is not None:
             decoder.start()  # not before: its imports would hold up the page

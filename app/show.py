@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlencode
 
 from jaxtyping import Float
 from torch import Tensor
 
+from spikevae.data.events.recording import Recording
+from spikevae.data.events.writers import save_recordings
+
 from . import pictures
 from .actions import Reconstruction, Samples
 from .favourites import Favourite
 from .files import Files
 from .film import Film
+from .player import Side, moving_picture, player_value
 from .walks import Walk
 from .watch import Observation
 
@@ -94,6 +100,28 @@ class Show:
         frames = [(self.picture(image), f"t = {t + 1}") for t, image in enumerate(found.forming)]
         panels = (pictures.spikes_panel, pictures.gates_panel, pictures.rates_panel, pictures.energy_panel)
         return frames, "".join(panel(found) for panel in panels)
+
+    def recordings(
+        self, made: Recording, sides: Sequence[Side], names: Sequence[str]
+    ) -> tuple[str, str, str | None, str]:
+        """What the player plays, the new recording as .npz and (where it fits the format) .bin, and a GIF of all."""
+        try:
+            raw = self.recording(made, "recording.bin")
+        except ValueError:  # too large a sensor, or too long
+            raw = None
+        moving = self.files.store(moving_picture(sides), "recordings.gif")
+        return player_value(sides, names), self.recording(made, "recording.npz"), raw, moving
+
+    def recording(self, recording: Recording, name: str) -> str:
+        """A file with a recording, as the command line writes it, in the format that its name asks for.
+
+        Raises:
+            ValueError: if the format cannot hold it.
+        """
+        with TemporaryDirectory(dir=self.files.folder) as folder:
+            path = Path(folder, name)
+            save_recordings([recording], path)
+            return self.files.store(path.read_bytes(), name)
 
     def picture(self, image: Float[Tensor, "C H W"]) -> str:
         """A file with a picture, enlarged without smoothing so that it can be looked at wherever it is saved."""

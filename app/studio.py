@@ -57,7 +57,7 @@ class Studio:
         decode: reads a file that came from a visitor; otherwise it is decoded in this process.
     """
 
-    def __init__(self, models: Models, decode: Decode | None = None) -> None:
+    def __init__(self, models: Models[SpikingVAE], decode: Decode | None = None) -> None:
         self._models, self._decode = models, decode or decode_here
         self._directions: dict[tuple[str, int | None], list[Direction]] = {}
 

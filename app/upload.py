@@ -1,4 +1,4 @@
-"""A picture to upload, which nothing opens before it is checked."""
+"""Files to upload, which nothing opens before they are checked."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
+from gradio.data_classes import FileData, GradioModel, ImageData
 
 
 class Upload(gr.Image):
-    """Hands on the path that a visitor gives, whatever it is; `app.files` knows which may be read.
+    """A picture. Hands on the path that a visitor gives, whatever it is; `app.files` knows which may be read.
 
     Gradio's own opens and decodes whatever comes before any check of ours. Its settings are gr.Image's: Gradio reads
     them off the signature of ``__init__`` to build the page, so there must be no other one.
@@ -21,7 +21,22 @@ class Upload(gr.Image):
 
     def api_info(self) -> dict[str, Any]:
         """What programs send, as for gr.Image."""
-        return _schema()
+        return _schema(ImageData)
+
+    def preprocess(self, payload: object) -> Any:
+        """The path, if the value has one; another value as it is."""
+        return payload.get("path") if isinstance(payload, dict) else payload
+
+
+class RecordingUpload(gr.File):
+    """A recording, handed on as `Upload` does it. Its settings are gr.File's."""
+
+    is_template = True
+    data_model = property(lambda self: None, lambda self, model: None)  # gr.File sets one
+
+    def api_info(self) -> dict[str, Any]:
+        """What programs send, as for gr.File."""
+        return _schema(FileData)
 
     def preprocess(self, payload: object) -> Any:
         """The path, if the value has one; another value as it is."""
@@ -29,7 +44,7 @@ class Upload(gr.Image):
 
 
 @functools.cache  # Gradio asks for it for every visitor
-def _schema() -> dict[str, Any]:
-    schema = ImageData.model_json_schema()
+def _schema(model: type[GradioModel]) -> dict[str, Any]:
+    schema = model.model_json_schema()
     schema["additional_description"] = schema.pop("description", None)
     return schema

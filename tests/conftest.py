@@ -14,6 +14,7 @@ from torch import nn
 
 from spikevae.config import FASHION_MNIST_CLASSES, MNIST_CLASSES, DataConfig, ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.checkpoints import save_release
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.vae import SpikingVAE
 from tests.made_data import write_made_data
 
@@ -110,6 +111,28 @@ def unlabelled_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write_release(tmp_path_factory.mktemp("models") / "unlabelled", image_size=16, image_channels=3)
 
 
+@pytest.fixture(scope="session")
+def recorder_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder named "recorder" with an untrained VAE of event recordings of two classes. Do not change it."""
+    folder = tmp_path_factory.mktemp("models") / "recorder"
+    torch.manual_seed(0)
+    config = ModelConfig(
+        network="event-vae",
+        image_size=12,
+        image_channels=2,
+        class_names=("above", "below"),
+        time_steps=4,
+        slice_by="time",
+        duration=40_000,
+        encoder_widths=(8, 8),
+        decoder_widths=(8, 6),
+        latent_size=6,
+        prior_rank=3,
+    )
+    save_release(SpikingEventVAE(config).eval(), folder, dataset="events:made", card="# recorder\n\nMade.\n")
+    return folder
+
+
 def _write_release(folder: Path, **settings: Any) -> Path:
     sizes = {"time_steps": 3, "encoder_widths": (8, 8), "decoder_widths": (8, 8), "latent_size": 12, "prior_rank": 4}
     config = ModelConfig(**{**sizes, **settings})
@@ -135,13 +158,15 @@ def unused_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def page_address(tiny_release: Path, autoregressive_release: Path, unlabelled_release: Path) -> Iterator[str]:
-    """Where the page is served with the three models above, "tiny" first."""
+def page_address(
+    tiny_release: Path, autoregressive_release: Path, unlabelled_release: Path, recorder_release: Path
+) -> Iterator[str]:
+    """Where the page is served with three models of images above, "tiny" first, and one of recordings."""
     from app.access import Access
     from app.server import running
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    models = [str(folder) for folder in (tiny_release, autoregressive_release, unlabelled_release)]
-    with running(models, Access(port=port)) as address:
+    folders = tiny_release, autoregressive_release, unlabelled_release, recorder_release
+    with running([str(folder) for folder in folders], Access(port=port)) as address:
         yield address

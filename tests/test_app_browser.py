@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 import app
+from spikevae.data.events.writers import encode_atis
+from tests.made_events import made_recording
 
 sync_api = pytest.importorskip("playwright.sync_api")
 sync_api.expect.set_options(timeout=60_000)  # the machine may be busy with something else
@@ -28,7 +30,8 @@ QUIET = (
     "--no-first-run",
 )
 TABS = (
-    "Sample", "Reconstruct", "Edit", "Complete", "Walk", "Look inside", "Watch it spike", "Compare", "Scores",
+    "Sample", "Reconstruct", "Edit", "Complete", "Walk", "Look inside", "Watch it spike", "Compare", "Recordings",
+    "Scores",
 )  # fmt: skip
 SHOE = Path(app.__file__).parent / "examples" / "fashion-mnist-ankle-boot-0.png"
 
@@ -307,6 +310,52 @@ def test_a_picture_forms_and_two_models_stand_side_by_side(page: Any) -> None:
     pictures(panel, 32)
     panel.get_by_label("number input for Number of pictures of each").fill("3")
     pictures(panel, 6)
+
+
+def test_two_recordings_play_once_on_one_clock(page: Any, tmp_path: Path) -> None:
+    panel = tab(page, "Recordings")
+    button = panel.get_by_role("button", name=re.compile("^(Play|Pause|Play again)$"))
+    sync_api.expect(button).to_have_text("Play again")  # it began by itself, and ended
+    clock = panel.get_by_label("Time", exact=True)
+    assert clock.input_value() == clock.get_attribute("max")
+    drawn = (
+        "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((v) => v < 200)"
+    )
+    clock.fill("30")
+    sync_api.expect(button).to_have_text("Play")
+    assert panel.locator("canvas").evaluate_all(f"all => all.map({drawn})") == [True, True]
+    shares = panel.locator(".shares li").all_inner_texts()
+    assert len(shares) == 4
+    assert all(re.search(r"(above|below)\s+\d+ %", words) for words in shares)
+    path = tmp_path / "mine.bin"
+    path.write_bytes(encode_atis(made_recording(321, size=(12, 12))))
+    panel.locator("[aria-label=Clear]:visible").first.click()
+    sync_api.expect(panel.locator("figure:visible")).to_have_count(1)
+    panel.locator("input[type=file]").set_input_files(path)
+    sync_api.expect(panel.get_by_text("321 events")).to_be_visible()
+    sync_api.expect(panel.locator("figcaption").nth(1)).to_have_text("Your recording")
+
+
+def test_a_mistake_about_recordings_takes_nothing_away(page: Any, tmp_path: Path) -> None:
+    panel = tab(page, "Recordings")
+    panel.locator(".examples .thumbnail-item").nth(1).click()
+    title = panel.locator("figcaption").nth(1)
+    sync_api.expect(title).to_have_text("Made up, seed 101")
+    asked = sum("queue/join" in url for url in page.asked)
+    panel.get_by_label("Seed", exact=True).fill("-5")
+    panel.get_by_role("button", name="Generate").click()
+    sync_api.expect(page.get_by_text("The seed -5 is out of range").first).to_be_visible()
+    page.wait_for_timeout(1000)
+    assert sum("queue/join" in url for url in page.asked) == asked + 1  # the answer does not start it anew
+    panel.get_by_label("Seed", exact=True).fill("0")
+    panel.locator("[aria-label=Clear]:visible").first.click()
+    sync_api.expect(panel.locator("figure:visible")).to_have_count(1)
+    wrong = tmp_path / "wrong.bin"
+    wrong.write_bytes(b"four")
+    panel.locator("input[type=file]").set_input_files(wrong)
+    sync_api.expect(page.get_by_text("no whole number of 5-byte events").first).to_be_visible()
+    sync_api.expect(panel.locator("input[type=file]")).to_have_count(1)  # it does not stay
+    sync_api.expect(panel.locator("figure:visible")).to_have_count(1)
 
 
 def test_scores_are_on_the_page(page: Any) -> None:
