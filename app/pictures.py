@@ -14,20 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-import matplotlib
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from spikevae.data.images import to_uint8
-from spikevae.evaluation.operations import MAC_PICOJOULE
 
-from .watch import Observation
-
-_RASTER_ROWS = 96  # neurons shown of a layer
-_INK = (109, 74, 255)  # of a spike
 _GRID_SCALE = 4  # screen pixels of a picture's pixel in the downloaded grid
 _GRID_GAP = 2  # screen pixels between its pictures
 
@@ -87,7 +80,7 @@ def animation(images: Float[Tensor, "F C H W"], scale: int = 8) -> bytes:
     return buffer.getvalue()
 
 
-# ---------------------------------------------------------------- panels of the look inside
+# ---------------------------------------------------------------- lines and tables
 
 
 def layer_title(name: str) -> str:
@@ -101,107 +94,6 @@ def layer_title(name: str) -> str:
     place = {"stages": "stage", "expand": "entry", "read_out": "read-out"}.get(parts[0], parts[0])
     words = [room, place, *(str(int(part) + 1) for part in parts[1:2] if part.isdigit())]
     return " ".join([*words, "TCJA"] if "attention" in parts[:-1] else words)
-
-
-def spikes_panel(seen: Observation) -> str:
-    """A raster of every spiking layer: neurons down, time steps across."""
-    figures = []
-    for name, spikes in seen.spikes.items():
-        title, neurons = layer_title(name), spikes.shape[1]
-        rows = torch.linspace(0, neurons - 1, min(neurons, _RASTER_ROWS)).long()
-        raster = spikes[:, rows].T.cpu().numpy() > 0  # [rows, T]
-        pixels = np.zeros((*raster.shape, 4), np.uint8)
-        pixels[raster] = (*_INK, 255)
-        shown = "all" if len(rows) == neurons else f"{len(rows)} of"
-        figures.append(
-            _figure(
-                _uri(Image.fromarray(pixels)),
-                f"Spikes of {title}: {float(spikes.mean()):.1%} of neurons fire, by time step",
-                f"<b>{escape(title)}</b><br>{shown} {neurons:,} neurons",
-                "raster",
-            )
-        )
-    return _panel(
-        "Spikes",
-        "Each row is a neuron, each column a time step; a mark is a spike. Wide layers show an even choice of neurons.",
-        figures,
-    )
-
-
-def rates_panel(seen: Observation) -> str:
-    """A table: share of each layer's neurons that fire at each time step."""
-    rates = seen.cost.firing_rates
-    time_steps = max(map(len, rates.values()))
-    head = ["layer", *(f"t = {t + 1}" for t in range(time_steps)), "mean"]
-    rows = [
-        Row(
-            layer_title(name),
-            [*(f"{step:.1%}" for step in steps), f"{sum(steps) / len(steps):.1%}"],
-            [*(step / max(max(steps), 1e-9) for step in steps), None],
-        )
-        for name, steps in rates.items()
-    ]
-    words = "The share of a layer's neurons that fire at a time step."
-    return _panel("Firing rates", words, [_table(head, rows, "firing rates")])
-
-
-def gates_panel(seen: Observation) -> str:
-    """A heat map of every TCJA gate: time steps down, channels across."""
-    if not seen.gates:
-        return _panel("TCJA gates", "This model has no attention.", [])
-    colours = matplotlib.colormaps["viridis"]
-    figures = []
-    for name, gate in seen.gates.items():
-        title, values = layer_title(name), gate.detach().cpu().numpy()  # [T, C]
-        pixels = (colours(values)[..., :3] * 255).round().astype(np.uint8)
-        figures.append(
-            _figure(
-                _uri(Image.fromarray(pixels)),
-                f"TCJA gate of {title}: {values.shape[0]} time steps by {values.shape[1]} channels, "
-                f"from {values.min():.2f} to {values.max():.2f}",
-                f"<b>{escape(title)}</b>, {values.shape[1]} channels, gate {values.min():.2f} to {values.max():.2f}",
-                "gate",
-            )
-        )
-    stops = ",".join(matplotlib.colors.to_hex(colours(step / 8)) for step in range(9))
-    scale = f'<p class="scale">0 <span style="background:linear-gradient(90deg,{stops})"></span> 1</p>'
-    return _panel(
-        "TCJA gates",
-        "The factor that scales each channel at each time step: a row is a time step, a column a channel.",
-        [scale, *figures],
-    )
-
-
-def energy_panel(seen: Observation) -> str:
-    """A table of operations and energy by layer, with the sum against an ordinary network."""
-    cost = seen.cost
-    groups: dict[str, list[float]] = {}
-    for layer in cost.layers.values():
-        sums = groups.setdefault(layer_title(layer.name), [0.0] * 4)
-        values = (
-            layer.accumulates,
-            layer.multiply_accumulates,
-            layer.picojoule / 1e3,
-            MAC_PICOJOULE * layer.dense / 1e3,
-        )
-        groups[layer_title(layer.name)] = [total + value for total, value in zip(sums, values, strict=True)]
-    totals = [sum(column) for column in zip(*groups.values(), strict=True)]
-    rows = [_cost_row(title, values) for title, values in groups.items()]
-    rows.append(_cost_row("sum", totals, kind="sum"))
-    share = cost.microjoule / cost.ann_microjoule if cost.ann_microjoule else math.nan
-    words = (
-        f"This picture: <b>{cost.microjoule:.2f} µJ</b>. The same layers as an ordinary network, run once: "
-        f"<b>{cost.ann_microjoule:.2f} µJ</b>, so spikes take {share:.2f} of its energy. By the field's convention "
-        "(45 nm: 0.9 pJ for an addition, 4.6 pJ for a multiplication with addition); moving data is not counted."
-    )
-    head = ["layer", "additions", "multiplications", "energy (nJ)", "ordinary (nJ)"]
-    return _panel("Operations and energy", words, [_table(head, rows, "operations and energy")], escaped=True)
-
-
-def _cost_row(title: str, values: Sequence[float], kind: str = "") -> Row:
-    adds, multiplies, spiking, ordinary = values
-    cells = (f"{adds:,.0f}", f"{multiplies:,.0f}", f"{spiking:,.1f}", f"{ordinary:,.1f}" if ordinary else "none")
-    return Row(title, cells, kind=kind)
 
 
 def facts_line(words: str, link: str | None = None, warning: str = "") -> str:
@@ -233,13 +125,11 @@ def link_line(words: str, links: Iterable[tuple[str, str]]) -> str:
 
 def scores_table(head: Sequence[str], rows: Sequence[Row], title: str, words: str) -> str:
     """A table of texts under a heading, or the heading and words alone."""
-    return _panel(title, words, [_table(head, rows, f"scores of {title}")] if rows else [])
+    return panel(title, words, [table(head, rows, f"scores of {title}")] if rows else [])
 
 
-# ---------------------------------------------------------------- details
-
-
-def _panel(title: str, words: str, parts: Sequence[str], *, escaped: bool = False) -> str:
+def panel(title: str, words: str, parts: Sequence[str], *, escaped: bool = False) -> str:
+    """Words and parts under a heading; the parts are markup, and so are the words if ``escaped``."""
     text = words if escaped else escape(words)
     return (
         f'<section class="panel"><h2>{escape(title)}</h2><p>{text}</p><div class="parts">{"".join(parts)}</div>'
@@ -247,12 +137,13 @@ def _panel(title: str, words: str, parts: Sequence[str], *, escaped: bool = Fals
     )
 
 
-def _figure(source: str, spoken: str, caption: str, kind: str) -> str:
+def figure(source: str, spoken: str, caption: str, kind: str) -> str:
+    """A picture by address, what is said to those who do not see it, and a caption, which is markup."""
     image = f'<img src="{source}" alt="{escape(spoken)}">'
     return f'<figure class="{kind}">{image}<figcaption>{caption}</figcaption></figure>'
 
 
-def _table(head: Sequence[str], rows: Iterable[Row], title: str) -> str:
+def table(head: Sequence[str], rows: Iterable[Row], title: str) -> str:
     """A table that a phone shows as a block for each row, every cell under its column's name."""
     names = "".join(f'<th scope="col" role="columnheader">{escape(name)}</th>' for name in head)
     body = "".join(_row(head, row) for row in rows)
@@ -261,6 +152,9 @@ def _table(head: Sequence[str], rows: Iterable[Row], title: str) -> str:
         f'<table role="table"><thead role="rowgroup"><tr role="row">{names}</tr></thead>'
         f'<tbody role="rowgroup">{body}</tbody></table></div>'
     )
+
+
+# ---------------------------------------------------------------- details
 
 
 def _row(head: Sequence[str], row: Row) -> str:
@@ -294,7 +188,8 @@ def _png(pixels: UInt8[Tensor, "C H W"]) -> bytes:
     return buffer.getvalue()
 
 
-def _uri(image: Image.Image) -> str:
+def png_url(image: Image.Image) -> str:
+    """An address that holds a picture."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -14,7 +14,7 @@ from torch import Tensor
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.writers import save_recordings
 
-from . import pictures
+from . import panels, pictures
 from .actions import Reconstruction, Samples
 from .favourites import Favourite
 from .files import Files
@@ -98,8 +98,8 @@ class Show:
     def observation(self, found: Observation) -> tuple[list[Any], str]:
         """The picture as it forms, and panels of HTML."""
         frames = [(self.picture(image), f"t = {t + 1}") for t, image in enumerate(found.forming)]
-        panels = (pictures.spikes_panel, pictures.gates_panel, pictures.rates_panel, pictures.energy_panel)
-        return frames, "".join(panel(found) for panel in panels)
+        parts = (panels.spikes_panel, panels.gates_panel, panels.rates_panel, panels.energy_panel)
+        return frames, "".join(panel(found) for panel in parts)
 
     def recordings(
         self, made: Recording, sides: Sequence[Side], names: Sequence[str]

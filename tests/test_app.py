@@ -24,7 +24,7 @@ from PIL import Image, ImageSequence
 
 import app
 import spikevae
-from app import limits, pictures
+from app import limits, panels, pictures
 from app.access import Access
 from app.actions import Actions
 from app.familiar import familiarity, is_foreign, measure, thresholds
@@ -349,16 +349,16 @@ def test_looking_inside_leaves_nothing_on_the_model(actions: Actions) -> None:
 
 def test_the_panels_say_in_words_what_they_show(actions: Actions) -> None:
     seen = actions.look_inside_picture(MODEL, shoe())
-    panels = [
-        pictures.spikes_panel(seen),
-        pictures.gates_panel(seen),
-        pictures.rates_panel(seen),
-        pictures.energy_panel(seen),
+    parts = [
+        panels.spikes_panel(seen),
+        panels.gates_panel(seen),
+        panels.rates_panel(seen),
+        panels.energy_panel(seen),
     ]
-    page = "".join(panels)
+    page = "".join(parts)
     assert page.count("<img") == page.count('alt="') == len(seen.spikes) + len(seen.gates)
-    assert f"{seen.cost.accumulates:,.0f}" in panels[3]
-    assert f"{seen.cost.ann_microjoule:.2f} µJ" in panels[3]
+    assert f"{seen.cost.accumulates:,.0f}" in parts[3]
+    assert f"{seen.cost.ann_microjoule:.2f} µJ" in parts[3]
     assert "encoder stage 1" in page
     assert "decoder entry" in page
 
