@@ -7,6 +7,7 @@ import concurrent.futures
 import io
 import json
 import os
+import re
 import struct
 import threading
 import urllib.error
@@ -30,7 +31,9 @@ from app.actions import Actions
 from app.familiar import familiarity, is_foreign, measure, thresholds
 from app.scores import scores_section
 from app.server import bundled, running
+from app.watch import Observation
 from spikevae.evaluation.energy import measure_costs
+from spikevae.evaluation.operations import Cost, LayerCost
 from spikevae.evaluation.scores import Score, Scores, write_scores_json
 from spikevae.hub.checkpoints import load_generator
 
@@ -357,10 +360,23 @@ def test_the_panels_say_in_words_what_they_show(actions: Actions) -> None:
     ]
     page = "".join(parts)
     assert page.count("<img") == page.count('alt="') == len(seen.spikes) + len(seen.gates)
-    assert f"{seen.cost.accumulates:,.0f}" in parts[3]
-    assert f"{seen.cost.ann_microjoule:.2f} µJ" in parts[3]
+    for energy in (seen.cost.microjoule, seen.cost.microjoule_folded, seen.cost.ann_microjoule):
+        assert f"{energy:.2f} µJ" in parts[3]
+        assert f"{1000 * energy:,.1f}</td>" in parts[3]  # the sum of the layers
+    assert f"{sum(layer.folded_accumulates for layer in seen.cost.layers.values()):,.0f}</td>" in parts[3]
     assert "encoder stage 1" in page
     assert "decoder entry" in page
+
+
+def test_the_longest_bar_is_the_costliest_and_the_others_are_in_proportion() -> None:
+    layer = LayerCost("decoder.expand.synapses", accumulates=1e6, multiply_accumulates=2e6, dense=1e6)
+    layer.folded_accumulates, layer.folded_multiplies = 2e6, 1e5
+    energies = layer.picojoule / 1e6, layer.picojoule_folded / 1e6, 4.6
+    one = torch.zeros(1, 4, 4)
+    page = panels.energy_panel(Observation(one, one[None], one[None], {}, {}, Cost({layer.name: layer})))
+    shares = [float(share) for share in re.findall(r"--share:([\d.]+)%", page)]
+    assert shares == pytest.approx([100 * energy / max(energies) for energy in energies], abs=0.1)
+    assert f"(b) take {4.6 / energies[1]:.1f} times less energy" in page
 
 
 # ---------------------------------------------------------------- files out
