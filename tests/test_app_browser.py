@@ -377,11 +377,19 @@ def test_another_model_brings_its_own_choices_and_results(page: Any) -> None:
     sync_api.expect(reconstruct.locator(".facts").first).to_contain_text("trained without labels")
     sync_api.expect(reconstruct.locator("[data-testid=label-output-value]")).to_have_count(0)
     page.get_by_label("autoregressive").check()
-    sync_api.expect(tab(page, "Edit").locator(".facts")).to_contain_text("no density")
+    for name in ("Edit", "Complete"):
+        panel = tab(page, name)
+        sync_api.expect(panel.locator(".facts:visible")).to_have_text(re.compile("has no density"))
+        shown = panel.locator("button:visible, input:visible, canvas:visible, img:visible")
+        sync_api.expect(shown).to_have_count(0)  # nothing that would not work
     tab(page, "Sample")
     sync_api.expect(sample.get_by_label("number input for Temperature")).to_be_hidden()
     page.get_by_label("tiny").check()
     sync_api.expect(sample.get_by_label("Class", exact=True)).to_be_visible()
+    for name, button in (("Edit", "Surprise me"), ("Complete", "Complete")):
+        panel = tab(page, name)
+        sync_api.expect(panel.get_by_role("button", name=button, exact=True)).to_be_visible()
+        sync_api.expect(panel.get_by_text("has no density")).to_be_hidden()
 
 
 def test_a_phone_shows_all_tabs_and_never_scrolls_sideways(browser: Any, page_address: str) -> None:

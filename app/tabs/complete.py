@@ -12,11 +12,15 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import data_url
-from .parts import LIVE, Examples, content, gallery, hint, label_choices, label_dropdown, upload
+from .parts import LIVE, Examples, content, gallery, hint, label_choices, label_dropdown, upload, where
 from .tab import PictureTab, paper_html, paper_script
 
 _READ_MASK = "(model, picture, _, ...rest) => [model, picture, window.spikevaeMask(), ...rest]"
 _PAINT = "Paint over a part of the picture, then press Complete: proposals for it appear here."
+_CANNOT = (
+    "This model cannot complete pictures: its latent has no density, from which the hidden part could be drawn. "
+    "Choose another model."
+)
 _COUNT = 4
 
 
@@ -28,7 +32,9 @@ class CompleteTab(PictureTab):
         first = actions.names[0]
         example = examples[first][0]
         seen = data_url(Path(example).read_bytes())
-        with gr.Row():
+        can = actions.studio.can_edit(first)
+        self._why = gr.HTML("" if can else hint(_CANNOT), padding=False, visible=where(not can))
+        with gr.Row(visible=where(can)) as self._all:
             with gr.Column(scale=3, min_width=260):
                 paper = paper_html("The picture: paint over the part to fill in", "Clear the paint")
                 self._paper = gr.HTML(seen, html_template=paper, js_on_load=paper_script("mask.js"), padding=False)
@@ -47,7 +53,16 @@ class CompleteTab(PictureTab):
         self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
-            "outputs": [self._label, self._choices, self._picture, self._paper, self._proposals, self._line],
+            "outputs": [
+                self._all,
+                self._why,
+                self._label,
+                self._choices,
+                self._picture,
+                self._paper,
+                self._proposals,
+                self._line,
+            ],
         }
 
     def _connect(self) -> None:
@@ -80,5 +95,7 @@ class CompleteTab(PictureTab):
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         chosen = self._examples[model][0] if self._examples.has(picture) else picture
         new = chosen if self._examples.has(picture) else gr.skip()
+        can = self._actions.studio.can_edit(model)
+        shown = gr.Row(visible=where(can)), gr.HTML("" if can else hint(_CANNOT), visible=where(not can))
         choices = label_choices(self._actions, model), self._examples.choices(model)
-        return (*choices, new, *self._seen(model, chosen))
+        return (*shown, *choices, new, *self._seen(model, chosen))

@@ -31,7 +31,10 @@ _UNDO = f"""() => {{
   const values = past.length ? JSON.parse(past[past.length - 1]) : Array({SLIDERS + 1}).fill(0);
   return values;
 }}"""
-_CANNOT = "This model's latent has no density, so there are no directions to move its pictures along."
+_CANNOT = (
+    "This model cannot change pictures: its latent has no density, so there are no directions to move them along. "
+    "Choose another model."
+)
 
 
 class EditTab(Tab):
@@ -40,11 +43,10 @@ class EditTab(Tab):
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         super().__init__(actions, model, show)
         first = actions.names[0]
-        label = self._first_class(first)
-        shown: tuple[str | None, str | None, str] = None, None, hint(_CANNOT)
-        if actions.studio.can_edit(first):
-            shown = self.edit(first, 1, label, None, 0, 0, 0, 0, 0, 0, limits.ANY, 0)
-        with gr.Row():
+        label, can = self._first_class(first), actions.studio.can_edit(first)
+        shown = self.edit(first, 1, label, None, 0, 0, 0, 0, 0, 0, limits.ANY, 0) if can else (None, None, "")
+        self._why = gr.HTML("" if can else hint(_CANNOT), padding=False, visible=where(not can))
+        with gr.Row(visible=where(can)) as self._all:
             with gr.Column(scale=5, min_width=280):
                 with gr.Row():
                     self._surprise = gr.Button("Surprise me", variant="primary", min_width=90)
@@ -61,7 +63,16 @@ class EditTab(Tab):
         self.refresh = {
             "fn": self._refresh,
             "inputs": [model],
-            "outputs": [self._label, self._towards, self._picture, *self._ends, *self._sliders, self._way],
+            "outputs": [
+                self._all,
+                self._why,
+                self._label,
+                self._towards,
+                self._picture,
+                *self._ends,
+                *self._sliders,
+                self._way,
+            ],
         }
 
     def _build_sliders(self, model: str, label: str) -> None:
@@ -151,18 +162,21 @@ class EditTab(Tab):
         return self._show.picture(found.start), self._show.picture(found.image), _line(found.flips, found.latents)
 
     def _moved(self, model: Sent, *rest: Sent) -> tuple[Any, ...]:
-        return self.edit(model, *rest) if self._actions.studio.can_edit(model) else (None, None, hint(_CANNOT))
+        return self.edit(model, *rest) if self._actions.studio.can_edit(model) else (None, None, "")
 
     def _new_class(self, model: Sent, label: Sent) -> tuple[Any, ...]:
         ends = self._actions.studio.ends(model, label)
         return (*self._shown_ends(ends), *self._reset_sliders(ends))
 
     def _refresh(self, model: Sent) -> tuple[Any, ...]:
-        if not self._actions.studio.can_edit(model):
-            return (gr.skip(),) * (4 + 2 * SLIDERS)
+        can = self._actions.studio.can_edit(model)
+        shown = gr.Row(visible=where(can)), gr.HTML("" if can else hint(_CANNOT), visible=where(not can))
+        if not can:
+            return (*shown, *(gr.skip(),) * (4 + 2 * SLIDERS))
         names, label = self._actions.class_names(model), self._first_class(model)
         ends = self._actions.studio.ends(model, label)
         return (
+            *shown,
             gr.Dropdown(list(names) or [limits.ANY], value=label, visible=where(bool(names))),
             gr.Dropdown([limits.ANY, *names], value=limits.ANY, visible=where(bool(names))),
             None,
