@@ -28,6 +28,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 _FILE = "/gradio_api/file="
+_ASSETS = "/assets/"  # scripts and styles, with a hash of their content in each name
 _LARGEST_QUERY = 2000  # bytes
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -84,7 +85,7 @@ class Guard:
         if kind is None:
             raise Refused(404, "There is nothing here")
         self._check_query(scope, path)
-        send = self._with_headers(send, is_file=kind is Kind.FILE)
+        send = self._with_headers(send, is_file=kind is Kind.FILE, lasts=path.startswith(_ASSETS))
         if kind is Kind.FILE and not self._files.is_output(path.removeprefix(_FILE)):
             raise Refused(404, "There is no such file here, or not any more")
         if kind is Kind.ANSWERS:
@@ -185,16 +186,18 @@ class Guard:
 
         await self._app(scope, _given(body, receive), watched)
 
-    def _with_headers(self, send: Send, *, is_file: bool) -> Send:
+    def _with_headers(self, send: Send, *, is_file: bool, lasts: bool) -> Send:
         own = [
             (b"content-security-policy", self._policies[is_file]),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
         ]
+        kept = [(b"cache-control", b"public, max-age=31536000, immutable")] if lasts else []
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *own]}
+                more = [*own, *kept] if message["status"] in (200, 304) else own
+                message = {**message, "headers": [*message.get("headers", []), *more]}
             await send(message)
 
         return with_headers

@@ -30,7 +30,7 @@ from .tabs.walk import WalkTab
 _HERE = Path(__file__).parent
 CSS = (_HERE / "style.css").read_text(encoding="utf-8")
 HEAD = f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>"
-_TITLE_HTML = (
+TITLE_HTML = (
     "<h1>Images from spikes</h1><p>This network computes with on-off pulses, as nerve cells do. It has learned to draw "
     "new pictures, to redraw what it is shown, and to name it.</p>"
 )
@@ -52,7 +52,7 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
     page = Page(title=TITLE, analytics_enabled=False)
     with page:
         with gr.Row(elem_id="top"):
-            gr.HTML(_TITLE_HTML, elem_id="title", padding=False)
+            gr.HTML(TITLE_HTML, elem_id="title", padding=False)
             model = gr.Radio(
                 list(actions.names),
                 value=first,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from .calls import Calls
 from .cleanup import tidying
 from .connections import Connections, connections_allowed, protocol_with
 from .files import Files
+from .first_paint import first_paint, painter
 from .guard import Guard
-from .interface import CSS, HEAD, build_page
+from .interface import CSS, HEAD, TITLE_HTML, build_page
 from .preview import Described, preview_route
 from .receiving import upload_routes
 from .theme import theme
@@ -55,9 +56,11 @@ def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Acces
     page.queue(max_size=limits.QUEUE_SIZE, api_open=False)
     page.state_session_capacity = limits.SESSIONS
     first = actions.sample(actions.names[0], 24, 0, limits.ANY, 1.0).images
-    app = _application(page, files, access, first)
+    is_welcome = _welcome(page)
+    app = _application(page, files, access, first, is_welcome)
     files.keep_present()
-    server = uvicorn.Server(_config(Guard(Described(app, access.root_path), access, Calls(page, files), files), access))
+    described = Described(app, access.root_path, painter(first_paint(TITLE_HTML, first), is_welcome))
+    server = uvicorn.Server(_config(Guard(described, access, Calls(page, files), files), access))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -72,14 +75,21 @@ def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Acces
         thread.join(timeout=5)
 
 
-def _application(page: gr.Blocks, files: Files, access: Access, first: Tensor) -> Starlette:
-    """Gradio's application, inside one that receives uploads, previews the first pictures and answers other sites."""
+def _welcome(page: gr.Blocks) -> Callable[[Request], bool]:
+    """Whether a visitor has logged in, where that is needed."""
 
     def is_welcome(request: Request) -> bool:
         app: App = page.server_app
         names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
         return app.auth is None or any(request.cookies.get(name) in app.tokens for name in names)
 
+    return is_welcome
+
+
+def _application(
+    page: gr.Blocks, files: Files, access: Access, first: Tensor, is_welcome: Callable[[Request], bool]
+) -> Starlette:
+    """Gradio's application, inside one that receives uploads, previews the first pictures and answers other sites."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(access.allow_origin),

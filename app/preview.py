@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,6 +27,8 @@ PATH = "/preview.png"
 _SIZE = (1200, 630)  # as the sites that show previews want it
 _ROWS, _COLUMNS, _TILE, _GAP = 3, 8, 130, 14
 _GROUND, _INK = (19, 19, 22), (244, 244, 245)
+_PACKING = 5  # level of gzip: an eighth of the bytes in 6 ms
+_BODY = re.compile(r"<body[^>]*>")
 _OTHERS = re.compile(r'<meta\s+(?:property="og:|name="twitter:|name="description")[^>]*>')
 
 
@@ -78,7 +82,8 @@ def described(page: str, address: str) -> str:
         "og:image:height": str(_SIZE[1]),
         "og:image:alt": "Rows of pictures that the network drew",
     }
-    tags = [f'<meta property="{name}" content="{escape(value)}" />' for name, value in told.items()]
+    tags = [f"<title>{escape(TITLE)}</title>"]
+    tags += [f'<meta property="{name}" content="{escape(value)}" />' for name, value in told.items()]
     tags += [
         f'<meta name="description" content="{escape(DESCRIPTION)}" />',
         '<meta name="twitter:card" content="summary_large_image" />',
@@ -87,15 +92,16 @@ def described(page: str, address: str) -> str:
 
 
 class Described:
-    """ASGI middleware that puts :func:`described` into the page.
+    """ASGI middleware that puts :func:`described` into the page, and its first pictures; and packs it.
 
     Args:
         app: the server.
         root_path: path, or whole address, under which a reverse proxy serves the page.
+        paint: HTML that a visitor's page begins with.
     """
 
-    def __init__(self, app: Any, root_path: str = "") -> None:
-        self._app, self._root = app, root_path.rstrip("/")
+    def __init__(self, app: Any, root_path: str = "", paint: Callable[[Request], str] = lambda request: "") -> None:
+        self._app, self._root, self._paint = app, root_path.rstrip("/"), paint
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass everything on; the page itself as a whole."""
@@ -116,12 +122,17 @@ class Described:
         await self._app(scope, receive, gathered)
 
     async def _answer(self, scope: Any, start: dict[str, Any], body: bytes, send: Any) -> None:
-        headers = dict(start["headers"])
-        if headers.get(b"content-type", b"").startswith(b"text/html") and b"content-encoding" not in headers:
-            body = described(body.decode(), self._address(scope)).encode()
-        length = (b"content-length", str(len(body)).encode())
+        request, headers = Request(scope), Headers(raw=start["headers"])
+        more: list[tuple[bytes, bytes]] = []
+        if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
+            page = described(body.decode(), self._address(scope))
+            body = _BODY.sub(lambda found: found[0] + self._paint(request), page, count=1).encode()
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                body = gzip.compress(body, _PACKING, mtime=0)
+                more = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+        more.append((b"content-length", str(len(body)).encode()))
         kept = [header for header in start["headers"] if header[0].lower() != b"content-length"]
-        await send({**start, "headers": [*kept, length]})
+        await send({**start, "headers": [*kept, *more]})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     def _address(self, scope: Any) -> str:

@@ -90,6 +90,7 @@ def pictures(panel: Any, count: int) -> list[str]:
 
 def test_the_first_pictures_are_there_without_a_click(page: Any, page_address: str) -> None:
     assert len(set(pictures(page.locator("#sample"), 24))) > 1
+    sync_api.expect(page.locator("#first")).to_have_count(0)  # what stood there before has gone
     assert page.title() == "spikevae: images from spikes"
     assert (
         page.locator(".pictures img").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"

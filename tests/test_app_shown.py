@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 import json
@@ -11,9 +12,11 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
@@ -27,6 +30,7 @@ from app.film import running_counts, sampled_film
 from app.preview import described
 from app.show import Show
 from app.watch import watch
+from spikevae.data.images import to_uint8
 from spikevae.hub.checkpoints import load_generator
 from spikevae.nn.vae import SpikingVAE
 
@@ -156,6 +160,7 @@ def test_a_link_to_the_page_has_a_preview_of_our_own(page_address: str) -> None:
     assert tags["og:image"] == f"{page_address}/preview.png"
     assert tags["og:title"] == "spikevae: images from spikes"
     assert page.count('property="og:title"') == 1
+    assert page.count("<title>spikevae: images from spikes</title>") == page.count("<title") == 1
     assert not re.search(r'<meta[^>]*content="[^"]*(gradio|githubusercontent)', page, re.IGNORECASE)
     with urllib.request.urlopen(tags["og:image"]) as answer, Image.open(io.BytesIO(answer.read())) as image:
         assert image.size == (1200, 630)
@@ -164,6 +169,41 @@ def test_a_link_to_the_page_has_a_preview_of_our_own(page_address: str) -> None:
 def test_an_address_in_a_preview_is_escaped() -> None:
     page = described("<html><head></head></html>", 'https://a"><script>')
     assert "<script>" not in page
+
+
+# ---------------------------------------------------------------- the first paint
+
+
+def test_a_page_brings_its_first_pictures_along(page_address: str, model: SpikingVAE) -> None:
+    with urllib.request.urlopen(page_address) as answer:
+        page = answer.read().decode()
+    paint = page[page.index('<main id="first"') : page.index("<gradio-app")]
+    urls = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="New picture \d+">', paint)
+    shown = [Image.open(io.BytesIO(b64decode(url))) for url in urls]
+    assert len(shown) == 24
+    for image, expected in zip(shown, to_uint8(model.sample(24, seed=0)), strict=True):
+        assert np.array_equal(np.asarray(image), expected[0])
+    with urllib.request.urlopen(f"{page_address}/?seed=7") as answer:
+        assert b'<main id="first"' not in answer.read()  # these are not the pictures that were asked for
+
+
+def test_a_page_is_packed_for_those_who_can_unpack_it(page_address: str) -> None:
+    with urllib.request.urlopen(page_address) as answer:
+        whole = answer.read()
+    asked = urllib.request.Request(page_address, headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(asked) as answer:
+        packed = answer.read()
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert int(answer.headers["Content-Length"]) == len(packed) < len(whole) / 3
+    assert gzip.decompress(packed) == whole
+
+
+def test_scripts_are_kept_by_browsers_and_pages_are_not(page_address: str) -> None:
+    with urllib.request.urlopen(page_address) as answer:
+        assert answer.headers["Cache-Control"] is None
+        script = re.findall(r'src="\./(assets/[^"]+\.js)"', answer.read().decode())[0]
+    with urllib.request.urlopen(f"{page_address}/{script}") as answer:
+        assert "immutable" in answer.headers["Cache-Control"]
 
 
 # ---------------------------------------------------------------- opening a browser

@@ -398,7 +398,9 @@ def test_passwords_cannot_be_guessed_for_long(strict: str, member: Visitor) -> N
     assert all("samesite=lax" in line.lower() for line in lines)
     for known in (Visitor(strict, [("Cookie", cookie)]), member):
         assert known.get("/config") == 200
+        assert b'<main id="first"' in known.ask("GET", "/")[2]
     assert visitor.get("/config") == 401
+    assert b'<main id="first"' not in visitor.ask("GET", "/")[2]  # no pictures before that
     assert visitor.upload(b"x")[0] == 401
     assert visitor.post("/gradio_api/call/sample", {"data": SAMPLE})[0] == 401
     answers = [login(visitor, f"guess{number}")[0] for number in range(12)]
