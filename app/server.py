@@ -51,7 +51,7 @@ def bundled() -> list[str]:
     """The bundled models, in the order of the page: first those that can also name what the page's examples show."""
     configs = {name: read_config(model_folder(name)) for name in spikevae.released_models()}
     names = [name for name, config in configs.items() if config.network != "classifier"]
-    return sorted(names, key=lambda name: (configs[name].takes_events, not configs[name].classes))
+    return sorted(names, key=lambda name: not configs[name].classes)
 
 
 @contextmanager

@@ -446,7 +446,7 @@ def test_every_button_can_be_called_by_a_stable_name(client: Any) -> None:
     assert set(calls) == {
         "/sample", "/random_seed", "/reconstruct", "/reconstruct_drawing",
         "/walk_samples", "/walk_pictures", "/look_inside_sample", "/look_inside_picture", "/watch_spikes", "/compare",
-        "/edit", "/complete",
+        "/edit", "/complete", "/play_recordings",
     }  # fmt: skip
     names = [parameter["parameter_name"] for parameter in calls["/sample"]["parameters"]]
     assert names == ["model", "count", "seed", "label", "temperature"]
