@@ -215,6 +215,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words_until_the_next_action(pag
 def test_a_drawing_is_answered_while_one_draws(page: Any) -> None:
     panel = tab(page, "Reconstruct", "A drawing")
     paper = panel.get_by_label("Paper to draw on")
+    paper.hover()  # until it stands still
     box = paper.bounding_box()
     seen = panel.get_by_alt_text("What the model sees").last
     facts = panel.locator(".facts").last
@@ -230,6 +231,7 @@ def test_a_drawing_is_answered_while_one_draws(page: Any) -> None:
             "([image, before]) => image.src && image.src !== before", arg=[seen.element_handle(), before]
         )
         page.mouse.up()  # not before the answer
+        page.wait_for_timeout(1500)  # that may have been to a part of the stroke
         sources.append(seen.get_attribute("src"))
     panel.get_by_role("button", name="Undo").click()
     sync_api.expect(seen).to_have_attribute("src", sources[0])
@@ -288,7 +290,9 @@ def test_what_is_painted_over_is_completed(page: Any) -> None:
     panel = tab(page, "Complete")
     panel.get_by_role("button", name="Complete", exact=True).click()
     sync_api.expect(page.get_by_text("Paint over a part of the picture first")).to_be_visible()
-    box = panel.get_by_label("The picture: paint over").bounding_box()
+    picture = panel.get_by_label("The picture: paint over")
+    picture.hover()  # until it stands still
+    box = picture.bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
     page.mouse.move(box["x"] + 200, box["y"] + 90, steps=5)
