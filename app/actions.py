@@ -94,10 +94,6 @@ class Actions:
         """Classes of a model; empty where it was trained without labels."""
         return self.models.known(model).config.class_names
 
-    def dataset(self, model: Sent) -> str:
-        """What a model was trained on."""
-        return self.models.dataset(model)
-
     def is_colour(self, model: Sent) -> bool:
         """Whether a model's pictures have colours."""
         return self.models.known(model).config.image_channels == 3
@@ -240,8 +236,6 @@ class Actions:
             "label": limits.label_index(label, self.models.known(model).config.class_names),
             "temperature": float(limits.number("temperature", temperature, 0, limits.TEMPERATURE_LIMIT)),
         }
-
-    # ------------------------------------------------------------ details
 
     def _through(self, model: Sent, x: Float[Tensor, "C H W"]) -> Reconstruction:
         with self.models.alone(model) as network:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from spikevae.evaluation.operations import MAC_PICOJOULE, Cost
+from spikevae.evaluation.costs import MAC_PICOJOULE, Cost
 
 from .pictures import Row, figure, layer_title, panel, png_url, table
 from .watch import Observation

@@ -10,8 +10,8 @@ import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
+from spikevae.evaluation.costs import Cost
 from spikevae.evaluation.energy import counting
-from spikevae.evaluation.operations import Cost
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.decoder import TimeReadOut
 from spikevae.nn.vae import SpikingVAE

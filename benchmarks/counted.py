@@ -11,7 +11,8 @@ from spikingjelly.activation_based.op_counter import SimpleEnergyCostConfig
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from spikevae.evaluation.operations import MULTIPLY_PICOJOULE, connections_used, is_gated
+from spikevae.evaluation.costs import MULTIPLY_PICOJOULE
+from spikevae.evaluation.operations import connections_used, is_gated
 from spikevae.nn.images import pad
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d

@@ -32,8 +32,8 @@ from app.familiar import familiarity, is_foreign, measure, thresholds
 from app.scores import scores_section
 from app.server import bundled, running
 from app.watch import Observation
+from spikevae.evaluation.costs import Cost, LayerCost
 from spikevae.evaluation.energy import measure_costs
-from spikevae.evaluation.operations import Cost, LayerCost
 from spikevae.evaluation.scores import Score, Scores, write_scores_json
 from spikevae.hub.checkpoints import load_generator
 

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spikevae.evaluation.operations import Cost, Counter, LayerCost
+from spikevae.evaluation.costs import Cost, LayerCost
+from spikevae.evaluation.operations import Counter
 from spikevae.nn.latents.mixture import Mixtures
 from spikevae.nn.vae import SpikingVAE
 
