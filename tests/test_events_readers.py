@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,25 @@ def test_an_npz_that_would_unpack_to_gigabytes_is_refused_before_it_does() -> No
             archive.writestr(f"{name}.npy", header.getvalue() + bytes(1000))
     with pytest.raises(ValueError, match=r"big\.npz .*t has 1,099,511,627,776 entries"):
         decode_recording(file.getvalue(), ".npz", name="big.npz")
+
+
+@pytest.mark.parametrize("kind", ["entries", "header"])
+def test_an_npz_whose_header_hides_its_length_is_not_unpacked(kind: str) -> None:
+    header, unpacked = io.BytesIO(), 64 * 2**20
+    if kind == "entries":
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (-1,)})
+    else:
+        header.write(np.lib.format.magic(2, 0) + struct.pack("<I", unpacked))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t.npy", header.getvalue() + b" " * unpacked)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"t is uint8 \[-1\]|t has a header of 67,108,864 bytes"):
+            decode_recording(file.getvalue(), ".npz", name="big.npz")
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_npz_with_objects_is_not_unpickled() -> None:

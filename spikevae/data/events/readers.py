@@ -21,6 +21,7 @@ RECORDING_SUFFIXES = frozenset({".bin", ".aedat", ".aedat4", ".npz"})
 
 _OVERFLOW_ROW, _OVERFLOW_TIME = 240, 2**13  # an event in this row of an ATIS file moves on the clock
 _LARGEST_FILE = 8 * MOST_EVENTS + 2**20  # bytes
+_LONGEST_HEADER = 10_000  # bytes of an array's; numpy refuses longer ones, but reads them first
 _PACKET = struct.Struct("<hhiiiiii")  # AEDAT 3.1: type, source, size, time offset, overflow, capacity, number, valid
 _POLARITY_EVENTS = 1
 _DVS128 = 128  # pixels each way
@@ -246,13 +247,24 @@ class _ArrayError(ValueError):
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """A list of whole numbers, of which not more is read than it may hold: a small file can unpack to a huge one."""
     with archive.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
+        header = _array_header(file.read, name)
+        version = np.lib.format.read_magic(header)
         read_header: Callable[..., tuple[tuple[int, ...], bool, np.dtype]] = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
-        shape, _, dtype = read_header(file)
-        if len(shape) != 1 or dtype.kind not in "iub":
+        shape, _, dtype = read_header(header)
+        if len(shape) != 1 or shape[0] < 0 or dtype.kind not in "iub":
             raise _ArrayError(f"{name} is {dtype} {list(shape)}; expected a list of whole numbers")
         if shape[0] > MOST_EVENTS:
             raise _ArrayError(f"{name} has {shape[0]:,} entries, more than {MOST_EVENTS:,}; cut it into shorter files")
         return np.frombuffer(file.read(shape[0] * dtype.itemsize), dtype, shape[0])
+
+
+def _array_header(read: Callable[[int], bytes], name: str) -> io.BytesIO:
+    """What stands in front of an array's numbers, and no more of the file."""
+    start = read(12)  # mark and version, 8 bytes, and the header's length: 2 bytes of version 1, 4 of others
+    is_old = start[6:8] == b"\1\0"
+    (length,) = struct.unpack_from("<H" if is_old else "<I", start, 8)
+    if length > _LONGEST_HEADER:
+        raise _ArrayError(f"{name} has a header of {length:,} bytes, more than {_LONGEST_HEADER:,}")
+    return io.BytesIO(start + read(max(length - (2 if is_old else 0), 0)))
