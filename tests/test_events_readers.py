@@ -284,3 +284,11 @@ def test_the_real_recordings_are_read_as_spikingjelly_reads_them(real_data: Path
     for recording, member in zip(read_all(files), members, strict=True):
         theirs = spikingjelly_module("utils").load_ATIS_bin(tmp_path / member)
         assert recording.is_equal(recording_of(**theirs, size=(34, 34)))
+
+
+def test_the_times_of_a_recording_are_never_further_apart_than_64_bits_hold() -> None:
+    t = np.asarray([-(2**62) + 1, 2**62 - 1])
+    pixel = np.zeros(2, np.uint8)
+    assert recording_of(t, pixel, pixel, pixel).duration == 2**63 - 2
+    with pytest.raises(ValueError, match="an event has t="):
+        recording_of(np.asarray([-(2**62), 2**62]), pixel, pixel, pixel)

@@ -12,7 +12,7 @@ Size = tuple[int, int]
 
 MOST_EVENTS = 2**25
 """Of one recording: ten times those of the longest file of DVS128 Gesture, about 0.4 GiB in memory."""
-_LATEST = 2**62  # microseconds, so that differences of times fit into 64 bits
+_LATEST = 2**62 - 1  # microseconds, so that differences of times fit into 64 bits
 LARGEST_SIDE = 2**14
 """Pixels: several times the largest sensor on the market."""
 
