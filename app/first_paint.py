@@ -14,16 +14,16 @@ from . import pictures
 _STYLE = """
 #first { position: absolute; inset: 0 0 auto; min-height: 100vh; z-index: 1000; box-sizing: border-box;
   padding: 38px 32px; background: var(--bg); color: var(--col); font: 14px/1.45 system-ui, sans-serif; }
-#first > * { max-width: 1096px; margin: 0 auto 5px; }
-#first h1 { font-size: 28px; line-height: 1.2; letter-spacing: -0.02em; }
-#first > p { max-width: none; padding-right: min(488px, 40%); }
-#first ul { list-style: none; padding: 0; max-width: 1096px; display: grid; gap: 6px; margin-top: 140px;
+#first > div { max-width: 1096px; margin: 0 auto; }
+#first h1 { font-size: 28px; line-height: 1.2; letter-spacing: -0.02em; margin: 0; }
+#first p { max-width: 608px; margin: 5px 0 0; }
+#first ul { list-style: none; padding: 0; display: grid; gap: 6px; margin: 153px 14px 0;
   grid-template-columns: repeat(8, 86px); }
 #first img { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; border-radius: 6px; }
 @media (prefers-color-scheme: dark) { #first { background: var(--bg-dark); color: var(--col-dark); } }
 @media (max-width: 860px) {
   #first h1 { font-size: 24px; }
-  #first ul { grid-template-columns: repeat(4, 1fr); margin-top: 24px; }
+  #first ul { grid-template-columns: repeat(4, 1fr); margin-top: 250px; }
 }
 """
 # It goes when the page has pictures of its own, and in any case after a while: whatever is below must be reached.
@@ -53,8 +53,8 @@ def first_paint(title: str, images: Float[Tensor, "N C H W"]) -> str:
     urls = [f"data:image/png;base64,{base64.b64encode(pictures.png(image)).decode()}" for image in images]
     shown = "".join(f'<li><img src="{url}" alt="New picture {number}"></li>' for number, url in enumerate(urls, 1))
     return (
-        f'<main id="first" aria-busy="true"><style>{_STYLE}</style>{title}<p role="status">The page is loading.</p>'
-        f"<ul>{shown}</ul></main><script>{_SCRIPT}</script>"
+        f'<main id="first" aria-busy="true"><style>{_STYLE}</style><div>{title}'
+        f'<p role="status">The page is loading.</p><ul>{shown}</ul></div></main><script>{_SCRIPT}</script>'
     )
 
 
