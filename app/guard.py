@@ -192,12 +192,15 @@ class Guard:
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
         ]
-        kept = [(b"cache-control", b"public, max-age=31536000, immutable")] if lasts else []
+        # What one visitor may see no cache on the way keeps for others; a proxy may keep scripts and styles.
+        private = b"private" if is_file else b"private, no-cache"
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                more = [*own, *kept] if message["status"] in (200, 304) else own
-                message = {**message, "headers": [*message.get("headers", []), *more]}
+                is_kept = lasts and message["status"] in (200, 304)
+                caching = (b"cache-control", b"public, max-age=31536000, immutable" if is_kept else private)
+                given = [header for header in message.get("headers", []) if header[0].lower() != b"cache-control"]
+                message = {**message, "headers": [*given, *own, caching]}
             await send(message)
 
         return with_headers

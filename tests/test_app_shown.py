@@ -200,10 +200,12 @@ def test_a_page_is_packed_for_those_who_can_unpack_it(page_address: str) -> None
 
 def test_scripts_are_kept_by_browsers_and_pages_are_not(page_address: str) -> None:
     with urllib.request.urlopen(page_address) as answer:
-        assert answer.headers["Cache-Control"] is None
+        assert answer.headers["Cache-Control"] == "private, no-cache"
         script = re.findall(r'src="\./(assets/[^"]+\.js)"', answer.read().decode())[0]
     with urllib.request.urlopen(f"{page_address}/{script}") as answer:
         assert "immutable" in answer.headers["Cache-Control"]
+    with urllib.request.urlopen(f"{page_address}/preview.png") as answer:  # no proxy keeps it for strangers
+        assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
 # ---------------------------------------------------------------- opening a browser
