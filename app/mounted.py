@@ -59,7 +59,7 @@ def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Acces
     is_welcome = _welcome(page)
     app = _application(page, files, access, first, is_welcome)
     files.keep_present()
-    described = Described(app, access.root_path, painter(first_paint(TITLE_HTML, first), is_welcome))
+    described = Described(app, access.root_path, painter(first_paint(TITLE_HTML, first), is_welcome), is_welcome)
     server = uvicorn.Server(_config(Guard(described, access, Calls(page, files), files), access))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

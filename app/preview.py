@@ -29,6 +29,7 @@ _ROWS, _COLUMNS, _TILE, _GAP = 3, 8, 130, 14
 _GROUND, _INK = (19, 19, 22), (244, 244, 245)
 _PACKING = 5  # level of gzip: an eighth of the bytes in 6 ms
 _BODY = re.compile(r"<body[^>]*>")
+_CALLS = re.compile(r"(?<=window\.gradio_api_info = ).*?(?=;</script>)", re.DOTALL)
 _OTHERS = re.compile(r'<meta\s+(?:property="og:|name="twitter:|name="description")[^>]*>')
 
 
@@ -98,10 +99,17 @@ class Described:
         app: the server.
         root_path: path, or whole address, under which a reverse proxy serves the page.
         paint: HTML that a visitor's page begins with.
+        is_welcome: whether a visitor has logged in, where that is needed. Strangers are not told what can be called.
     """
 
-    def __init__(self, app: Any, root_path: str = "", paint: Callable[[Request], str] = lambda request: "") -> None:
-        self._app, self._root, self._paint = app, root_path.rstrip("/"), paint
+    def __init__(
+        self,
+        app: Any,
+        root_path: str = "",
+        paint: Callable[[Request], str] = lambda request: "",
+        is_welcome: Callable[[Request], bool] = lambda request: True,
+    ) -> None:
+        self._app, self._root, self._paint, self._is_welcome = app, root_path.rstrip("/"), paint, is_welcome
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass everything on; the page itself as a whole."""
@@ -126,6 +134,8 @@ class Described:
         more: list[tuple[bytes, bytes]] = []
         if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
             page = described(body.decode(), self._address(scope))
+            if not self._is_welcome(request):
+                page = _CALLS.sub("null", page)
             body = _BODY.sub(lambda found: found[0] + self._paint(request), page, count=1).encode()
             if "gzip" in request.headers.get("accept-encoding", ""):
                 body = gzip.compress(body, _PACKING, mtime=0)

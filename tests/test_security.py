@@ -398,9 +398,14 @@ def test_passwords_cannot_be_guessed_for_long(strict: str, member: Visitor) -> N
     assert all("samesite=lax" in line.lower() for line in lines)
     for known in (Visitor(strict, [("Cookie", cookie)]), member):
         assert known.get("/config") == 200
-        assert b'<main id="first"' in known.ask("GET", "/")[2]
+        page = known.ask("GET", "/")[2]
+        assert b'<main id="first"' in page
+        assert b"named_endpoints" in page
     assert visitor.get("/config") == 401
-    assert b'<main id="first"' not in visitor.ask("GET", "/")[2]  # no pictures before that
+    page = visitor.ask("GET", "/")[2]  # without pictures, and without a list of what can be called
+    assert b'<main id="first"' not in page
+    assert b"named_endpoints" not in page
+    assert b"gradio_api_info = null;" in page
     assert visitor.upload(b"x")[0] == 401
     assert visitor.post("/gradio_api/call/sample", {"data": SAMPLE})[0] == 401
     answers = [login(visitor, f"guess{number}")[0] for number in range(12)]
