@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def double(x):
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with a compiled function, whose machine code is kept in the folder ``cache`` beside it."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a full disk would cut Python's own files short
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
     return path
