@@ -117,7 +117,7 @@ def picture(label: str, value: str | None, *classes: str) -> gr.Image:
     )
 
 
-def gallery(label: str, value: Sequence[Any], *classes: str) -> gr.Gallery:
+def gallery(label: str, value: Sequence[Any], *classes: str, is_choice: bool = False) -> gr.Gallery:
     return gr.Gallery(
         list(value),
         label=label,
@@ -125,24 +125,15 @@ def gallery(label: str, value: Sequence[Any], *classes: str) -> gr.Gallery:
         height="auto",
         object_fit="contain",
         interactive=False,
+        allow_preview=not is_choice,
         elem_classes=["pictures", *classes],
-        buttons=["download", "fullscreen"],
+        buttons=[] if is_choice else ["download", "fullscreen"],
     )
 
 
 def choice(label: str, value: Sequence[Any]) -> gr.Gallery:
     """Small pictures, one of which is to be clicked on."""
-    return gr.Gallery(
-        list(value),
-        label=label,
-        format="png",
-        height="auto",
-        object_fit="contain",
-        interactive=False,
-        allow_preview=False,
-        elem_classes=["pictures", "examples"],
-        buttons=[],
-    )
+    return gallery(label, value, "examples", is_choice=True)
 
 
 def label_dropdown(actions: Actions, name: str, value: str = limits.ANY) -> gr.Dropdown:
