@@ -359,10 +359,11 @@ def roofline(meter: Meter) -> list[Row]:
     into = torch.empty_like(copied)
     seconds = medians(meter.seconds({"copying": lambda: into.copy_(copied)}))["copying"]
     copy_rate = 2 * copied.numel() * copied.element_size() / seconds
+    rates = {"training": _matrix_rate(meter, sizes.matrix, torch.bfloat16 if has_half else torch.float32)}
+    rates["sampling"] = _matrix_rate(meter, sizes.matrix, torch.float32) if has_half else rates["training"]
     for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("faces", sizes.faces)):
-        for subject in ("training", "sampling"):
+        for subject, rate in rates.items():
             is_training = subject == "training"
-            rate = _matrix_rate(meter, sizes.matrix, torch.bfloat16 if has_half and is_training else torch.float32)
             model = build("ours", config, meter.device)
             call = work(subject, model, config, sizes.batch, meter.device)
             found = roofline_parts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,8 @@ class _Seen:
 
     x: Tensor
     output: Tensor
+    gets_gradient: bool
     calls: int = 1
-    gets_gradient: bool = field(default=False)
 
 
 def parts(model: nn.Module, work: Callable[[], object], *, batch: int, is_training: bool, bfloat16: bool) -> list[Part]:
@@ -71,16 +71,16 @@ def parts(model: nn.Module, work: Callable[[], object], *, batch: int, is_traini
                 (moved + weights * (3 if is_training else 1)) * _size(seen.x, bfloat16),
             )
         )
-        stage = stages.get(name.removesuffix(".synapses"))
-        if stage is not None:
-            fire, x = _neurons(stage, seen.output, batch)
+        of_stage = name.removesuffix(".synapses")
+        if of_stage in stages:
+            stage, x = stages[of_stage], seen.output
             learned = [weight for key, weight in stage.named_parameters() if not key.startswith("synapses")]
             fired = stage.time_steps * x[0].numel() * batch if len(x) == batch else x.numel()
             moved = x.numel() + fired + (2 * x.numel() + fired if is_training else 0)
             found.append(
                 Part(
-                    f"{name.removesuffix('.synapses')}: norm, neurons, gates",
-                    _passes(fire, learned, x, is_training, bfloat16, True),
+                    f"{of_stage}: norm, neurons, gates",
+                    _passes(_neurons(stage, batch), learned, x, is_training, bfloat16, True),
                     seen.calls,
                     0.0,
                     moved * _size(x, bfloat16),
@@ -155,8 +155,8 @@ def _passes(
     return both if is_training else forward
 
 
-def _neurons(stage: SpikingStage, current: Tensor, batch: int) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-    """What a stage does behind its synapses, and what it does it to; one input may be shown at all steps."""
+def _neurons(stage: SpikingStage, batch: int) -> Callable[[Tensor], Tensor]:
+    """What a stage does behind its synapses; one input may be shown at all steps."""
 
     def fire(x: Tensor) -> Tensor:
         if len(x) == batch:
@@ -165,7 +165,7 @@ def _neurons(stage: SpikingStage, current: Tensor, batch: int) -> tuple[Callable
         current_seq = stage.filter(x.unflatten(0, (stage.time_steps, -1)))
         return norm_fire_gate(current_seq, stage.norm, stage.neurons, stage.attention)
 
-    return fire, current
+    return fire
 
 
 def _connections(module: nn.Module, seen: _Seen) -> float:
