@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.nn.latents.mixture import ClassMixtures, fit_gaussians
+from spikevae.nn.latents.mixture import ClassMixtures, fit_gaussians, one_thread_each
 
 D, K = 6, 3
 
@@ -150,7 +150,8 @@ def test_gaussians_that_still_change_after_the_last_round_are_used_and_said_so_i
 ) -> None:
     monkeypatch.setattr("spikevae.nn.latents.mixture._MOST_ROUNDS", 1)
     torch.manual_seed(0)
-    weight, _, _ = fit_gaussians(torch.randn(60, 2).double(), 4)
+    with one_thread_each():
+        weight, _, _ = fit_gaussians(torch.randn(60, 2).double(), 4)
     assert len(weight) == 4
     assert [record.getMessage() for record in caplog.records] == [
         "4 Gaussians still changed after 1 rounds; the last ones are used"

@@ -34,11 +34,9 @@ class GridMixtures(Mixtures):
     def _leading(self, covariance: Float[Tensor, "D D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
         """Of thousands of dimensions only these few are computed."""
         from scipy.linalg import eigh
-        from threadpoolctl import threadpool_limits
 
         size = len(covariance)
-        with threadpool_limits(1):  # sums of several threads come in any order, and so would the last digits
-            values, vectors = eigh(covariance.numpy(), subset_by_index=(size - rank, size - 1))
+        values, vectors = eigh(covariance.numpy(), subset_by_index=(size - rank, size - 1))
         return torch.from_numpy(values), torch.from_numpy(vectors)
 
     def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor, left: Tensor) -> None:

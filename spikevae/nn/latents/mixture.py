@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
@@ -60,22 +63,29 @@ class Mixtures(nn.Module):
         Raises:
             ValueError: if a class has fewer than two images.
         """
-        groups, _, rank = self.basis.shape
+        groups = len(self.basis)
         parts = [potentials] if groups == 1 else [potentials[labels == group] for group in range(groups)]
         for group, members in enumerate(parts):
             if len(members) < 2:
                 raise ValueError(f"class {group} has {len(members)} images; a density needs at least 2 of each class")
-            mean = members.double().mean(dim=0)
-            centred = members.double() - mean
-            covariance = centred.T @ centred / (len(members) - 1)
-            values, vectors = self._leading(covariance, rank)
-            scale = values.clamp(min=0).sqrt()
-            basis = vectors * scale
-            coordinates = centred @ vectors / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
             self.share[group] = len(members) / sum(map(len, parts))
-            self.mean[group], self.basis[group] = mean.float(), basis.float()
-            self.weight[group], self.centre[group], factor = fit_gaussians(coordinates, self.weight.shape[1])
-            self._keep(group, factor, basis, covariance, centred - coordinates @ basis.T)
+        # A core for each class, and no more: sums of several threads come in any order, and so would the last digits.
+        with one_thread_each(), ThreadPoolExecutor(min(groups, os.cpu_count() or 1)) as pool:
+            list(pool.map(self._fit_class, range(groups), parts))
+
+    @torch.no_grad()
+    def _fit_class(self, group: int, members: Float[Tensor, "m D"]) -> None:
+        rank = self.basis.shape[2]
+        mean = members.double().mean(dim=0)
+        centred = members.double() - mean
+        covariance = centred.T @ centred / (len(members) - 1)
+        values, vectors = self._leading(covariance, rank)
+        scale = values.clamp(min=0).sqrt()
+        basis = vectors * scale
+        coordinates = centred @ vectors / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
+        self.mean[group], self.basis[group] = mean.float(), basis.float()
+        self.weight[group], self.centre[group], factor = fit_gaussians(coordinates, self.weight.shape[1])
+        self._keep(group, factor, basis, covariance, centred - coordinates @ basis.T)
 
     def _leading(self, covariance: Float[Tensor, "D D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
         """The largest eigenvalues, ascending, and their vectors."""
@@ -206,21 +216,27 @@ def fit_gaussians(
     weight[0] = 1.0
     count = max(1, min(components, len(coordinates) // (_IMAGES_PER_DIRECTION * rank)))
     if count > 1:
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
-        from threadpoolctl import threadpool_limits
 
         mixture = GaussianMixture(count, reg_covar=1e-3, tol=1e-2, max_iter=_MOST_ROUNDS, random_state=0)
-        # Sums of several threads come in any order, and so would the last digits.
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            mixture.fit(coordinates.numpy())
+        mixture.fit(coordinates.numpy())
         if not mixture.converged_:
             log.warning("%d Gaussians still changed after %d rounds; the last ones are used", count, _MOST_ROUNDS)
         weight[:count] = torch.from_numpy(mixture.weights_)
         centre[:count] = torch.from_numpy(mixture.means_)
         factor[:count] = torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)).float()
     return weight, centre, factor
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Linear algebra takes one thread for each caller, and mixtures that still changed do not warn."""
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def check_temperature(temperature: float) -> None:
