@@ -55,10 +55,8 @@ def vae_objective(
     measure = event_error if x.dim() == 5 else reconstruction_error
     error = x.new_zeros(()) if reconstruction is None else measure(reconstruction, x)
     cross_entropy = error.new_zeros(())
-    if logits is not None and bool((labels >= 0).any()):
-        cross_entropy = functional.cross_entropy(
-            logits.float(), labels, ignore_index=-1, label_smoothing=weights.label_smoothing
-        )
+    if logits is not None:
+        cross_entropy = _mean_over_known(_cross_entropies(logits.float(), labels, weights), labels)
     loss = error + weights.divergence_weight * divergence + weights.classification_weight * cross_entropy
     return Terms(loss, error, divergence, cross_entropy)
 
@@ -73,19 +71,33 @@ def classification_loss(
         labels: int64 [N], -1 for an input without label, which is skipped; or shares of the classes [N, K].
         weights: the settings.
     """
-    known = labels >= 0 if labels.dim() == 1 else torch.ones(len(labels), dtype=torch.bool, device=labels.device)
-    if not bool(known.any()):
-        return score_seq.sum() * 0.0
-    scores, target = score_seq[:, known].float(), labels[known]
-    smoothing = weights.label_smoothing if labels.dim() == 1 else 0.0  # mixed labels are soft already
+    scores = score_seq.float()
     if weights.classification_loss == "rate-mse":
-        wanted = functional.one_hot(target, scores.shape[2]) if target.dim() == 1 else target
-        return functional.mse_loss(scores.mean(dim=0), wanted.to(scores.dtype))
-    if weights.classification_loss == "cross-entropy":
-        return functional.cross_entropy(scores.mean(dim=0), target, label_smoothing=smoothing)
-    repeated = target.repeat(len(scores), *(1,) * (target.dim() - 1))
-    each_step = functional.cross_entropy(scores.flatten(0, 1), repeated, label_smoothing=smoothing)
-    return (1 - weights.tet_weight) * each_step + weights.tet_weight * (scores - 1.0).square().mean()
+        each = (scores.mean(dim=0) - _shares(labels, scores)).square().mean(dim=1)
+    elif weights.classification_loss == "cross-entropy":
+        each = _cross_entropies(scores.mean(dim=0), labels, weights)
+    else:
+        of_steps = torch.stack([_cross_entropies(of_step, labels, weights) for of_step in scores]).mean(dim=0)
+        each = (1 - weights.tet_weight) * of_steps + weights.tet_weight * (scores - 1.0).square().mean(dim=(0, 2))
+    return _mean_over_known(each, labels)
+
+
+def _cross_entropies(logits: Float[Tensor, "N K"], labels: Tensor, weights: ObjectiveConfig) -> Float[Tensor, " N"]:
+    """Of each input; mixed labels are soft already."""
+    smoothing = weights.label_smoothing if labels.dim() == 1 else 0.0
+    return functional.cross_entropy(logits, _shares(labels, logits), reduction="none", label_smoothing=smoothing)
+
+
+def _shares(labels: Tensor, scores: Float[Tensor, "*T N K"]) -> Float[Tensor, "N K"]:
+    """Labels as shares of the classes; an unknown one is taken for the first class."""
+    one_hot = labels if labels.dim() == 2 else functional.one_hot(labels.clamp(min=0), scores.shape[-1])
+    return one_hot.to(scores.dtype)
+
+
+def _mean_over_known(each: Float[Tensor, " N"], labels: Tensor) -> Float[Tensor, ""]:
+    """Mean over the inputs that have a label, 0 if none has. Nothing here waits for a GPU to tell which they are."""
+    known = (labels >= 0 if labels.dim() == 1 else torch.ones_like(each)).to(each.dtype)
+    return (each * known).sum() / known.sum().clamp(min=1)
 
 
 @contextmanager
