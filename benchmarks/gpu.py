@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -19,11 +20,25 @@ from torch.profiler import profile, supported_activities
 from benchmarks.apart import forget_largest_size, largest_size
 from benchmarks.cases import StatelessLIF
 from benchmarks.measure import describe_machine, describe_versions, run
-from benchmarks.subjects import Sizes, build, full_sizes, layer_pass, our_layer, quick_sizes, released_model, work
+from benchmarks.subjects import (
+    RELEASED,
+    Sizes,
+    build,
+    full_sizes,
+    layer_pass,
+    our_layer,
+    quick_sizes,
+    released_model,
+    work,
+)
 from spikevae.config import ModelConfig
 from spikevae.files import write_atomically
 from spikevae.nn.vae import SpikingVAE
+from spikevae.presets import PRESETS
 from spikevae.runtime import has_bfloat16, pick_device
+from spikevae.training.learner import Batch, Learner, make_accelerator
+from spikevae.training.phases import phases_of
+from spikevae.training.recorded import RecordedStep, Step
 
 Answer = dict[str, Any]
 CPU = torch.device("cpu")
@@ -71,6 +86,8 @@ def questions(sizes: Sizes, device: torch.device, out: Path, quick: bool) -> Ite
     if torch.cuda.device_count() > 1:
         yield "proof/accelerate-2", partial(launched, out, 2)
     yield "matrix rate", lambda: {"flop_per_second": matrix_rate(device, sizes.matrix)}
+    for batch in batches:
+        yield f"recorded/fashion-mnist/{batch}", partial(recorded, sizes.small, batch, device)
     for subject in ("training", "sampling"):
         for name, config in networks.items():
             for batch in batches:
@@ -141,6 +158,33 @@ def launched(out: Path, processes: int) -> Answer:
     command += ["-m", "spikevae.cli", "train", "fashion-mnist", "--data-root", str(data.absolute())]
     said = run([*command, "--out", str(folder.absolute()), *options], {"TQDM_DISABLE": "1"})
     return {"processes": processes, "last_line": said.strip().splitlines()[-1]}
+
+
+def recorded(config: ModelConfig, batch: int, device: torch.device) -> Answer:
+    """Images a second of a step as the trainer takes it, played from a recording, and of the same step as it is.
+
+    And how far the weights are apart after eight steps of each.
+    """
+    preset = PRESETS[RELEASED]
+    lengths = dataclasses.replace(preset.train, batch_size=batch, warmup_images=1, ema_images=1)
+    settings = dataclasses.replace(preset, model=config, train=lengths)
+    learners = [Learner(settings, make_accelerator("auto")) for _ in range(2)]
+    step = phases_of(settings)[0].step
+    ways: dict[str, Step] = {"as_it_is": step, "played": RecordedStep(step) if device.type == "cuda" else step}
+    x = torch.rand(batch, config.image_channels, config.image_size, config.image_size)
+    images = Batch(x, torch.zeros(batch, dtype=torch.long), batch).to(device)
+    forget_largest_size(device)
+    weights, rates = [], {}
+    for learner, (name, way) in zip(learners, ways.items(), strict=True):
+        learner.plain_model.train()
+        for seed in range(8):
+            torch.manual_seed(seed)
+            learner.set_learning_rate(1e-3 * (1 + seed))
+            way(learner, images)
+        weights.append(torch.cat([each.detach().flatten() for each in learner.plain_model.parameters()]))
+        rates[name] = batch / seconds_of(partial(way, learner, images), device)
+    difference = float((weights[0] - weights[1]).norm() / weights[0].norm())
+    return {"images_per_second": rates, "relative_difference_of_weights": difference, "bytes": largest_size(device)}
 
 
 def speed(subject: str, config: ModelConfig, batch: int, device: torch.device, *, is_compiled: bool = False) -> Answer:

@@ -25,14 +25,14 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     The discriminator learns to tell new images from real ones of their class. Reconstructions are compared with their
     originals, pixel by pixel and in the discriminator's features. It must also tell the class of both.
     """
-    weights, (x, labels, total, _) = learner.config.objective, batch
+    weights, (x, labels, total, new_z_seq) = learner.config.objective, batch
     rank, world_size, half = learner.accelerator.process_index, learner.accelerator.num_processes, total // 2
     given = labels if learner.plain_model.config.classes else None
     shown = x[: max(1, len(range(rank, half, world_size)))]
     share, shown_share = learner.share(len(x), total), learner.share(len(shown), max(half, world_size))
 
     with learner.autocast():
-        outputs = learner.model(shown, new_z_seq=_new_latent_spikes(learner, batch, given))
+        outputs = learner.model(shown, new_z_seq=new_z_seq)
         real = learner.discriminator(x, given)
         fake = learner.discriminator(outputs.samples.detach(), given)
     discriminator_loss = share * discriminator_hinge_loss(real.scores.float(), fake.scores.float())
@@ -58,14 +58,3 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
         loss = loss + weights.label_weight * terms["cross_entropy"]
     learner.descend(loss)
     return {name: value.detach().float() for name, value in ({"loss": loss} | terms).items()}
-
-
-def _new_latent_spikes(learner: Learner, batch: Batch, labels: Tensor | None) -> Tensor:
-    """Latent spikes [T, N, L] of as many new images as this process has real ones, of the same classes."""
-    generator = torch.Generator().manual_seed(batch.seed)
-    return learner.generator.sample_prior(
-        range(learner.accelerator.process_index, batch.total, learner.accelerator.num_processes),
-        seed=int(torch.randint(2**62, (), generator=generator)),
-        labels=labels,
-        reject=False,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -28,7 +28,12 @@ class Batch(NamedTuple):
     x: Tensor  # [N, C, H, W] in [0, 1], or counts [T, N, 2, H, W]
     labels: Tensor  # [N], -1 without one; or shares of the classes [N, K]
     total: int  # images of the step, over all processes
-    seed: int  # the same in all processes
+    new_z_seq: Tensor | None = None  # latent spikes [T, N, L] of new images, in a phase that decodes some
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        new_z_seq = None if self.new_z_seq is None else self.new_z_seq.to(device)
+        return Batch(self.x.to(device), self.labels.to(device), self.total, new_z_seq)
 
 
 def make_accelerator(precision: str) -> accelerate.Accelerator:
@@ -74,9 +79,7 @@ class Learner:
         model.to(accelerator.device)
         if accelerator.num_processes > 1:
             share_batch_norm(model)
-        optimizer = torch.optim.AdamW(
-            _parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, fused=True
-        )
+        optimizer = torch.optim.AdamW(_decaying(model, settings.weight_decay), lr=settings.learning_rate, fused=True)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.discriminator: Any = None  # of a run with adversarial fine-tuning
         self.discriminator_optimizer: Any = None
@@ -88,6 +91,7 @@ class Learner:
             self.discriminator, self.discriminator_optimizer = accelerator.prepare(
                 discriminator, discriminator_optimizer
             )
+        self._let_record()
 
     @property
     def plain_model(self) -> Network:
@@ -127,9 +131,16 @@ class Learner:
 
     def set_learning_rate(self, rate: float) -> None:
         """Of all optimizers."""
-        for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
-            for group in optimizer.param_groups:
+        for group in self._parameter_groups():
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
                 group["lr"] = rate
+
+    def forget_gradients(self) -> None:
+        """Of all networks."""
+        for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
+            optimizer.zero_grad()
 
     def descend(self, loss: Tensor) -> None:
         """One step of the model down the gradient of a loss."""
@@ -179,6 +190,18 @@ class Learner:
         """Take over what :meth:`state` gave."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+        self._let_record()
+
+    def _let_record(self) -> None:
+        """On a GPU learning rates are tensors, so that a recorded step (recorded.py) sees them change."""
+        device = self.accelerator.device
+        for group in self._parameter_groups():
+            rate, group["capturable"] = float(group["lr"]), device.type == "cuda"
+            group["lr"] = torch.tensor(rate, device=device) if device.type == "cuda" else rate
+
+    def _parameter_groups(self) -> Iterator[dict[str, Any]]:
+        for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
+            yield from optimizer.param_groups
 
     def _parts(self) -> dict[str, Any]:
         """What changes with a step, by its name in a saved state."""
@@ -207,7 +230,7 @@ def _moving_average(share: float) -> Callable[[Any, Any, Any], None]:
     return update
 
 
-def _parameter_groups(model: Network, weight_decay: float) -> list[dict[str, Any]]:
+def _decaying(model: Network, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices and kernels decay; norms, biases and time constants do not."""
     matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,9 +21,11 @@ from spikevae.hub.model_card import Training
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
+from spikevae.training.batches import batches_left, mixed
 from spikevae.training.interruption import Interruption, Stop
 from spikevae.training.learner import Batch, Learner, make_accelerator
 from spikevae.training.phases import Phase, phases_of
+from spikevae.training.recorded import RecordedStep, Step
 from spikevae.training.reporting import EventFile, plan, reported
 from spikevae.training.run_folder import (
     LOCK_NAME,
@@ -134,6 +135,7 @@ class Trainer:
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
         self.progress, self.interruption = Progress(), Interruption()
+        self.recorded: dict[str, RecordedStep] = {}  # by phase
         self.events: EventFile | None = None
         self.seconds_before = 0.0  # of the sittings that this one resumes
         self.started_at = self.saved_at = time.monotonic()
@@ -160,7 +162,7 @@ class Trainer:
         for phase in self.phases:
             for epoch in phase.epochs[max(0, self.progress.epoch - phase.epochs.start) :]:
                 if epoch == phase.epochs.start and self.progress.batches_done == 0:
-                    if phase.samples:
+                    if phase.samples and phase.epochs.start == 0:  # otherwise the phase before ended with it
                         fit_density(self.learner.averaged_model, self.train_set, self._watched)
                     self.learner.start_from_average()
                 self._train_epoch(phase)
@@ -176,17 +178,11 @@ class Trainer:
         self.learner.model.train()
         if phase.freeze is not None:
             phase.freeze(self.learner.plain_model)
-        batches = self.train_set.batches(
-            settings.batch_size,
-            seed=settings.seed,
-            epoch=progress.epoch,
-            skip=progress.batches_done,
-            flip=settings.flip and phase.is_augmented,
-            shift=settings.shift if phase.is_augmented else 0,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
-        steps: Iterator[dict[str, Tensor]] = (self._step(phase, x, labels) for x, labels in batches)
+        step: Step = phase.step
+        if self.accelerator.device.type == "cuda" and self.accelerator.num_processes == 1:
+            step = self.recorded.setdefault(phase.name, RecordedStep(phase.step))
+        batches = batches_left(self.train_set, self.learner, phase, progress)
+        steps: Iterator[dict[str, Tensor]] = (self._step(phase, step, batch) for batch in batches)
         if self.is_main:
             steps = reported(
                 steps,
@@ -204,14 +200,12 @@ class Trainer:
                 self._save_state()
             self._stop_if_asked()
 
-    def _step(self, phase: Phase, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        settings, device, seen = self.settings, self.accelerator.device, self.progress.images_seen
-        total = min(settings.batch_size, len(self.train_set) - self.progress.batches_done * settings.batch_size)
+    def _step(self, phase: Phase, step: Step, batch: Batch) -> dict[str, Tensor]:
+        seen = self.progress.images_seen
         # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
-        torch.manual_seed(_mix(settings.seed, seen, self.accelerator.process_index))
+        torch.manual_seed(mixed(self.settings.seed, seen, self.accelerator.process_index))
         self.learner.set_learning_rate(self._learning_rate(phase))
-        batch = Batch(x.to(device), labels.to(device), total, _mix(settings.seed, seen))
-        terms = self.learner.mean_over_processes(phase.step(self.learner, batch))
+        terms = self.learner.mean_over_processes(step(self.learner, batch.to(self.accelerator.device)))
         if not bool(torch.isfinite(terms["loss"])):
             raise FloatingPointError(f"the loss became {float(terms['loss'])}")
         self.learner.ema.update_parameters(self.learner.plain_model)
@@ -320,8 +314,3 @@ def _what_is_kept(run: Path) -> str:
 def _anywhere(config: RunConfig) -> RunConfig:
     """The settings, wherever the data lies."""
     return replace(config, data=replace(config.data, data_root=None))
-
-
-def _mix(*numbers: int) -> int:
-    """One seed from several numbers; a last number of 0 changes nothing."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
