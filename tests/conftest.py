@@ -146,6 +146,9 @@ def _write_release(folder: Path, **settings: Any) -> Path:
     with torch.no_grad():  # statistics for batch norm, so that neurons fire
         for _ in range(40):
             model(torch.rand(8, config.image_channels, config.image_size, config.image_size))
+    if config.latent == "grid":  # whose density draws nothing before it is fitted
+        potentials = 2 * torch.randn(40 * config.classes, config.time_steps * config.latent_size)
+        model.latent.fit(potentials, torch.arange(len(potentials)) % config.classes)
     save_release(model.eval(), folder, dataset="mnist", card="---\nlibrary_name: spikevae\n---\nA model of the tests.")
     return folder
 

@@ -23,14 +23,8 @@ class GridLatent(PotentialLatent):
 
     def _parts(self, config: ModelConfig, features: int) -> tuple[nn.Module, GridMixtures]:
         channels = config.latent_channels
-        density = GridMixtures(
-            config.time_steps,
-            config.grid_size**2,
-            channels,
-            config.classes,
-            config.prior_rank,
-            config.prior_components,
-        )
+        size = config.time_steps * config.latent_size
+        density = GridMixtures(size, config.classes, config.prior_rank, config.prior_components)
         return nn.Conv2d(features, config.time_steps * channels, 3, padding=1), density
 
     def posterior(self, feature_seq: Float[Tensor, "T N F S S"]) -> PotentialPosterior:

@@ -10,26 +10,19 @@ from spikevae.nn.latents.mixture import Mixtures
 
 
 class GridMixtures(Mixtures):
-    """:class:`Mixtures` over the potentials of a grid, where each place has a Gaussian of its own for the rest.
+    """:class:`Mixtures` over the thousands of potentials of a grid, of which only the leading directions vary.
 
-    What the leading directions leave is not independent noise: the T x C_z potentials of one place belong together
-    (they are steps of one membrane, and channels of one piece of an image). Triangles are stored without their zeros.
+    What those leave is not drawn. It carries little of an image, and as noise it only disturbs what the decoder paints
+    (measured in docs/experiments.md). Triangles are stored without their zeros.
 
     Args:
-        time_steps: T.
-        places: P, S x S.
-        channels: C_z, latent units of each place; D = T x P x C_z.
-        classes, rank, components: those of :class:`Mixtures`.
+        size, classes, rank, components: those of :class:`Mixtures`.
     """
 
-    rest: Tensor
-
-    def __init__(self, time_steps: int, places: int, channels: int, classes: int, rank: int, components: int) -> None:
-        super().__init__(time_steps * places * channels, classes, rank, components)
-        self.shape = (time_steps, places, channels)
+    def __init__(self, size: int, classes: int, rank: int, components: int) -> None:
+        super().__init__(size, classes, rank, components)
         groups, _, rank = self.basis.shape
         self.register_buffer("factor", _identities(rank, groups, components))  # [K, M, R (R + 1) / 2]
-        self.register_buffer("rest", _identities(time_steps * channels, groups, places))  # [K, P, B (B + 1) / 2]
 
     def _leading(self, covariance: Float[Tensor, "D D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
         """Of thousands of dimensions only these few are computed."""
@@ -39,32 +32,21 @@ class GridMixtures(Mixtures):
         values, vectors = eigh(covariance.numpy(), subset_by_index=(size - rank, size - 1))
         return torch.from_numpy(values), torch.from_numpy(vectors)
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor, left: Tensor) -> None:
-        of_places = self._by_place(left).transpose(0, 1)  # [P, m, B], B = T C_z
-        covariances = of_places.transpose(1, 2) @ of_places / (len(left) - 1)
-        least = 1e-6 * covariances.diagonal(dim1=1, dim2=2).mean() + 1e-12
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor) -> None:
         self.factor[group] = _packed(factor)
-        self.rest[group] = _packed(torch.linalg.cholesky(covariances + least * torch.eye(covariances.shape[1])))
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
         return _triangles(self.factor[group].cpu().double(), self.basis.shape[2])
 
-    def _rest(self, group: int, noise: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
-        of_places = self._by_place(noise).transpose(0, 1)  # [P, n, B]
-        rest = _triangles(self.rest[group].cpu().double(), of_places.shape[2])  # [P, B, B]
-        return self._in_rows((of_places @ rest.transpose(1, 2)).transpose(0, 1))
+    @property
+    def noise_size(self) -> int:
+        """Numbers of :meth:`noise`: 2 + R."""
+        return 2 + self.basis.shape[2]
 
     @property
     def connections(self) -> int:
         """Products of numbers that a new image takes."""
-        return self.basis[0].numel() + self.factor[0, 0].numel() + self.rest[0].numel()
-
-    def _by_place(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "N P B"]:
-        return rows.reshape(-1, *self.shape).transpose(1, 2).flatten(2)
-
-    def _in_rows(self, by_place: Float[Tensor, "N P B"]) -> Float[Tensor, "N D"]:
-        time_steps, places, channels = self.shape
-        return by_place.reshape(-1, places, time_steps, channels).transpose(1, 2).flatten(1)
+        return self.basis[0].numel() + self.factor[0, 0].numel()
 
 
 def _packed(triangles: Float[Tensor, "*k B B"]) -> Float[Tensor, "*k E"]:

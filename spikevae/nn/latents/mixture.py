@@ -26,8 +26,8 @@ class Mixtures(nn.Module):
 
     A class's mean and leading directions span a small space, in which M full-covariance Gaussians are fitted. A
     potential is ``mean + basis @ (centre[m] + factor[m] @ e) + rest(f)`` with e and f from N(0, I) and m drawn by
-    ``weight``; what the leading directions leave, ``rest``, differs between the subclasses. The fitted values are
-    buffers, so they travel with the weights.
+    ``weight``. A subclass says what the leading directions leave, ``rest``: nothing, if it does not. The fitted values
+    are buffers, so they travel with the weights.
 
     Args:
         size: D, number of latent potentials.
@@ -85,24 +85,24 @@ class Mixtures(nn.Module):
         coordinates = centred @ vectors / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
         self.mean[group], self.basis[group] = mean.float(), basis.float()
         self.weight[group], self.centre[group], factor = fit_gaussians(coordinates, self.weight.shape[1])
-        self._keep(group, factor, basis, covariance, centred - coordinates @ basis.T)
+        self._keep(group, factor, basis, covariance)
 
     def _leading(self, covariance: Float[Tensor, "D D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
         """The largest eigenvalues, ascending, and their vectors."""
         values, vectors = torch.linalg.eigh(covariance)
         return values[-rank:], vectors[:, -rank:]
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor, left: Tensor) -> None:
-        """Store the factors [M, R, R] of a class, and what its leading directions leave: ``left`` [m, D]."""
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor) -> None:
+        """Store the factors [M, R, R] of a class, and what of its covariance [D, D] the leading directions leave."""
         raise NotImplementedError
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
         """Lower triangular factors of a class."""
         raise NotImplementedError
 
-    def _rest(self, group: int, noise: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
-        """What noise of N(0, I) adds beside the leading directions."""
-        raise NotImplementedError
+    def _rest(self, group: int, noise: Float[Tensor, "n E"]) -> Tensor:
+        """What noise of N(0, I) adds beside the leading directions, [n, D]; a scalar 0 where nothing is added."""
+        return noise.new_zeros(())
 
     @property
     def noise_size(self) -> int:
@@ -115,7 +115,7 @@ class Mixtures(nn.Module):
         raise NotImplementedError
 
     def noise(self, rng: np.random.Generator) -> np.ndarray:
-        """The random numbers behind one image: two from U(0, 1) for class and component, R + D from N(0, 1)."""
+        """The random numbers behind one image: two from U(0, 1) for class and component, the rest from N(0, 1)."""
         return np.concatenate(
             [rng.random(2, dtype=np.float32), rng.standard_normal(self.noise_size - 2, dtype=np.float32)]
         )
@@ -128,7 +128,7 @@ class Mixtures(nn.Module):
         """Potentials [N, D], differentiable in the noise.
 
         Args:
-            noise: [N, 2 + R + D] stacked :meth:`noise`.
+            noise: [N, E] stacked :meth:`noise`.
             labels: class of each image; None draws it with the training data's shares.
             temperature: factor on the distance from the centre of the image's Gaussian, at least 0.
 
@@ -166,7 +166,7 @@ class ClassMixtures(Mixtures):
         self.register_buffer("factor", torch.zeros(groups, components, rank, rank))  # [K, M, R, R], lower
         self.factor.diagonal(dim1=2, dim2=3).fill_(1.0)
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor, left: Tensor) -> None:
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor) -> None:
         rest = (covariance.diagonal() - basis.square().sum(dim=1)).clamp(min=0)
         self.factor[group], self.spread[group] = factor, rest.sqrt().float()
 
