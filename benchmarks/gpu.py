@@ -172,7 +172,7 @@ def recorded(config: ModelConfig, batch: int, device: torch.device) -> Answer:
     step = phases_of(settings)[0].step
     ways: dict[str, Step] = {"as_it_is": step, "played": RecordedStep(step) if device.type == "cuda" else step}
     x = torch.rand(batch, config.image_channels, config.image_size, config.image_size)
-    images = Batch(x, torch.zeros(batch, dtype=torch.long), batch).to(device)
+    images = Batch(x.to(device), torch.zeros(batch, dtype=torch.long, device=device), batch)
     forget_largest_size(device)
     weights, rates = [], {}
     for learner, (name, way) in zip(learners, ways.items(), strict=True):

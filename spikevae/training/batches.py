@@ -22,7 +22,8 @@ from spikevae.training.learner import Batch, Learner
 from spikevae.training.phases import Phase
 from spikevae.training.run_folder import Progress
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 _AHEAD = 4  # batches in preparation while a GPU works
 

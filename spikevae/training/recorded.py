@@ -68,7 +68,7 @@ class RecordedStep:
 
     def _record(self, learner: Learner, batch: Batch) -> None:
         """Record the step without taking it."""
-        self._batch = Batch(*(each.clone() if isinstance(each, Tensor) else each for each in batch))
+        self._batch = batch.map(Tensor.clone)
         learner.forget_gradients()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
