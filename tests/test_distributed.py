@@ -23,7 +23,7 @@ from spikevae.evaluation.command import evaluate
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.nn.vae import SpikingVAE
-from spikevae.training.discriminator import PatchDiscriminator
+from spikevae.training.discriminator import Discriminator
 from spikevae.training.loop import train
 from spikevae.training.run_folder import describe_run
 from tests import forked
@@ -100,7 +100,7 @@ def test_two_processes_end_with_the_weights_of_one(odd_run: RunConfig, tmp_path:
     assert (tmp_path / "two" / "stats.jsonl").read_text().count("validation_images") == 2
 
     torch.manual_seed(odd_run.train.seed)
-    networks = {"model": SpikingVAE(odd_run.model), "discriminator": PatchDiscriminator(1, odd_run.model.classes)}
+    networks = {"model": SpikingVAE(odd_run.model), "discriminator": Discriminator(1, odd_run.model.classes)}
     for part, within, tolerance in (
         ("model", "encoder", 0.01),
         ("model", "latent.synapses", 0.1),

@@ -35,7 +35,9 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
         outputs = learner.model(shown, new_z_seq=new_z_seq)
         real = learner.discriminator(x, given)
         fake = learner.discriminator(outputs.samples.detach(), given)
-    discriminator_loss = share * discriminator_hinge_loss(real.scores.float(), fake.scores.float())
+    discriminator_loss = share * (
+        discriminator_hinge_loss(real.patches, fake.patches) + discriminator_hinge_loss(real.whole, fake.whole)
+    )
     if given is not None:
         discriminator_loss = discriminator_loss + share * nn.functional.cross_entropy(real.logits.float(), labels)
     learner.descend_discriminator(discriminator_loss)
@@ -49,7 +51,7 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     features = shown_share * feature_distance(
         [maps[: len(shown)] for maps in real.features], [maps[: len(shown)] for maps in seen.features]
     )
-    score = share * seen.scores[len(shown) :].float().mean()
+    score = share * (seen.patches[len(shown) :].mean() + seen.whole[len(shown) :].mean())
     loss = error + weights.feature_weight * features - weights.adversarial_weight * score
     terms = {"reconstruction_error": error, "discriminator": discriminator_loss, "features": features}
     if asked is not None:

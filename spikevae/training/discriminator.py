@@ -9,42 +9,55 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+_GROUP = 4  # images whose variety is compared
+_SIDE = 4  # height and width of the maps of the judgement of a whole image
+
 
 class Verdict(NamedTuple):
     """What a discriminator says of N images."""
 
-    scores: Tensor  # [N, H', W'], one for each patch; high for real
+    patches: Tensor  # [N, H', W'], scores, one for each patch; high for real
+    whole: Tensor  # [N], the scores of whole images
     logits: Tensor | None  # [N, K]
-    features: list[Tensor]  # of each layer, [N, C_i, H_i, W_i]
+    features: list[Tensor]  # of each layer of patches, [N, C_i, H_i, W_i]
 
 
-class PatchDiscriminator(nn.Module):
-    """An ordinary (not spiking) convolutional discriminator of image patches, spectrally normalised.
+class Discriminator(nn.Module):
+    """An ordinary (not spiking) convolutional discriminator of patches and of whole images, spectrally normalised.
 
     It also names the class of an image, so that its features, in which reconstructions are compared with images, tell
     classes apart; and where a label is known, its scores depend on it (projection, Miyato & Koyama,
-    arXiv:1802.05637).
+    arXiv:1802.05637). The judgement of a whole image sees how much a few images differ, so that images which are all
+    alike give themselves away (minibatch deviation, Karras et al., arXiv:1710.10196).
 
     Args:
         image_channels: C.
         classes: K; 0 without labels.
-        widths: feature maps of its layers; each but the last halves the image.
+        widths: feature maps of the layers of patches; each but the last halves the image.
     """
 
-    def __init__(self, image_channels: int, classes: int, widths: tuple[int, ...] = (48, 96, 128)) -> None:
+    def __init__(self, image_channels: int, classes: int, widths: tuple[int, ...] = (64, 128, 256)) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        layers = []
         before = image_channels
         for depth, width in enumerate(widths):
             is_last = depth == len(widths) - 1
-            kernel, stride = (3, 1) if is_last else (4, 2)
-            convolution = nn.Conv2d(before, width, kernel, stride=stride, padding=1)
-            layers.append(nn.Sequential(spectral_norm(convolution), nn.LeakyReLU(0.2)))
+            layers.append(_layer(before, width, *((3, 1) if is_last else (4, 2))))
             before = width
         self.layers = nn.ModuleList(layers)
         self.score = spectral_norm(nn.Conv2d(before, 1, 3, padding=1))
         self.classify = nn.Linear(before, classes) if classes else None
         self.embed = spectral_norm(nn.Embedding(classes, before)) if classes else None
+        self.summary = nn.Sequential(
+            _layer(before + 1, before, 3, 2),
+            _layer(before, before, 3, 1),
+            nn.AdaptiveAvgPool2d(_SIDE),
+            nn.Flatten(),
+            spectral_norm(nn.Linear(before * _SIDE**2, before)),
+            nn.LeakyReLU(0.2),
+        )
+        self.score_whole = spectral_norm(nn.Linear(before, 1))
+        self.embed_whole = spectral_norm(nn.Embedding(classes, before)) if classes else None
 
     def forward(self, x: Float[Tensor, "N C H W"], labels: Int[Tensor, " N"] | None) -> Verdict:
         """Scores of images in [0, 1]; ``labels`` is None where no image has one."""
@@ -53,8 +66,24 @@ class PatchDiscriminator(nn.Module):
         for layer in self.layers:
             maps = layer(maps)
             features.append(maps)
-        scores = self.score(maps)[:, 0]
         pooled = maps.mean(dim=(2, 3))
-        if self.embed is not None and labels is not None:
-            scores = scores + (self.embed(labels) * pooled).sum(dim=1)[:, None, None]
-        return Verdict(scores, None if self.classify is None else self.classify(pooled), features)
+        summary = self.summary(torch.cat([maps, _variety(maps)], dim=1))
+        patches, whole = self.score(maps)[:, 0], self.score_whole(summary)[:, 0]
+        if self.embed is not None and self.embed_whole is not None and labels is not None:
+            patches = patches + (self.embed(labels) * pooled).sum(dim=1)[:, None, None]
+            whole = whole + (self.embed_whole(labels) * summary).sum(dim=1)
+        logits = None if self.classify is None else self.classify(pooled)
+        return Verdict(patches.float(), whole.float(), logits, features)
+
+
+def _layer(before: int, width: int, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(spectral_norm(nn.Conv2d(before, width, kernel, stride, padding=1)), nn.LeakyReLU(0.2))
+
+
+def _variety(maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N 1 H W"]:
+    """Mean standard deviation of the features of a few images beside each other, the same everywhere."""
+    size = _GROUP if len(maps) % _GROUP == 0 else len(maps)
+    variance = maps.float().unflatten(0, (-1, size)).var(dim=1, unbiased=False)
+    deviation = (variance + 1e-4).sqrt().mean(dim=(1, 2, 3)).repeat_interleave(size)
+    everywhere: Tensor = deviation.to(maps.dtype)[:, None, None, None].expand(-1, 1, *maps.shape[2:])
+    return everywhere

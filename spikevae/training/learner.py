@@ -19,7 +19,10 @@ from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16
-from spikevae.training.discriminator import PatchDiscriminator
+from spikevae.training.discriminator import Discriminator
+
+_ADVERSARIAL_BETAS = (0.5, 0.99)
+_DISCRIMINATOR_RATE = 2  # learning rate, times that of the decoder
 
 
 class Batch(NamedTuple):
@@ -30,10 +33,10 @@ class Batch(NamedTuple):
     total: int  # images of the step, over all processes
     new_z_seq: Tensor | None = None  # latent spikes [T, N, L] of new images, in a phase that decodes some
 
-    def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
-        new_z_seq = None if self.new_z_seq is None else self.new_z_seq.to(device)
-        return Batch(self.x.to(device), self.labels.to(device), self.total, new_z_seq)
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same with every tensor changed."""
+        new_z_seq = None if self.new_z_seq is None else change(self.new_z_seq)
+        return Batch(change(self.x), change(self.labels), self.total, new_z_seq)
 
 
 def make_accelerator(precision: str) -> accelerate.Accelerator:
@@ -84,9 +87,9 @@ class Learner:
         self.discriminator: Any = None  # of a run with adversarial fine-tuning
         self.discriminator_optimizer: Any = None
         if isinstance(model, SpikingVAE) and settings.adversarial_epochs:
-            discriminator = PatchDiscriminator(config.model.image_channels, config.model.classes)
+            discriminator = Discriminator(config.model.image_channels, config.model.classes)
             discriminator_optimizer = torch.optim.AdamW(
-                discriminator.parameters(), lr=settings.adversarial_learning_rate, betas=(0.5, 0.99)
+                discriminator.parameters(), lr=settings.adversarial_learning_rate, betas=_ADVERSARIAL_BETAS
             )
             self.discriminator, self.discriminator_optimizer = accelerator.prepare(
                 discriminator, discriminator_optimizer
@@ -113,10 +116,10 @@ class Learner:
         return model
 
     @property
-    def plain_discriminator(self) -> PatchDiscriminator:
+    def plain_discriminator(self) -> Discriminator:
         """The discriminator, likewise without wrapper."""
         discriminator = self.accelerator.unwrap_model(self.discriminator)
-        assert isinstance(discriminator, PatchDiscriminator)
+        assert isinstance(discriminator, Discriminator)
         return discriminator
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -129,13 +132,19 @@ class Learner:
         self.plain_model.load_state_dict(self.averaged_model.state_dict())
         self.optimizer.optimizer.state.clear()
 
-    def set_learning_rate(self, rate: float) -> None:
-        """Of all optimizers."""
+    def forget_quickly(self) -> None:
+        """Let the gradients' averages be short, as suits networks that learn against each other."""
         for group in self._parameter_groups():
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            group["betas"] = _ADVERSARIAL_BETAS
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Of the model; the discriminator's is twice as high."""
+        for optimizer, factor in ((self.optimizer, 1), (self.discriminator_optimizer, _DISCRIMINATOR_RATE)):
+            for group in () if optimizer is None else optimizer.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(factor * rate)
+                else:
+                    group["lr"] = factor * rate
 
     def forget_gradients(self) -> None:
         """Of all networks."""

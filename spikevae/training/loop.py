@@ -178,6 +178,8 @@ class Trainer:
         self.learner.model.train()
         if phase.freeze is not None:
             phase.freeze(self.learner.plain_model)
+        if phase.samples:
+            self.learner.forget_quickly()
         step: Step = phase.step
         if self.accelerator.device.type == "cuda" and self.accelerator.num_processes == 1:
             step = self.recorded.setdefault(phase.name, RecordedStep(phase.step))
@@ -201,11 +203,11 @@ class Trainer:
             self._stop_if_asked()
 
     def _step(self, phase: Phase, step: Step, batch: Batch) -> dict[str, Tensor]:
-        seen = self.progress.images_seen
+        seen, device = self.progress.images_seen, self.accelerator.device
         # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
         torch.manual_seed(mixed(self.settings.seed, seen, self.accelerator.process_index))
         self.learner.set_learning_rate(self._learning_rate(phase))
-        terms = self.learner.mean_over_processes(step(self.learner, batch.to(self.accelerator.device)))
+        terms = self.learner.mean_over_processes(step(self.learner, batch.map(lambda each: each.to(device))))
         if not bool(torch.isfinite(terms["loss"])):
             raise FloatingPointError(f"the loss became {float(terms['loss'])}")
         self.learner.ema.update_parameters(self.learner.plain_model)
