@@ -271,14 +271,24 @@ def test_a_second_ctrl_c_stops_at_once(config: RunConfig, tmp_path: Path, monkey
     assert not (tmp_path / "run" / "state.pt").exists()
 
 
-def press_ctrl_c(patch: pytest.MonkeyPatch, *, times: int) -> None:
-    """Press it in the middle of every step."""
+def test_a_kill_that_comes_twice_saves_the_state(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of ``timeout`` does, which sends it to the process and to its group."""
+    press_ctrl_c(monkeypatch, times=2, number=signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(config, train=replace(config.train, checkpoint_seconds=1e6)), tmp_path / "run")
+    assert (tmp_path / "run" / "state.pt").exists()
+
+
+def press_ctrl_c(patch: pytest.MonkeyPatch, *, times: int, number: int = signal.SIGINT) -> None:
+    """Press it, or send another signal, in the middle of every step."""
     forward = SpikingVAE.forward
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
 
     def interrupted(self: SpikingVAE, *args: Any, **others: Any) -> Any:
         for _ in range(times):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return forward(self, *args, **others)
 
     patch.setattr(SpikingVAE, "forward", interrupted)

@@ -16,8 +16,9 @@ class Stop(KeyboardInterrupt):
 class Interruption:
     """While it is entered, the first Ctrl-C is noted and a second one stops at once.
 
-    So are SIGTERM, which `docker stop` and the schedulers of clusters send before they kill, and SIGHUP, which a closed
-    terminal or a lost connection sends; not in several processes, whose launcher sends them to the rest if one fails.
+    SIGTERM, which `docker stop` and the schedulers of clusters send before they kill, and SIGHUP, which a closed terminal
+    or a lost connection sends, are noted too, however often they come: `timeout` sends both to a process and its group.
+    Not so in several processes, whose launcher sends them to the rest if one fails.
 
     Only Python's main thread hears signals; in another one nothing changes.
     """
@@ -45,4 +46,5 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.is_requested = True
-        signal.signal(number, self._before[number])
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])
