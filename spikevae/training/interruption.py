@@ -16,9 +16,9 @@ class Stop(KeyboardInterrupt):
 class Interruption:
     """While it is entered, the first Ctrl-C is noted and a second one stops at once.
 
-    SIGTERM, which `docker stop` and the schedulers of clusters send before they kill, and SIGHUP, which a closed terminal
-    or a lost connection sends, are noted too, however often they come: `timeout` sends both to a process and its group.
-    Not so in several processes, whose launcher sends them to the rest if one fails.
+    SIGTERM, which `docker stop` and the schedulers of clusters send before they kill, and SIGHUP, which a closed
+    terminal or a lost connection sends, are noted too, however often they come: `timeout` sends each to a process and
+    to its group. Not so in several processes, whose launcher sends them to the rest if one fails.
 
     Only Python's main thread hears signals; in another one nothing changes.
     """
