@@ -68,7 +68,14 @@ def quick_sizes() -> Sizes:
     tiny = {"encoder_widths": (4, 4), "decoder_widths": (4, 4), "latent_size": 8, "prior_rank": 2}
     return Sizes(
         paper=paper,
-        small=dataclasses.replace(PRESETS[RELEASED].model, **tiny),  # type: ignore[arg-type]
+        small=dataclasses.replace(
+            PRESETS[RELEASED].model,
+            encoder_widths=(4, 4, 4),
+            decoder_widths=(4, 4, 4),
+            latent_size=7 * 7,
+            prior_rank=2,
+            prior_components=1,
+        ),
         faces=dataclasses.replace(PRESETS["faces"].model, image_size=8, **tiny),  # type: ignore[arg-type]
         batch=2,
         layer=(3, 2, 4, 4, 4),

@@ -20,9 +20,19 @@ from spikevae.config import (
 
 PRESETS: dict[str, RunConfig] = {
     "fashion-mnist": RunConfig(
-        model=ModelConfig(class_names=FASHION_MNIST_CLASSES, classify_mirrored=True),
-        objective=ObjectiveConfig(adversarial_weight=0.033),
-        train=TrainConfig(epochs=17, batch_size=64, deterministic_share=5 / 17, adversarial_share=3 / 17),
+        model=ModelConfig(
+            class_names=FASHION_MNIST_CLASSES,
+            encoder_widths=(48, 96, 192),
+            encoder_depth=1,
+            decoder_widths=(96, 48, 24),
+            latent="grid",
+            latent_size=588,
+            prior_rank=96,
+            prior_components=14,
+            gate="pow2",
+            classify_mirrored=True,
+        ),
+        train=TrainConfig(epochs=36, batch_size=128, deterministic_share=8 / 36, adversarial_share=12 / 36),
     ),
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES),
