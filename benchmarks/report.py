@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.gpu_page import gpu_chapter
 from benchmarks.measure import ROOT, Row
 from benchmarks.scale import celeba_cost, celeba_on_gpus, evaluating, gpu_rate, reading_data
 from benchmarks.show import markdown, show, show_bytes, show_seconds, three_digits
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE_NAME = "growth"  # in docs/images
+_GPU = Path(__file__).parent / "gpu.json"
 _TRIED = Path(__file__).parent / "tried.md"
 
 _INTRODUCTION = """\
@@ -138,9 +140,9 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 # ---------------------------------------------------------------- the page
 
 
-def page(results: Sequence[Results]) -> str:
-    """The whole page in Markdown, a chapter for each machine."""
-    chapters = [_chapter(result) for result in results]
+def page(results: Sequence[Results], gpu: Mapping[str, Any] | None = None) -> str:
+    """The whole page in Markdown, a chapter for each machine; ``gpu``: what gpu.sh left."""
+    chapters = [_chapter(result) for result in results] + ([] if gpu is None else [gpu_chapter(gpu)])
     machine = "On two CPU cores (AVX-512 with bfloat16 unless a row says otherwise), torch 2.14.1."
     tried = f"## What was tried\n\n{machine}\n\n"
     return "\n".join([_INTRODUCTION, *chapters, _METHOD, tried + _TRIED.read_text(encoding="utf-8")])
@@ -300,7 +302,8 @@ def write_page(paths: Sequence[Path], target: Path = PAGE) -> None:
     from spikevae.plots import to_png
 
     results = [read_results(path) for path in paths]
-    text = page(results)
+    gpu = json.loads(_GPU.read_text(encoding="utf-8")) if _GPU.is_file() else None
+    text = page(results, gpu)
     (target.parent / "images").mkdir(parents=True, exist_ok=True)
     for result in results:
         if result.of("growth"):

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import update_bn
 from benchmarks import gpu
 from benchmarks.apart import forget_largest_size, largest_size
 from benchmarks.cases import CASES
+from benchmarks.gpu_page import gpu_chapter
 from benchmarks.measure import Meter, Row, Unit, ratio, straight_line
 from benchmarks.reference import ReferenceVAE, with_weights_of
 from benchmarks.report import page, read_results, write_page
@@ -392,6 +393,24 @@ def test_a_processs_memory_is_read_before_and_after_what_it_is_watched_for() -> 
     assert report.seconds == [0.5]
     assert memory[-1] - memory[0] == pytest.approx(64, abs=8)
     kept[0].close()
+
+
+def test_what_was_measured_on_a_gpu_is_a_chapter_that_says_what_is_missing() -> None:
+    speed = {"as_it_is": 100.0, "played": 800.0}
+    proof = {"pixels_within_a_grey_level": 0.5, "relative_difference_of_gradients": 0.25}
+    answers = {
+        "recorded/fashion-mnist/64": {"images_per_second": speed, "bytes": 10**6},
+        "training/paper/8": {"images_per_second": 50.0, "bytes": 10**6},
+        "proof/paper": proof | {"nudge": 1e-6, "the_same_after_a_nudge": 0.125},
+        "layer": {"ours": 1.0},
+    }
+    machine = {"accelerator": "Card", "processor": "P", "cores": 2}
+    text = gpu_chapter({"machine": machine, "versions": {"torch": "1"}, "commit": "abc", "answers": answers})
+    assert text.startswith("## On one Card")
+    assert "| `fashion-mnist`, batch 64: whole, with losses and optimizer | 100 | 800 | 1.00 MB |" in text
+    assert "| 50.0 | – |" in text
+    assert "| `paper` | 50.0% | 0.25 | 1e-06: 0.12 |" in text
+    assert "Not measured yet: sampling, compiled, profile." in text
 
 
 def test_the_script_for_gpus_answers_and_goes_on_where_it_stopped(
