@@ -32,13 +32,20 @@ def images_for(model: SpikingVAE, count: int) -> Tensor:
 # ---------------------------------------------------------------- ONNX
 
 
+@pytest.fixture(scope="module", params=["tiny_release", "grid_release"])
+def release(request: pytest.FixtureRequest) -> Path:
+    """A model with latent spikes from a linear layer, and one with a grid of them."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def exported(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tiny model's parts as ONNX files. Do not change it."""
+def exported(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model's parts as ONNX files. Do not change it."""
     folder = tmp_path_factory.mktemp("onnx")
     for part in ("encoder", "decoder", "classifier"):
         out = folder / f"{part}.onnx"
-        assert run("export", tiny_release, "--format", "onnx", "--part", part, "--out", out) == 0
+        assert run("export", release, "--format", "onnx", "--part", part, "--out", out) == 0
     return folder
 
 
@@ -50,9 +57,9 @@ def outputs(folder: Path, part: str, given: Tensor) -> list[np.ndarray[Any, Any]
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_onnxruntime_gives_the_same_spikes_images_and_probabilities_for_any_number_of_images(
-    exported: Path, tiny_release: Path, count: int
+    exported: Path, release: Path, count: int
 ) -> None:
-    model = spikevae.load(tiny_release)
+    model = spikevae.load(release)
     x = images_for(model, count)
     with torch.no_grad():
         posterior = model.encode(x)
@@ -67,17 +74,18 @@ def test_onnxruntime_gives_the_same_spikes_images_and_probabilities_for_any_numb
     np.testing.assert_allclose(outputs(exported, "classifier", x)[0], model.classify(x).numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("release", ["grid_release"], indirect=True)
 def test_the_program_of_the_documentation_samples_the_same_images(
-    exported: Path, tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert "torch" not in program
-    for source in (exported / "decoder.onnx", tiny_release / "model.safetensors"):
+    for source in (exported / "decoder.onnx", release / "model.safetensors"):
         (tmp_path / source.name).symlink_to(source)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(program, names)
-    np.testing.assert_allclose(names["images"], spikevae.load(tiny_release).sample(4, seed=0).numpy(), atol=1e-4)
+    np.testing.assert_allclose(names["images"], spikevae.load(release).sample(4, seed=0).numpy(), atol=1e-4)
 
 
 # ---------------------------------------------------------------- NIR

@@ -69,7 +69,7 @@ class ModelConfig:
     surrogate_slope: float = 2.0
     """Slope of the arctan surrogate gradient at the threshold."""
     latent: str = "potential"
-    """Latent spikes: potential (a density is fitted), autoregressive (FSVAE's networks), or one that you registered."""
+    """Latent spikes: potential or grid (a density is fitted), autoregressive (FSVAE's), or one that you registered."""
     latent_size: int = 256
     """Latent units; each sends T spikes."""
     latent_synapses: Synapses = "exponential"
@@ -77,7 +77,7 @@ class ModelConfig:
     latent_choices: int = 20
     """k, outputs per latent unit of which one is drawn at random (autoregressive latent only)."""
     prior_rank: int = 64
-    """Directions of the density fitted to each class's latent membrane potentials (potential latent only)."""
+    """Directions of the density fitted to each class's latent membrane potentials (latents potential and grid)."""
     prior_components: int = 8
     """Gaussians of that density for each class; fewer where a class has few images."""
     classify_mirrored: bool = False
