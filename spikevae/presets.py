@@ -32,7 +32,7 @@ PRESETS: dict[str, RunConfig] = {
             gate="pow2",
             classify_mirrored=True,
         ),
-        train=TrainConfig(epochs=36, batch_size=128, deterministic_share=8 / 36, adversarial_share=12 / 36),
+        train=TrainConfig(epochs=32, batch_size=128, deterministic_share=8 / 32, adversarial_share=8 / 32),
     ),
     "mnist": RunConfig(
         model=ModelConfig(class_names=MNIST_CLASSES),
