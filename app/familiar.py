@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spikevae.nn.latents.mixture import ClassMixtures
+from spikevae.nn.latents.mixture import Mixtures
 from spikevae.nn.vae import SpikingVAE
 
 _FILE = Path(__file__).with_name("familiar.json")
@@ -54,7 +54,7 @@ def familiarity(
         potential: of their latent spikes, if they have any.
     """
     density = getattr(network.latent, "density", None)
-    if potential is None or not isinstance(density, ClassMixtures):
+    if potential is None or not isinstance(density, Mixtures):
         return None
     shape, whole = density.log_densities(potential.transpose(0, 1).flatten(1))
     error = 4 * (image - x).square().flatten(1).mean(dim=1)

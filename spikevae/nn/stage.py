@@ -116,7 +116,8 @@ class GridMaps(nn.Module):
 
     def forward(self, z: Float[Tensor, "N L"]) -> Float[Tensor, "N C S S"]:
         """A view, with the channels of a place side by side."""
-        return z.unflatten(1, (self.side, self.side, -1)).permute(0, 3, 1, 2)
+        maps: Tensor = z.unflatten(1, (self.side, self.side, -1))
+        return maps.permute(0, 3, 1, 2)
 
 
 def _lasting(config: ModelConfig, channels: int) -> nn.Module | None:

@@ -104,6 +104,10 @@ class Mixtures(nn.Module):
         """What noise of N(0, I) adds beside the leading directions, [n, D]; a scalar 0 where nothing is added."""
         return noise.new_zeros(())
 
+    def _spread(self, group: int) -> Float[Tensor, " D"]:
+        """Standard deviations of what the leading directions leave."""
+        return torch.ones_like(self.mean[group])
+
     @property
     def noise_size(self) -> int:
         """Numbers of :meth:`noise`: 2 + R + D."""
@@ -152,6 +156,30 @@ class Mixtures(nn.Module):
             potential[rows] = shared + self._rest(group, far[rows])
         return potential.float().to(self.mean.device)
 
+    def log_densities(self, potentials: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+        """Log densities of the likeliest class, up to a constant: in the R leading directions, and in all D.
+
+        Where what those leave is not drawn, it counts as if it had a variance of 1 in every dimension.
+        """
+        shapes, wholes = [], []
+        for group in range(len(self.share)):
+            basis, spread = self.basis[group].double(), self._spread(group).double().clamp(min=1e-3)
+            centred = potentials.double() - self.mean[group].double()
+            coordinates = (centred @ basis) / basis.square().sum(dim=0).clamp(min=1e-12)  # [N, R]
+            terms = []
+            for weight, centre, factor in zip(
+                self.weight[group].tolist(), self.centre[group].double(), self._factors(group), strict=True
+            ):
+                if weight > 0:
+                    white = torch.linalg.solve_triangular(factor, (coordinates - centre).T, upper=False)  # [R, N]
+                    volume = factor.diagonal().abs().log().sum()
+                    terms.append(torch.tensor(weight).log() - white.square().sum(dim=0) / 2 - volume)
+            shape = torch.stack(terms).logsumexp(dim=0)
+            rest = (centred - coordinates @ basis.T) / spread
+            shapes.append(shape)
+            wholes.append(shape - rest.square().sum(dim=1) / 2 - spread.log().sum())
+        return torch.stack(shapes).amax(dim=0), torch.stack(wholes).amax(dim=0)
+
 
 class ClassMixtures(Mixtures):
     """:class:`Mixtures` where the other directions together keep a variance of their own for every dimension."""
@@ -176,31 +204,13 @@ class ClassMixtures(Mixtures):
     def _rest(self, group: int, noise: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
         return noise * self.spread[group].cpu().double()
 
+    def _spread(self, group: int) -> Float[Tensor, " D"]:
+        return self.spread[group]
+
     @property
     def connections(self) -> int:
         """Products of numbers that a new image takes."""
         return self.basis[0].numel() + self.factor[0, 0].numel() + self.spread[0].numel()
-
-    def log_densities(self, potentials: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-        """Log densities of the likeliest class, up to a constant: in the R leading directions, and in all D."""
-        shapes, wholes = [], []
-        for group in range(len(self.share)):
-            basis, spread = self.basis[group].double(), self.spread[group].double().clamp(min=1e-3)
-            centred = potentials.double() - self.mean[group].double()
-            coordinates = (centred @ basis) / basis.square().sum(dim=0).clamp(min=1e-12)  # [N, R]
-            terms = []
-            for weight, centre, factor in zip(
-                self.weight[group].tolist(), self.centre[group].double(), self.factor[group].double(), strict=True
-            ):
-                if weight > 0:
-                    white = torch.linalg.solve_triangular(factor, (coordinates - centre).T, upper=False)  # [R, N]
-                    volume = factor.diagonal().abs().log().sum()
-                    terms.append(torch.tensor(weight).log() - white.square().sum(dim=0) / 2 - volume)
-            shape = torch.stack(terms).logsumexp(dim=0)
-            rest = (centred - coordinates @ basis.T) / spread
-            shapes.append(shape)
-            wholes.append(shape - rest.square().sum(dim=1) / 2 - spread.log().sum())
-        return torch.stack(shapes).amax(dim=0), torch.stack(wholes).amax(dim=0)
 
 
 def fit_gaussians(
