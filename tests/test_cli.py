@@ -26,7 +26,8 @@ from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import forget_proxies
 from tests.test_distributed import run_in_two_processes
 
-TINY = ["--model.encoder-widths", "4", "6", "--model.decoder-widths", "6", "4", "4", "--model.latent-size", "8"]
+TINY = ["--model.encoder-widths", "4", "6", "6", "--model.decoder-widths", "6", "4", "4", "--model.latent-size", "49"]
+LARGER = ["--model.image-size", "32", "--model.latent-size", "64"]
 TINY += ["--model.prior-rank", "4", "--train.batch-size", "16", "--train.warmup-images", "10"]
 
 
@@ -254,7 +255,7 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_no_file(
         (("reconstruct", "FOLDER", "--data", "fashion-mnist", "--data-root", "MADE", "--count", "0"), "--count 0"),
         (("classify", "FOLDER", "--data", "folder:nowhere"), "nowhere"),
         (("classify", "nosuch", "shoe.png"), "no model 'nosuch'"),
-        (("train", "fashion-mnist", "--out", "run", "--data-root", "MADE", "--model.image-size", "32"), "1x32x32"),
+        (("train", "fashion-mnist", "--out", "run", "--data-root", "MADE", *LARGER), "1x32x32"),
         (("sample", "FOLDER", "--out", "-"), "-: nothing is written to standard output; name a file or folder"),
         (("sample", "n-mnist", "--out", "-"), "-: nothing is written to standard output"),
         (("reconstruct", "n-mnist", "a.bin", "--out", "-"), "-: nothing is written to standard output"),
