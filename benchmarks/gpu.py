@@ -106,21 +106,24 @@ def proof(config: ModelConfig, device: torch.device) -> Answer:
     A spike that flips changes what follows. So gradients are compared as well with those of the CPU whose weights were
     moved by a millionth: no device can be expected to come nearer.
     """
-    torch.backends.cudnn.allow_tf32 = False  # for the images; training, below, rounds as it does in use
     ours = released_model(config, CPU)
     there = released_model(config, device)
-    with torch.no_grad():
-        images, others = ours.sample(16, seed=0), there.sample(16, seed=0).cpu()
-    levels = (images - others).abs() * 255
-    x = torch.rand(8, config.image_channels, config.image_size, config.image_size)
-    grads = [gradients(build("ours", config, where), x.to(where)) for where in (CPU, device)]
     moved = build("ours", config, CPU)
     with torch.no_grad():
         for weight in moved.parameters():
             weight.mul_(1 + _NUDGE * torch.randn_like(weight))
-    grads.append(gradients(moved, x))
-    differences = [float((grads[0] - other.cpu()).norm() / grads[0].norm()) for other in grads[1:]]
-    torch.backends.cudnn.allow_tf32 = True
+    x = torch.rand(8, config.image_channels, config.image_size, config.image_size)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # training, below, rounds as it does in use
+        levels = (ours.sample(16, seed=0) - there.sample(16, seed=0).cpu()).abs() * 255
+        here, *others = (
+            gradients(model, x.to(where))
+            for model, where in (
+                (build("ours", config, CPU), CPU),
+                (build("ours", config, device), device),
+                (moved, CPU),
+            )
+        )
+    differences = [float((here - other.cpu()).norm() / here.norm()) for other in others]
     step = work("training", build("ours", config, device), config, 8, device)
     step()
     return {

@@ -12,13 +12,13 @@ def gpu_chapter(record: Mapping[str, Any]) -> str:
     """What was measured, in Markdown; what was not asked, for want of time, is said to be missing.
 
     Args:
-        record: machine, versions, commit and answers, as in ``benchmarks/gpu.json``.
+        record: machine, versions, answers and, where it was added, commit, as in ``benchmarks/gpu.json``.
     """
     machine, versions, answers = record["machine"], record["versions"], record["answers"]
     libraries = ", ".join(f"{library} {version}" for library, version in versions.items())
     parts = [
         f"## On one {machine['accelerator']}\n",
-        f"{machine['processor']}, {machine['cores']} cores; {libraries}; state {record['commit']}, "
+        f"{machine['processor']}, {machine['cores']} cores; {libraries}; state {record.get('commit', 'unknown')}, "
         "`bash benchmarks/gpu.sh`.\n",
     ]
     if rate := answers.get("matrix rate"):
