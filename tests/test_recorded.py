@@ -49,8 +49,8 @@ def test_no_step_waits_for_a_value(name: str, settings: dict[str, Any]) -> None:
     model = learner.config.model
     shape = (SIZE, model.image_channels, *model.frame_size)
     for phase in filter(lambda phase: phase.epochs, phases_of(learner.config)):
-        if phase.freeze is not None:
-            phase.freeze(learner.plain_model)
+        if phase.prepare is not None:
+            phase.prepare(learner)
         with FakeTensorMode(allow_non_fake_inputs=True):
             x = torch.rand(model.time_steps, *shape) if model.takes_events else torch.rand(shape)
             new_z_seq = torch.rand(model.time_steps, SIZE, model.latent_size) if phase.samples else None

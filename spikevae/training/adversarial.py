@@ -5,18 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from spikevae.nn.networks import Network
-from spikevae.nn.vae import SpikingVAE
 from spikevae.training.learner import Batch, Learner
 from spikevae.training.losses import discriminator_hinge_loss, feature_distance, reconstruction_error
 
 
-def freeze_encoder(model: Network) -> None:
+def learn_to_paint(learner: Learner) -> None:
     """Leave only the decoder to learn: the density of the latents was fitted to what the encoder gives now."""
-    assert isinstance(model, SpikingVAE), "a classifier has no such phase"
+    model = learner.generator
     for part in (model.encoder, model.latent, model.classifier):
         if part is not None:
             part.eval().requires_grad_(False)
+    learner.forget_quickly()
 
 
 def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:

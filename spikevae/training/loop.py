@@ -18,18 +18,15 @@ from spikevae.config import RunConfig
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
-from spikevae.nn.event_vae import SpikingEventVAE
-from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
 from spikevae.training.batches import batches_left, mixed
 from spikevae.training.interruption import Interruption, Stop
 from spikevae.training.learner import Batch, Learner, make_accelerator
 from spikevae.training.phases import Phase, phases_of
-from spikevae.training.recorded import RecordedStep, Step
+from spikevae.training.recorded import quickest
 from spikevae.training.reporting import EventFile, plan, reported
 from spikevae.training.run_folder import (
     LOCK_NAME,
-    STATE_NAME,
     Progress,
     TrainingError,
     append_statistics,
@@ -44,7 +41,7 @@ from spikevae.training.run_folder import (
     require_same_images,
     save_previews,
     save_state,
-    save_strips,
+    what_is_kept,
 )
 from spikevae.training.sets import fitted_to, load_sets
 from spikevae.training.validation import fit_density, validate
@@ -52,8 +49,6 @@ from spikevae.training.validation import fit_density, validate
 log = logging.getLogger(__name__)
 
 _STATS_EVERY = 50  # steps
-_PREVIEW_COUNT = 32  # held-out images
-_STRIPS = 8  # held-out recordings
 _PREVIEW_FIT = 5_000  # training images behind the density that a preview samples from
 
 
@@ -104,7 +99,7 @@ def train(
         raise TrainingError(message) from None
     except OSError as error:
         reason = f"{error.filename or run}: {error.strerror}" if error.strerror else str(error)
-        raise TrainingError(f"{reason}; {_what_is_kept(run)}") from error
+        raise TrainingError(f"{reason}; {what_is_kept(run)}") from error
     finally:
         lock.release()
         trainer.close()
@@ -135,7 +130,7 @@ class Trainer:
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
         self.progress, self.interruption = Progress(), Interruption()
-        self.recorded: dict[str, RecordedStep] = {}  # by phase
+        self.steps = {phase.name: quickest(phase.step, self.accelerator) for phase in self.phases}
         self.events: EventFile | None = None
         self.seconds_before = 0.0  # of the sittings that this one resumes
         self.started_at = self.saved_at = time.monotonic()
@@ -153,7 +148,7 @@ class Trainer:
             raise
         except FloatingPointError as error:
             raise TrainingError(
-                f"{error} after {self.progress.images_seen:,} images; {_what_is_kept(self.run)}. "
+                f"{error} after {self.progress.images_seen:,} images; {what_is_kept(self.run)}. "
                 f"Lower --train.learning-rate (now {self.settings.learning_rate}) and start again"
             ) from None
 
@@ -176,15 +171,10 @@ class Trainer:
     def _train_epoch(self, phase: Phase) -> None:
         settings, progress = self.settings, self.progress
         self.learner.model.train()
-        if phase.freeze is not None:
-            phase.freeze(self.learner.plain_model)
-        if phase.samples:
-            self.learner.forget_quickly()
-        step: Step = phase.step
-        if self.accelerator.device.type == "cuda" and self.accelerator.num_processes == 1:
-            step = self.recorded.setdefault(phase.name, RecordedStep(phase.step))
+        if phase.prepare is not None:
+            phase.prepare(self.learner)
         batches = batches_left(self.train_set, self.learner, phase, progress)
-        steps: Iterator[dict[str, Tensor]] = (self._step(phase, step, batch) for batch in batches)
+        steps: Iterator[dict[str, Tensor]] = (self._step(phase, batch) for batch in batches)
         if self.is_main:
             steps = reported(
                 steps,
@@ -202,12 +192,13 @@ class Trainer:
                 self._save_state()
             self._stop_if_asked()
 
-    def _step(self, phase: Phase, step: Step, batch: Batch) -> dict[str, Tensor]:
+    def _step(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
         seen, device = self.progress.images_seen, self.accelerator.device
         # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
         torch.manual_seed(mixed(self.settings.seed, seen, self.accelerator.process_index))
         self.learner.set_learning_rate(self._learning_rate(phase))
-        terms = self.learner.mean_over_processes(step(self.learner, batch.map(lambda each: each.to(device))))
+        terms = self.steps[phase.name](self.learner, batch.map(lambda each: each.to(device)))
+        terms = self.learner.mean_over_processes(terms)
         if not bool(torch.isfinite(terms["loss"])):
             raise FloatingPointError(f"the loss became {float(terms['loss'])}")
         self.learner.ema.update_parameters(self.learner.plain_model)
@@ -247,10 +238,7 @@ class Trainer:
             validation=scores,
             **self.counts,
         )
-        if isinstance(model, SpikingVAE):
-            save_previews(self.run, model, done, self.validation_set.images(0, _PREVIEW_COUNT))
-        elif isinstance(model, SpikingEventVAE):
-            save_strips(self.run, model, done, self.validation_set.frames(0, _STRIPS))
+        save_previews(self.run, model, done, self.validation_set)
         publish(self.run, model, self.config, training)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
         log.info("epoch %d/%d (%s) done: %s on held-out images", done, self.settings.epochs, phase.name, shown)
@@ -305,12 +293,6 @@ class Trainer:
         if self.events is not None:
             self.events.close()
         self.accelerator.end_training()
-
-
-def _what_is_kept(run: Path) -> str:
-    if (run / STATE_NAME).is_file():
-        return f"the last saved state is kept, go on with --resume {run}"
-    return "no state was saved yet"
 
 
 def _anywhere(config: RunConfig) -> RunConfig:

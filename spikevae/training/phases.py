@@ -11,8 +11,7 @@ from functools import partial
 from torch import Tensor
 
 from spikevae.config import RunConfig
-from spikevae.nn.networks import Network
-from spikevae.training.adversarial import adversarial_step, freeze_encoder
+from spikevae.training.adversarial import adversarial_step, learn_to_paint
 from spikevae.training.learner import Batch, Learner
 from spikevae.training.losses import classification_loss, firing_rate_excess, firing_rates, vae_objective
 
@@ -31,8 +30,8 @@ class Phase:
     """Whether images are mirrored and moved as the settings say."""
     samples: bool = False
     """Whether it decodes new images, and so needs the density of the latents, which then stays as it is."""
-    freeze: Callable[[Network], None] | None = None
-    """Sets apart what shall not learn."""
+    prepare: Callable[[Learner], None] | None = None
+    """Sets apart what shall not learn, and whatever else the steps rely on; before every epoch."""
 
     def learning_rate(self, images_seen: int, batch_size: int, epoch_images: int, warmup_images: int) -> float:
         """Of the next step: a linear warm-up and a cosine to zero, both counted in images."""
@@ -63,7 +62,7 @@ def phases_of(config: RunConfig) -> tuple[Phase, ...]:
             adversarial_step,
             is_augmented=False,  # new images shall look like those of the data, unaltered
             samples=True,
-            freeze=freeze_encoder,
+            prepare=learn_to_paint,
         ),
     )
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from spikevae.training.learner import Batch, Learner
@@ -74,6 +75,12 @@ class RecordedStep:
         with torch.cuda.graph(graph):
             self._terms = self._step(learner, self._batch)
         self._graph = graph
+
+
+def quickest(step: Step, accelerator: Accelerator) -> Step:
+    """The step as it is best taken on a device: recorded on one GPU, otherwise as it is."""
+    is_alone = accelerator.num_processes == 1
+    return RecordedStep(step) if accelerator.device.type == "cuda" and is_alone else step
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

@@ -38,6 +38,8 @@ STATE_NAME = "state.pt"
 RUN_NAME = "run.json"
 STATS_NAME = "stats.jsonl"
 LOCK_NAME = "lock"
+_PREVIEW_COUNT = 32  # held-out images
+_STRIPS = 8  # held-out recordings
 _FORMER_PARTS = {"discriminator": "critic", "discriminator_optimizer": "critic_optimizer"}  # names in a saved state
 
 
@@ -180,7 +182,15 @@ def publish(run: Path, model: Network, config: RunConfig, training: Training) ->
     save_release(model, run, dataset=config.data.dataset, card=model_card(config, training))
 
 
-def save_previews(run: Path, model: SpikingVAE, epoch: int, originals: UInt8[Tensor, "N C H W"]) -> None:
+def save_previews(run: Path, model: Network, epoch: int, held_out: Any) -> None:
+    """Write pictures of new images or recordings, and of held-out ones with their reconstructions, if there are any."""
+    if isinstance(model, SpikingVAE):
+        _save_grids(run, model, epoch, held_out.images(0, _PREVIEW_COUNT))
+    elif isinstance(model, SpikingEventVAE):
+        _save_strips(run, model, epoch, held_out.frames(0, _STRIPS))
+
+
+def _save_grids(run: Path, model: SpikingVAE, epoch: int, originals: UInt8[Tensor, "N C H W"]) -> None:
     """Write a picture of samples, and one of held-out images beside their reconstructions."""
     folder = run / "previews"
     folder.mkdir(exist_ok=True)
@@ -190,7 +200,7 @@ def save_previews(run: Path, model: SpikingVAE, epoch: int, originals: UInt8[Ten
     save_images(reconstructions, folder / f"reconstructions-{epoch:04d}.png", x)
 
 
-def save_strips(run: Path, model: SpikingEventVAE, epoch: int, originals: UInt8[Tensor, "N T 2 H W"]) -> None:
+def _save_strips(run: Path, model: SpikingEventVAE, epoch: int, originals: UInt8[Tensor, "N T 2 H W"]) -> None:
     """Write film strips: of samples, and of held-out recordings each above its reconstruction."""
     folder = run / "previews"
     folder.mkdir(exist_ok=True)
@@ -232,6 +242,13 @@ def load_state(run: Path) -> tuple[dict[str, Any], Progress] | None:
         raise damaged_state(run, error) from error
     log.info("resumed %s after %d images", run, progress.images_seen)
     return state | networks, progress
+
+
+def what_is_kept(run: Path) -> str:
+    """What to say of a training that ended early."""
+    if (run / STATE_NAME).is_file():
+        return f"the last saved state is kept, go on with --resume {run}"
+    return "no state was saved yet"
 
 
 def _progress_of(state: dict[str, Any]) -> Progress:
