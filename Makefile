@@ -45,7 +45,7 @@ format: $(VENV)/installed-dev  ## Rewrite the code in the project's style
 	$(BIN)/ruff format .
 
 notebooks: $(VENV)/installed-dev  ## Run every notebook (NBMAKE=--overwrite saves what they print and draw)
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 $(NBMAKE) notebooks
+	PYTHONWARNINGS="ignore:IProgress not found" $(BIN)/python -m pytest --nbmake --nbmake-timeout=1800 $(NBMAKE) notebooks
 
 bench: $(VENV)/installed-dev  ## Measure speed and memory
 	$(BIN)/python -m benchmarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,22 @@ pytest.importorskip("markdown_it")
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+PUBLISHED = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("notebooks/*.ipynb"),
+    *ROOT.glob("spikevae/released/*/scores.json"),
+    *ROOT.glob("benchmarks/*.json"),
+]
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_published_names_a_folder_of_the_machine_that_made_it(path: Path) -> None:
+    """A measured command or a saved warning brings them along."""
+    found = re.findall(r"(?<![\w.:~])/(?:home|root|srv|mnt|work|Users)/\S*|\S+/site-packages/\S*", path.read_text())
+    assert not found
 
 
 @pytest.fixture(scope="module")
