@@ -50,7 +50,7 @@ def celeba_on_gpus(row: Row, epochs: int = 40) -> str:
     costs = ", ".join(f"{three_digits(60 * hours / count)} minutes on {count}" for count in (1, 8, 64))
     text = (
         f"**The same on GPUs, estimated.** Counted: {operations / 2e9:.2f} billion multiply-accumulates an image, "
-        f"forward and backward. *Assumed*, for want of a GPU "
+        f"forward and backward. *Assumed*, for want of a measurement of this network on a GPU "
         f"(`bash benchmarks/gpu.sh` measures one in nine minutes): {GPU_RATE / 1e12:.0f} TFLOP/s (an A100's peak in "
         f"bfloat16), of which training reaches {GPU_SHARE:.0%} because most of its layers move memory rather than "
         f"multiply; batches of {GPU_BATCH} on each, and {GPU_LINK / 1e9:.0f} GB/s between them. Then a GPU makes "
