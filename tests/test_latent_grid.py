@@ -116,6 +116,18 @@ def test_its_energy_counts_the_density_and_takes_binary_spikes_into_the_decoder(
     assert first.multiply_accumulates == 0 < first.accumulates
 
 
+def test_hooks_hear_every_norm_that_computes_and_classes_alone_need_the_last_stage() -> None:
+    model, heard = fitted_model(), []
+    norms = {name for name, layer in model.named_modules() if isinstance(layer, torch.nn.BatchNorm2d)}
+    for name in norms:
+        model.get_submodule(name).register_forward_hook(lambda *_, name=name: heard.append(name))
+    x = torch.rand(N, 1, 28, 28)
+    model.decode(model.encode(x).mode())
+    assert norms - set(heard) == {"encoder.stages.3.norm"}  # behind the grid: latent spikes do not come from it
+    model.classify(x)
+    assert set(heard) == norms
+
+
 def test_what_is_saved_samples_the_same(tmp_path: Path) -> None:
     save_release(fitted_model(), tmp_path, dataset="fashion-mnist", card="")
     once, again = load(tmp_path), load(tmp_path)
