@@ -170,13 +170,17 @@ def test_drawn_potentials_have_the_mean_and_covariance_that_was_fitted() -> None
     torch.testing.assert_close(torch.cov(drawn.T), torch.cov(members.T), atol=0.1, rtol=0)
 
 
-def test_without_spread_it_is_the_centre_of_a_gaussian() -> None:
+def test_low_temperatures_turn_to_one_image_of_the_density_with_firm_potentials() -> None:
     potentials, labels = correlated_potentials()
     density = GridMixtures(24, 2, rank=3, components=1)
     density.fit(potentials, labels)
-    noise = torch.from_numpy(np.stack([density.noise(np.random.default_rng(0))]))
-    drawn = density.sample(noise, torch.tensor([1]), 0.0)
-    torch.testing.assert_close(drawn[0], potentials[labels == 1].mean(dim=0), atol=1e-5, rtol=1e-5)
+    noise = torch.from_numpy(np.stack([density.noise(np.random.default_rng(seed)) for seed in range(300)]))
+    ones = torch.ones(len(noise), dtype=torch.int64)
+    typical, near, far = (density.sample(noise, ones, temperature) for temperature in (0.0, 0.5, 1.0))
+    assert torch.equal(typical, typical[:1].expand_as(typical))
+    assert (typical[0].abs().mean() > far.abs().mean(dim=1)).float().mean() > 0.9
+    centre = potentials[labels == 1].mean(dim=0)
+    torch.testing.assert_close(near, centre + 0.5 * (far - centre) + 0.75**0.5 * (typical - centre), atol=1e-4, rtol=0)
 
 
 def test_a_class_of_one_image_has_no_density() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikevae.nn.latents.mixture import Mixtures
+
+_CANDIDATES = 64  # draws of a Gaussian, of which the one with the firmest potentials is its typical image
 
 
 class GridMixtures(Mixtures):
@@ -31,6 +36,28 @@ class GridMixtures(Mixtures):
         size = len(covariance)
         values, vectors = eigh(covariance.numpy(), subset_by_index=(size - rank, size - 1))
         return torch.from_numpy(values), torch.from_numpy(vectors)
+
+    def _offsets(
+        self, group: int, component: Int[Tensor, " n"], noise: Float[Tensor, "n R"], temperature: float
+    ) -> Float[Tensor, "n R"]:
+        """Noise below a temperature of 1 turns towards that of a typical image, and keeps its length.
+
+        The centre itself is no image: it averages so many that most of its spikes are undecided, and paints speckles.
+        """
+        near = temperature * noise
+        if temperature < 1:
+            chosen, places = component.unique(return_inverse=True)
+            typical = torch.stack([self._typical_noise(group, each) for each in chosen.tolist()])
+            near = near + math.sqrt(1 - temperature**2) * typical[places]
+        return (self._factors(group)[component] @ near[:, :, None])[..., 0]
+
+    def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
+        """Of some fixed draws of a Gaussian the one whose potentials lie farthest from the threshold."""
+        rank = self.basis.shape[2]
+        draws = torch.from_numpy(np.random.default_rng((group, component)).standard_normal((_CANDIDATES, rank)))
+        coordinates = self.centre[group, component].cpu().double() + draws @ self._factors(group)[component].T
+        potentials = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T
+        return draws[potentials.abs().mean(dim=1).argmax()]
 
     def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor) -> None:
         self.factor[group] = _packed(factor)

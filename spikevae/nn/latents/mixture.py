@@ -100,6 +100,12 @@ class Mixtures(nn.Module):
         """Lower triangular factors of a class."""
         raise NotImplementedError
 
+    def _offsets(
+        self, group: int, component: Int[Tensor, " n"], noise: Float[Tensor, "n R"], temperature: float
+    ) -> Float[Tensor, "n R"]:
+        """How far coordinates lie from the centres of their Gaussians."""
+        return temperature * (self._factors(group)[component] @ noise[:, :, None])[..., 0]
+
     def _rest(self, group: int, noise: Float[Tensor, "n E"]) -> Tensor:
         """What noise of N(0, I) adds beside the leading directions, [n, D]; a scalar 0 where nothing is added."""
         return noise.new_zeros(())
@@ -134,7 +140,7 @@ class Mixtures(nn.Module):
         Args:
             noise: [N, E] stacked :meth:`noise`.
             labels: class of each image; None draws it with the training data's shares.
-            temperature: factor on the distance from the centre of the image's Gaussian, at least 0.
+            temperature: how far an image may lie from the typical one of its Gaussian, at least 0; 1 as fitted.
 
         Raises:
             ValueError: if the temperature is negative or no number.
@@ -145,13 +151,14 @@ class Mixtures(nn.Module):
         rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
         component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
-        near, far = draws[:, 2 : 2 + rank, None], temperature * draws[:, 2 + rank :]
+        near, far = draws[:, 2 : 2 + rank], temperature * draws[:, 2 + rank :]
         potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
         for group in labels.unique().tolist():
             rows = labels == group
             chosen = component[rows]
-            offset = (self._factors(group)[chosen] @ near[rows])[..., 0]
-            coordinates = self.centre[group].cpu().double()[chosen] + temperature * offset
+            coordinates = self.centre[group].cpu().double()[chosen] + self._offsets(
+                group, chosen, near[rows], temperature
+            )
             shared = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T
             potential[rows] = shared + self._rest(group, far[rows])
         return potential.float().to(self.mean.device)
