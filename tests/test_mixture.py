@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.nn.latents.mixture import ClassMixtures, fit_gaussians, one_thread_each
+from spikevae.nn.latents.mixture import ClassMixtures, fit_gaussians, leading_directions, one_thread_each
 
 D, K = 6, 3
 
@@ -156,3 +156,22 @@ def test_gaussians_that_still_change_after_the_last_round_are_used_and_said_so_i
     assert [record.getMessage() for record in caplog.records] == [
         "4 Gaussians still changed after 1 rounds; the last ones are used"
     ]
+
+
+@pytest.mark.parametrize("count", [30, 12])
+def test_leading_directions_are_those_of_the_covariance_for_fewer_images_than_dimensions_too(count: int) -> None:
+    vectors = torch.randn(count, 20, dtype=torch.float64) * torch.linspace(1, 5, 20)
+    values, directions = leading_directions(vectors - vectors.mean(dim=0), 6)
+    expected = torch.linalg.eigh(torch.cov(vectors.T))
+    torch.testing.assert_close(values, expected[0][-6:])
+    torch.testing.assert_close((directions.T @ expected[1][:, -6:]).abs(), torch.eye(6, dtype=torch.float64))
+
+
+def test_directions_in_which_nothing_varies_are_not_drawn() -> None:
+    vectors = torch.randn(3, 20, dtype=torch.float64)
+    values, directions = leading_directions(vectors - vectors.mean(dim=0), 8)
+    assert (values > 1e-9).sum() == 2
+    assert (directions[:, :6] == 0).all()
+    density = ClassMixtures(D, 0, 8, 2)
+    density.fit(torch.ones(5, D), torch.full((5,), -1))
+    assert torch.equal(density.sample(noise(density, 3), None, 1.0), torch.ones(3, D))

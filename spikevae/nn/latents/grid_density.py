@@ -29,14 +29,6 @@ class GridMixtures(Mixtures):
         groups, _, rank = self.basis.shape
         self.register_buffer("factor", _identities(rank, groups, components))  # [K, M, R (R + 1) / 2]
 
-    def _leading(self, covariance: Float[Tensor, "D D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
-        """Of thousands of dimensions only these few are computed."""
-        from scipy.linalg import eigh
-
-        size = len(covariance)
-        values, vectors = eigh(covariance.numpy(), subset_by_index=(size - rank, size - 1))
-        return torch.from_numpy(values), torch.from_numpy(vectors)
-
     def _offsets(
         self, group: int, component: Int[Tensor, " n"], noise: Float[Tensor, "n R"], temperature: float
     ) -> Float[Tensor, "n R"]:
@@ -59,7 +51,7 @@ class GridMixtures(Mixtures):
         potentials = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T
         return draws[potentials.abs().mean(dim=1).argmax()]
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor) -> None:
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
         self.factor[group] = _packed(factor)
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:

@@ -78,22 +78,16 @@ class Mixtures(nn.Module):
         rank = self.basis.shape[2]
         mean = members.double().mean(dim=0)
         centred = members.double() - mean
-        covariance = centred.T @ centred / (len(members) - 1)
-        values, vectors = self._leading(covariance, rank)
+        values, vectors = leading_directions(centred, rank)
         scale = values.clamp(min=0).sqrt()
         basis = vectors * scale
         coordinates = centred @ vectors / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
         self.mean[group], self.basis[group] = mean.float(), basis.float()
         self.weight[group], self.centre[group], factor = fit_gaussians(coordinates, self.weight.shape[1])
-        self._keep(group, factor, basis, covariance)
+        self._keep(group, factor, basis, centred)
 
-    def _leading(self, covariance: Float[Tensor, "D D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
-        """The largest eigenvalues, ascending, and their vectors."""
-        values, vectors = torch.linalg.eigh(covariance)
-        return values[-rank:], vectors[:, -rank:]
-
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor) -> None:
-        """Store the factors [M, R, R] of a class, and what of its covariance [D, D] the leading directions leave."""
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
+        """Store the factors [M, R, R] of a class, and what of its centred potentials the leading directions leave."""
         raise NotImplementedError
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
@@ -201,8 +195,8 @@ class ClassMixtures(Mixtures):
         self.register_buffer("factor", torch.zeros(groups, components, rank, rank))  # [K, M, R, R], lower
         self.factor.diagonal(dim1=2, dim2=3).fill_(1.0)
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, covariance: Tensor) -> None:
-        rest = (covariance.diagonal() - basis.square().sum(dim=1)).clamp(min=0)
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
+        rest = (centred.var(dim=0) - basis.square().sum(dim=1)).clamp(min=0)
         self.factor[group], self.spread[group] = factor, rest.sqrt().float()
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
@@ -218,6 +212,27 @@ class ClassMixtures(Mixtures):
     def connections(self) -> int:
         """Products of numbers that a new image takes."""
         return self.basis[0].numel() + self.factor[0, 0].numel() + self.spread[0].numel()
+
+
+def leading_directions(centred: Float[Tensor, "m D"], rank: int) -> tuple[Float[Tensor, " R"], Float[Tensor, "D R"]]:
+    """The largest eigenvalues of the covariance of m vectors of mean 0, ascending, and their directions.
+
+    Of fewer vectors than dimensions the products of vectors with each other tell the same, and are fewer. Directions
+    in which nothing varies are 0 then.
+    """
+    from scipy.linalg import eigh
+
+    count, size = centred.shape
+    products = centred @ centred.T if count < size else centred.T @ centred
+    last = min(rank, len(products))
+    found, vectors = map(
+        torch.from_numpy, eigh(products.numpy(), subset_by_index=(len(products) - last, len(products) - 1))
+    )
+    if count < size:
+        vectors = centred.T @ vectors / found.clamp(min=1e-12 * float(found[-1]) + 1e-300).sqrt()
+        vectors[:, found <= 1e-12 * float(found[-1])] = 0.0
+    missing = (rank - last, 0)
+    return nn.functional.pad(found / (count - 1), missing), nn.functional.pad(vectors, missing)
 
 
 def fit_gaussians(
