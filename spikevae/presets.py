@@ -160,7 +160,9 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
     if dataset != start.data.dataset:
         data = dataclasses.replace(data, validation_share=DataConfig.validation_share)
     never_mirror = dataset in _NO_MIRROR
-    train = dataclasses.replace(start.train, flip=start.train.flip and not never_mirror)
+    train = dataclasses.replace(
+        start.train, flip=start.train.flip and not never_mirror, symmetric=start.train.symmetric and dataset == "celeba"
+    )
     if dataset not in (*PRESETS, *_FOR_DATASET, "celeba"):
         train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
     return dataclasses.replace(

@@ -26,8 +26,12 @@ import spikevae
 from spikevae.config import DataConfig, RunConfig, TrainConfig
 from spikevae.data.sets import ImageSet
 from spikevae.nn.vae import SpikingVAE
+from spikevae.training.batches import batches_left
+from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
-from spikevae.training.run_folder import TrainingError, describe_run, read_run
+from spikevae.training.phases import phases_of
+from spikevae.training.run_folder import Progress, TrainingError, describe_run, read_run
+from spikevae.training.sets import load_sets
 from tests import forked
 from tests.made_data import write_made_data
 
@@ -611,3 +615,33 @@ def test_training_makes_a_model_better(config: RunConfig, tmp_path: Path) -> Non
     more = short(config, epochs=6, image_limit=None, batch_size=16, learning_rate=1e-2, checkpoint_seconds=1e6)
     last = train(more, tmp_path / "long")
     assert last["reconstruction_error"] < 0.8 * first["reconstruction_error"]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_new_images_may_be_mirrored_where_that_is_as_real(config: RunConfig, tmp_path: Path, symmetric: bool) -> None:
+    train(short(config, symmetric=symmetric, flip=False, shift=0), tmp_path / "run")
+    model = spikevae.load(tmp_path / "run")
+    images, _ = load_sets(read_run(tmp_path / "run"), None, None)
+    (x, labels), *_ = images.batches(len(images))
+    views = [x, x.flip(-1)] if symmetric else [x]
+    potentials = torch.stack([model.encode(view).potential.transpose(0, 1).flatten(1) for view in views]).mean(dim=0)
+    for label in range(model.config.classes):
+        torch.testing.assert_close(
+            model.latent.density.mean[label], potentials[labels == label].mean(dim=0), atol=2e-3, rtol=1e-2
+        )
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_discriminator_sees_mirror_images_where_they_are_as_real(config: RunConfig, symmetric: bool) -> None:
+    config = replace(config, train=replace(config.train, symmetric=symmetric, adversarial_share=1.0, batch_size=80))
+    learner = Learner(config, make_accelerator("float32"))
+    data, _ = load_sets(config, None, None)
+    potentials = torch.randn(40 * config.model.classes, config.model.time_steps * config.model.latent_size)
+    learner.generator.latent.fit(potentials, torch.arange(len(potentials)) % config.model.classes)
+    ((shown, _),), ((seen, *_),) = (
+        data.batches(80, seed=0),
+        batches_left(data, learner, phases_of(config)[-1], Progress()),
+    )
+    is_mirrored = (shown != seen).flatten(1).any(dim=1)
+    assert bool(is_mirrored.any()) == symmetric
+    assert torch.equal(torch.where(is_mirrored[:, None, None, None], shown.flip(-1), shown), seen)

@@ -47,7 +47,10 @@ class TrainConfig:
     """Time constant of the weights' moving average, which is what is released (0: a sixth of the run, at most 50,000).
     """
     flip: bool = True
-    """Mirror half of the images left to right, but not in adversarial fine-tuning (never for digits)."""
+    """Mirror half of the images left to right, in adversarial fine-tuning only if ``symmetric`` (never for digits)."""
+    symmetric: bool = field(default=False, metadata={"before": False})
+    """A mirror image is as real as its image, as a face's is: new images may be mirrored too. The density is fitted to
+    both, and adversarial fine-tuning mirrors as well."""
     shift: int = 0
     """Move images by up to so many pixels each way, but not in adversarial fine-tuning."""
     rotation: float = field(default=0.0, metadata={"before": 0.0})

@@ -158,7 +158,7 @@ class Trainer:
             for epoch in phase.epochs[max(0, self.progress.epoch - phase.epochs.start) :]:
                 if epoch == phase.epochs.start and self.progress.batches_done == 0:
                     if phase.samples and phase.epochs.start == 0:  # otherwise the phase before ended with it
-                        fit_density(self.learner.averaged_model, self.train_set, self._watched)
+                        fit_density(self.learner, self.train_set, self._watched)
                     self.learner.start_from_average()
                 self._train_epoch(phase)
                 scores = self._finish_epoch(phase)
@@ -223,7 +223,7 @@ class Trainer:
         if not phase.samples:
             is_final = following is None or following.samples
             images = self.train_set if is_final else self.train_set.subset(_PREVIEW_FIT)
-            fit_density(self.learner.averaged_model, images, self._watched)
+            fit_density(self.learner, images, self._watched)
         model = self.learner.averaged_model
         scores = validate(model, self.validation_set, self._watched)
         if not self.is_main:

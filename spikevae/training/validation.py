@@ -13,6 +13,7 @@ from spikevae.data.sets import ImageSet
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
+from spikevae.training.learner import Learner
 from spikevae.training.losses import event_error, reconstruction_error
 
 _BATCH = 256
@@ -39,23 +40,27 @@ def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[
 
 
 @torch.inference_mode()
-def fit_density(model: Network, images: ImageSet | EventSet, watch: Watch) -> None:
-    """Fit the density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
+def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch) -> None:
+    """Fit the averaged model's density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
+
+    Where the settings call images symmetric, to their mirror images as well.
 
     A network whose latents have none, or that has no latents, is left as it is.
 
     Raises:
         FloatingPointError: if the latents are no longer finite.
     """
+    model = learner.averaged_model
     if isinstance(model, SpikingClassifier) or not model.latent.has_density:
         return
     model.eval()
     potentials, labels = [], []
     for x, y in watch(images.batches(_BATCH)):
-        potential = model.encode(x.to(model.device)).potential
-        assert potential is not None
-        potentials.append(potential.transpose(0, 1).flatten(1).cpu())
-        labels.append(y)
+        for view in [x, x.flip(-1)] if learner.config.train.symmetric else [x]:
+            potential = model.encode(view.to(model.device)).potential
+            assert potential is not None
+            potentials.append(potential.transpose(0, 1).flatten(1).cpu())
+            labels.append(y)
     everything = torch.cat(potentials)
     if not bool(everything.isfinite().all()):
         raise FloatingPointError("latent potentials are no longer finite")
