@@ -76,7 +76,7 @@ def quick_sizes() -> Sizes:
             prior_rank=2,
             prior_components=1,
         ),
-        faces=dataclasses.replace(PRESETS["faces"].model, image_size=8, **tiny),  # type: ignore[arg-type]
+        faces=dataclasses.replace(PRESETS["faces"].model, image_size=8, **tiny | {"latent_size": 16}),  # type: ignore[arg-type]
         batch=2,
         layer=(3, 2, 4, 4, 4),
         time_steps=(3, 4, 5, 6),

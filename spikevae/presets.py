@@ -45,11 +45,34 @@ PRESETS: dict[str, RunConfig] = {
         model=ModelConfig(
             image_size=64,
             image_channels=3,
+            encoder_widths=(32, 64, 128),
+            encoder_depth=1,
+            decoder_widths=(96, 64, 32, 16),
+            latent="grid",
+            latent_size=1024,
+            prior_rank=96,
+            prior_components=20,
+            gate="pow2",
+        ),
+        data=DataConfig(dataset="celeba"),
+        train=TrainConfig(
+            epochs=34,
+            deterministic_share=4 / 34,
+            adversarial_share=10 / 34,
+            batch_size=32,
+            warmup_images=10_000,
+            ema_images=10_000,
+            symmetric=True,
+        ),
+    ),
+    "pictures": RunConfig(
+        model=ModelConfig(
+            image_size=64,
+            image_channels=3,
             encoder_widths=(32, 64, 128, 160),
             decoder_widths=(128, 64, 32, 16),
             prior_rank=128,
         ),
-        data=DataConfig(dataset="celeba"),
         train=TrainConfig(
             epochs=20,
             deterministic_share=5 / 20,
@@ -137,6 +160,7 @@ _FOR_DATASET = {
     "cifar10-dvs": "tcja-cifar10-dvs",
     "cifar100": "tcja-cifar100",
     "sim-shapes": "sim-gestures",
+    "celeba": "faces",
 }
 _NO_MIRROR = ("mnist", "n-mnist", "sim-n-mnist", "dvs128-gesture", "sim-gestures", "sim-shapes")
 
@@ -149,12 +173,12 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
 
     Args:
         dataset: as :attr:`DataConfig.dataset`.
-        preset: a name of ``PRESETS``; None takes the one made for the data set, "faces" for CelebA and folders, and
-            "n-mnist" for folders of recordings.
+        preset: a name of ``PRESETS``; None takes the one made for the data set, "faces" for CelebA, "pictures" for
+            folders, and "n-mnist" for folders of recordings.
     """
     has_events = dataset.startswith("events:") or dataset in EVENT_DATASET_NAMES
     if preset is None:
-        preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, "n-mnist" if has_events else "faces")
+        preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, "n-mnist" if has_events else "pictures")
     start = PRESETS[preset]
     data = dataclasses.replace(start.data, dataset=dataset)
     if dataset != start.data.dataset:
@@ -163,7 +187,7 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
     train = dataclasses.replace(
         start.train, flip=start.train.flip and not never_mirror, symmetric=start.train.symmetric and dataset == "celeba"
     )
-    if dataset not in (*PRESETS, *_FOR_DATASET, "celeba"):
+    if dataset not in (*PRESETS, *_FOR_DATASET):
         train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
     return dataclasses.replace(
         start,

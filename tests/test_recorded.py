@@ -38,7 +38,7 @@ def learner_of(name: str, settings: dict[str, Any] | None = None) -> Learner:
     ("name", "settings"),
     [
         ("fashion-mnist", SMALL),
-        ("faces", {"encoder_widths": (4, 4), "decoder_widths": (4, 4), "image_size": 8, "latent_size": 8}),
+        ("faces", {"encoder_widths": (4, 4), "decoder_widths": (4, 4), "image_size": 8, "latent_size": 16}),
         ("n-mnist", {"encoder_widths": (4, 4), "decoder_widths": (4, 4), "latent_size": 8}),
         ("n-mnist-classifier", {}),
     ],
