@@ -319,7 +319,7 @@ def throughput(meter: Meter) -> list[Row]:
     sizes, rows = sizes_for(meter), []
     in_training = torch.bfloat16 if has_bfloat16(meter.device) else torch.float32
     rate = _matrix_rate(meter, sizes.matrix, in_training)
-    for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("faces", sizes.faces)):
+    for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("pictures", sizes.pictures)):
         for subject in ("training", "sampling"):
             model, dense = build("ours", config, meter.device), build("relu", config, meter.device)
             call, dense_call = (work(subject, each, config, sizes.batch, meter.device) for each in (model, dense))
@@ -361,7 +361,7 @@ def roofline(meter: Meter) -> list[Row]:
     copy_rate = 2 * copied.numel() * copied.element_size() / seconds
     rates = {"training": _matrix_rate(meter, sizes.matrix, torch.bfloat16 if has_half else torch.float32)}
     rates["sampling"] = _matrix_rate(meter, sizes.matrix, torch.float32) if has_half else rates["training"]
-    for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("faces", sizes.faces)):
+    for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("pictures", sizes.pictures)):
         for subject, rate in rates.items():
             is_training = subject == "training"
             model = build("ours", config, meter.device)

@@ -79,7 +79,7 @@ def main(out: Path, seconds: float = 530.0, quick: bool = False, device: str | N
 
 def questions(sizes: Sizes, device: torch.device, out: Path, quick: bool) -> Iterator[tuple[str, Callable[[], Answer]]]:
     """Name and question: proofs first, then speed from the most wanted figure on."""
-    networks = {"fashion-mnist": sizes.small, "paper": sizes.paper, "faces": sizes.faces}
+    networks = {"fashion-mnist": sizes.small, "paper": sizes.paper, "pictures": sizes.pictures}
     batches = (2, 3) if quick else (64, 512, 2048)
     for name, config in networks.items():
         yield f"proof/{name}", partial(proof, config, device)

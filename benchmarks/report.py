@@ -216,7 +216,7 @@ def _throughput(rows: Sequence[Row], decoding: Row | None, is_cpu: bool) -> list
             ),
         ),
     ]
-    by_subject = {row.details["subject"]: row for row in rows if row.details["preset"] == "faces"}
+    by_subject = {row.details["subject"]: row for row in rows if row.details["preset"] == "pictures"}
     if training := by_subject.get("training"):
         parts.append(celeba_cost(training))
         if is_cpu:

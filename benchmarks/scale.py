@@ -18,7 +18,7 @@ INCEPTION = 11.4e9  # operations for an image of 299x299
 
 
 def celeba_cost(row: Row, epochs: int = 40) -> str:
-    """What CelebA at 64x64 costs on 1, 8 and 64 such devices, from the measured training of the ``faces`` preset."""
+    """What CelebA at 64x64 costs on 1, 8 and 64 such devices, from the measured training of the ``pictures`` preset."""
     hours = CELEBA_IMAGES * epochs / row.figure / 3600
     batch, gradients = row.details["batch"], 4 * row.details["parameters"]
     step = batch / row.figure
@@ -41,7 +41,7 @@ def celeba_on_gpus(row: Row, epochs: int = 40) -> str:
     """What the same would cost on GPUs, from the measured operations and from what is assumed of a GPU.
 
     Args:
-        row: the measured training of the ``faces`` preset.
+        row: the measured training of the ``pictures`` preset.
         epochs: passes over the training images.
     """
     operations, gradients = row.details["operations_per_image"], 4 * row.details["parameters"]
@@ -96,7 +96,7 @@ def evaluating(row: Row) -> str:
     """What 50,000 samples and Inception's features of them take on 1 and on 8 GPUs.
 
     Args:
-        row: the measured sampling of the ``faces`` preset.
+        row: the measured sampling of the ``pictures`` preset.
     """
     operations = row.details["operations_per_image"]
     samples, features = (

@@ -34,7 +34,7 @@ class Sizes:
 
     paper: ModelConfig
     small: ModelConfig  # the network of the released fashion-mnist model
-    faces: ModelConfig
+    pictures: ModelConfig
     batch: int
     layer: tuple[int, ...]  # [T, N, C, H, W]
     time_steps: tuple[int, ...]  # of the growth with T
@@ -46,7 +46,7 @@ def full_sizes(device: torch.device) -> Sizes:
     return Sizes(
         paper=PRESETS["paper"].model,
         small=PRESETS[RELEASED].model,
-        faces=PRESETS["faces"].model,
+        pictures=PRESETS["pictures"].model,
         batch=64 if device.type == "cpu" else 512,
         layer=(16, 64, 64, 16, 16),
         time_steps=(4, 8, 16, 32),
@@ -76,7 +76,7 @@ def quick_sizes() -> Sizes:
             prior_rank=2,
             prior_components=1,
         ),
-        faces=dataclasses.replace(PRESETS["faces"].model, image_size=8, **tiny | {"latent_size": 16}),  # type: ignore[arg-type]
+        pictures=dataclasses.replace(PRESETS["pictures"].model, image_size=8, **tiny),  # type: ignore[arg-type]
         batch=2,
         layer=(3, 2, 4, 4, 4),
         time_steps=(3, 4, 5, 6),

@@ -313,7 +313,7 @@ def results(tmp_path: Path) -> Path:
     """A results file with a row of each kind."""
     growth = {"subject": "time of training", "unit": "seconds", "intercept": 1.0, "slope": 0.5}
     throughput = {
-        "preset": "faces",
+        "preset": "pictures",
         "subject": "training",
         "batch": 64,
         "parameters": 1000,
@@ -324,7 +324,7 @@ def results(tmp_path: Path) -> Path:
         "top_five": {"aten::convolution": 0.4},
     }
     layer = {"seconds": 0.5, "roof_seconds": 0.125, "roof": "memory", "operations": 1.0, "bytes": 1.0}
-    roofline = {"preset": "faces", "subject": "training", "batch": 64, "whole_seconds": 2.0, "matrix_rate": 3e11} | {
+    roofline = {"preset": "pictures", "subject": "training", "batch": 64, "whole_seconds": 2.0, "matrix_rate": 3e11} | {
         "copy_rate": 5e9,
         "parts": [{"part": "fast", **layer, "seconds": 0.2}, *({"part": name, **layer} for name in "abcdef")],
     }
@@ -417,7 +417,7 @@ def test_the_script_for_gpus_answers_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = dict(gpu.questions(quick_sizes(), CPU, tmp_path, quick=True))
-    assert {"proof/paper", "proof/accelerate", "training/faces/3", "compiled/sampling", "layer"} <= asked.keys()
+    assert {"proof/paper", "proof/accelerate", "training/pictures/3", "compiled/sampling", "layer"} <= asked.keys()
     few = [(name, asked[name]) for name in ("proof/paper", "training/paper/2", "profile/sampling", "layer")]
 
     def broken() -> dict[str, Any]:
