@@ -63,6 +63,7 @@ PRESETS: dict[str, RunConfig] = {
             warmup_images=10_000,
             ema_images=10_000,
             symmetric=True,
+            discriminator_shift=4,
         ),
     ),
     "pictures": RunConfig(

@@ -10,6 +10,7 @@ from torch import nn
 
 from spikevae.config import ObjectiveConfig
 from spikevae.nn.neurons import ParametricSpikingLayer, SpikingLayer
+from spikevae.training.adversarial import Shift
 from spikevae.training.losses import (
     discriminator_hinge_loss,
     feature_distance,
@@ -120,3 +121,20 @@ def test_the_distance_of_features_averages_layers_and_moves_only_the_fake_ones()
     distance.backward()
     assert all(maps.grad is None for maps in real)
     assert all(maps.grad is not None for maps in fake)
+
+
+def test_the_discriminator_sees_all_images_moved_alike() -> None:
+    x = torch.rand(3, 2, 6, 8, dtype=torch.float64)
+    assert torch.equal(Shift(0, x)(x), x)
+    seen = set()
+    for seed in range(60):
+        torch.manual_seed(seed)
+        shift = Shift(1, x)
+        moved = shift(x)
+        down, right = (int(places[3]) - 3 for places in shift.places)
+        seen.add((down, right))
+        padded = nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+        assert torch.equal(moved, padded[:, :, 1 + down : 7 + down, 1 + right : 9 + right])
+        assert torch.equal(shift(x[:1]), moved[:1])
+    assert seen == {(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    assert torch.autograd.gradcheck(Shift(1, x), x.requires_grad_())

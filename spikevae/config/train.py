@@ -53,6 +53,9 @@ class TrainConfig:
     both, and adversarial fine-tuning mirrors as well."""
     shift: int = 0
     """Move images by up to so many pixels each way, but not in adversarial fine-tuning."""
+    discriminator_shift: int = field(default=0, metadata={"before": 0})
+    """Move all that the discriminator sees by up to so many pixels each way, real or not (Zhao et al., "Differentiable
+    augmentation", arXiv:2006.10738): few images last longer, and a texture that is tied to the pixels' places shows."""
     rotation: float = field(default=0.0, metadata={"before": 0.0})
     """Turn event frames by up to so many degrees each way."""
     shear: float = field(default=0.0, metadata={"before": 0.0})
@@ -81,7 +84,17 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1]")
         require_not_negative(self, "epochs", "batch_size", "warmup_images", "ema_images", "preview_epochs")
-        require_not_negative(self, "weight_decay", "shift", "checkpoint_seconds", "seed", "rotation", "shear", "cutout")
+        require_not_negative(
+            self,
+            "weight_decay",
+            "shift",
+            "discriminator_shift",
+            "checkpoint_seconds",
+            "seed",
+            "rotation",
+            "shear",
+            "cutout",
+        )
         if not 0 <= self.mixup <= 1 or self.shear >= 90:
             raise ValueError(f"mixup={self.mixup}, shear={self.shear}: expected 0 to 1, and below 90 degrees")
         if self.image_limit is not None and self.image_limit < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.training.learner import Batch, Learner
@@ -32,8 +33,9 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 
     with learner.autocast():
         outputs = learner.model(shown, new_z_seq=new_z_seq)
-        real = learner.discriminator(x, given)
-        fake = learner.discriminator(outputs.samples.detach(), given)
+        moved = Shift(learner.config.train.discriminator_shift, x)
+        real = learner.discriminator(moved(x), given)
+        fake = learner.discriminator(moved(outputs.samples.detach()), given)
     discriminator_loss = share * (
         discriminator_hinge_loss(real.patches, fake.patches) + discriminator_hinge_loss(real.whole, fake.whole)
     )
@@ -44,7 +46,7 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     asked = None if given is None else torch.cat([given[: len(shown)], given])
     learner.discriminator.requires_grad_(False)
     with learner.autocast():
-        seen = learner.plain_discriminator(torch.cat([outputs.reconstruction, outputs.samples]), asked)
+        seen = learner.plain_discriminator(moved(torch.cat([outputs.reconstruction, outputs.samples])), asked)
     learner.discriminator.requires_grad_(True)
     error = shown_share * reconstruction_error(outputs.reconstruction, shown)
     features = shown_share * feature_distance(
@@ -59,3 +61,24 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
         loss = loss + weights.label_weight * terms["cross_entropy"]
     learner.descend(loss)
     return {name: value.detach().float() for name, value in ({"loss": loss} | terms).items()}
+
+
+class Shift:
+    """Moves images by the same few pixels each way, drawn once; their edge is repeated where they moved away.
+
+    Args:
+        most: pixels, at most; 0 leaves images as they are.
+        x: images of the size and on the device of those to move.
+    """
+
+    def __init__(self, most: int, x: Float[Tensor, "N C H W"]) -> None:
+        self.places = []  # of the rows and of the columns that are shown
+        for side in x.shape[2:] if most else ():
+            offset = torch.randint(-most, most + 1, (1,), device=x.device)
+            self.places.append((torch.arange(side, device=x.device) + offset).clamp(0, side - 1))
+
+    def __call__(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        """The images, moved; differentiable."""
+        for dim, places in enumerate(self.places, start=2):
+            x = x.index_select(dim, places)
+        return x
