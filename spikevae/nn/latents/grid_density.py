@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -32,7 +30,7 @@ class GridMixtures(Mixtures):
     def _offsets(
         self, group: int, component: Int[Tensor, " n"], noise: Float[Tensor, "n R"], temperature: float
     ) -> Float[Tensor, "n R"]:
-        """Noise below a temperature of 1 turns towards that of a typical image, and keeps its length.
+        """The lower the temperature below 1, the more of a typical image's noise is in it.
 
         The centre itself is no image: it averages so many that most of its spikes are undecided, and paints speckles.
         """
@@ -40,7 +38,7 @@ class GridMixtures(Mixtures):
         if temperature < 1:
             chosen, places = component.unique(return_inverse=True)
             typical = torch.stack([self._typical_noise(group, each) for each in chosen.tolist()])
-            near = near + math.sqrt(1 - temperature**2) * typical[places]
+            near = near + (1 - temperature) ** 1.5 * typical[places]
         return (self._factors(group)[component] @ near[:, :, None])[..., 0]
 
     def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
