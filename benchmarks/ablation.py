@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,11 +25,11 @@ import torch
 import tyro
 from torch import Tensor
 
+from benchmarks.trainings import run_folder, run_missing
 from spikevae.config import DataConfig, RunConfig
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import load_split
 from spikevae.evaluation.energy import counting, parameter_count
-from spikevae.files import write_atomically
 from spikevae.hub.checkpoints import load
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.classifiers import SpikingClassifier
@@ -93,20 +91,11 @@ def main(
         only: Tasks, of sim-gestures, n-mnist and n-mnist-folds; otherwise all.
         quick: One epoch of 64 recordings: shows that everything works.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "results.json"
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for task in queue(seeds):
-        if task.key in results or (only and task.name not in only):
-            continue
-        print(task.key, flush=True)
-        results[task.key] = run(task, out / "run", data_root, is_quick=quick)
-        text = json.dumps(results, indent=2) + "\n"
-        write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
-        (out / "run").replace(out / task.key.replace("/", "-"))
+    keys = [task.key for task in queue(seeds) if not only or task.name in only]
+    results = run_missing(out, keys, partial(run, data_root=data_root, is_quick=quick))
     print("\n".join(table(results)))
     for key in results:
-        task, folder = task_of(key), out / key.replace("/", "-")
+        task, folder = task_of(key), run_folder(out, key)
         if task.attention == "tcja" and task.name == "sim-gestures" and folder.is_dir():
             share = accuracy_with_constant_gates(folder, task, data_root)
             print(f"{key}: {share:.1%} with every gate replaced by its mean over time")
@@ -158,19 +147,14 @@ def parts(task: Task, config: RunConfig) -> tuple[EventSet, EventSet]:
     )
 
 
-def run(task: Task, folder: Path, data_root: str, *, is_quick: bool) -> dict[str, Any]:
-    """Train, measure and describe one run."""
+def run(key: str, folder: Path, is_new: bool, *, data_root: str, is_quick: bool) -> dict[str, Any]:
+    """Train, measure and describe one run, or go on with it."""
+    task = task_of(key)
     config = settings(task, data_root)
     train_set, test_set = parts(task, config)
     if is_quick:
         train_set, test_set = train_set.subset(64), test_set.subset(20)
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=1))
-    marker = folder / "task"
-    is_new = not (marker.exists() and marker.read_text() == task.key and (folder / "state.pt").exists())
-    if is_new:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        marker.write_text(task.key)
     started = time.process_time()
     train(config, folder, train_set=train_set, validation_set=test_set, is_new=is_new)
     model = load(folder).eval()

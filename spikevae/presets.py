@@ -18,6 +18,33 @@ from spikevae.config import (
     TrainConfig,
 )
 
+_FSVAE = RunConfig(
+    model=ModelConfig(
+        image_size=32,
+        class_names=FASHION_MNIST_CLASSES,
+        time_steps=16,
+        encoder_widths=(32, 64, 128, 256),
+        decoder_widths=(256, 128, 64, 32, 32),
+        upsampling="transposed",
+        neuron="lif",
+        latent="autoregressive",
+        latent_size=128,
+        latent_synapses="instant",
+        read_out="membrane",
+    ),
+    data=DataConfig(image_size=32),
+    objective=ObjectiveConfig(divergence_weight=1.0),
+    train=TrainConfig(
+        epochs=3,
+        batch_size=64,
+        warmup_images=20_000,
+        ema_images=50_000,
+        learning_rate=2e-3,
+        deterministic_share=0.0,
+        adversarial_share=0.0,
+    ),
+)
+
 PRESETS: dict[str, RunConfig] = {
     "fashion-mnist": RunConfig(
         model=ModelConfig(
@@ -95,31 +122,11 @@ PRESETS: dict[str, RunConfig] = {
         data=DataConfig(dataset="cifar10"),
         train=TrainConfig(epochs=14, batch_size=64),
     ),
-    "paper": RunConfig(
-        model=ModelConfig(
-            image_size=32,
-            class_names=FASHION_MNIST_CLASSES,
-            time_steps=16,
-            encoder_widths=(32, 64, 128, 256),
-            decoder_widths=(256, 128, 64, 32, 32),
-            upsampling="transposed",
-            neuron="lif",
-            latent="autoregressive",
-            latent_size=128,
-            latent_synapses="instant",
-            read_out="membrane",
-        ),
-        data=DataConfig(image_size=32),
-        objective=ObjectiveConfig(divergence_weight=1.0),
-        train=TrainConfig(
-            epochs=3,
-            batch_size=64,
-            warmup_images=20_000,
-            ema_images=50_000,
-            learning_rate=2e-3,
-            deterministic_share=0.0,
-            adversarial_share=0.0,
-        ),
+    "paper": _FSVAE,
+    "esvae": dataclasses.replace(
+        _FSVAE,
+        model=dataclasses.replace(_FSVAE.model, latent="esvae"),
+        objective=ObjectiveConfig(divergence_weight=1e-3),
     ),
     "n-mnist": RunConfig(
         model=ModelConfig(

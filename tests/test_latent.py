@@ -295,5 +295,6 @@ def test_a_config_names_its_latent() -> None:
 
 
 def test_a_latent_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ValueError, match="latent='potental' is none of potential, grid, autoregressive; did you mean"):
+    known = "potential, grid, autoregressive, esvae"
+    with pytest.raises(ValueError, match=f"latent='potental' is none of {known}; did you mean"):
         build_latent(replace(POTENTIAL, latent="potental"), F)

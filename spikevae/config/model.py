@@ -69,7 +69,8 @@ class ModelConfig:
     surrogate_slope: float = 2.0
     """Slope of the arctan surrogate gradient at the threshold."""
     latent: str = "potential"
-    """Latent spikes: potential or grid (a density is fitted), autoregressive (FSVAE's), or one that you registered."""
+    """Latent spikes: potential or grid (a density is fitted), autoregressive (FSVAE's), esvae (ESVAE's, of a Poisson
+    process), or one that you registered."""
     latent_size: int = 256
     """Latent units; each sends T spikes."""
     latent_synapses: Synapses = "exponential"

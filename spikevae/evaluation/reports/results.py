@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
+from spikevae.evaluation.reports.latents import latent_section
 from spikevae.evaluation.reports.published import ONE_SHOT, PUBLISHED, PUBLISHED_ACCURACY
 from spikevae.evaluation.reports.tables import (
     Table,
@@ -44,12 +45,13 @@ again.
 """
 
 
-def write_results(files: Sequence[Path], out: Path) -> Path:
+def write_results(files: Sequence[Path], out: Path, latents: Path | None = None) -> Path:
     """Write the page from scores files, one section for each data set.
 
     Args:
         files: written by `spikevae evaluate --json`.
         out: the Markdown file.
+        latents: results of `python -m benchmarks.latents`, which get a section too.
 
     Raises:
         ValueError, OSError: if a file is missing or holds no scores.
@@ -60,12 +62,14 @@ def write_results(files: Sequence[Path], out: Path) -> Path:
     by_data: dict[str, list[Scores]] = {}
     for entry in scores:
         by_data.setdefault(entry.data, []).append(entry)
-    command = f"python -m spikevae.evaluation.reports.results {' '.join(map(str, files))} --out {out}"
+    words = [*files, *(() if latents is None else ("--latents", latents)), "--out", out]
+    command = f"python -m spikevae.evaluation.reports.results {' '.join(map(str, words))}"
     sections = [_HEAD.format(command=command)]
     for data, entries in by_data.items():
         sections += [f"## {data}\n", *_beside_published(data, entries)]
         for entry in entries:
             sections += _details(entry)
+    sections += () if latents is None else latent_section(latents)
     sections += _not_computed(scores)
     out.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join(sections).rstrip() + "\n"
@@ -163,12 +167,14 @@ class ResultsSettings:
     """Files written by `spikevae evaluate --json`."""
     out: Path = Path("docs/results.md")
     """The page."""
+    latents: Path | None = None
+    """Results of `python -m benchmarks.latents`, for a section that compares latents."""
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings = tyro.cli(ResultsSettings, description=__doc__)
     try:
-        logger.info("wrote %s", write_results(settings.files, settings.out))
+        logger.info("wrote %s", write_results(settings.files, settings.out, settings.latents))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -9,12 +9,14 @@ from spikevae.nn.latents.autoregressive import AutoregressiveLatent
 from spikevae.nn.latents.base import Latent
 from spikevae.nn.latents.bernoulli import PotentialLatent
 from spikevae.nn.latents.grid import GridLatent
+from spikevae.nn.latents.poisson import PoissonLatent
 from spikevae.registry import choose
 
 LATENTS: dict[str, Callable[[ModelConfig, int], Latent]] = {
     "potential": PotentialLatent,
     "grid": GridLatent,
     "autoregressive": AutoregressiveLatent,
+    "esvae": PoissonLatent,
 }
 """By the name that a config gives: a latent, from the config and the features of a time step."""
 
