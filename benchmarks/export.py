@@ -15,7 +15,7 @@ from torch import Tensor
 import spikevae
 from spikevae.config import DataConfig
 from spikevae.data.sets import load_split
-from spikevae.hub.export.nir import fold_gates
+from spikevae.hub.export.gates import fold_gates
 from spikevae.hub.export.onnx import Part, export_onnx
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.vae import SpikingVAE

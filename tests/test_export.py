@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import spikevae
-from spikevae.hub.export.nir import export_nir, fold_gates
+from spikevae.hub.export.gates import fold_gates
+from spikevae.hub.export.nir import export_nir
 from spikevae.hub.export.onnx import Part
 from spikevae.nn.vae import SpikingVAE
 from tests.test_cli import one_line, run

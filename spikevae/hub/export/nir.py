@@ -2,69 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from spikevae import __version__
 from spikevae.files import write_atomically
+from spikevae.hub.export.gates import fold_gates
+from spikevae.hub.export.nir_nodes import TIME_STEP, array, chain, convolution, gate_of, leak_of, neurons, norm_of
 from spikevae.hub.export.onnx import Part
 from spikevae.nn.attention import TemporalChannelJointAttention
-from spikevae.nn.neurons import ParametricSpikingLayer, SpikingLayer
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.vae import SpikingVAE
-from spikevae.ops import THRESHOLD
 
 if TYPE_CHECKING:
     import nir
 
-TIME_STEP = 1e-4  # seconds; what simulators that read NIR take a step for
 _GATES = "none"
 _FOLDED = "folded: each channel's gate is its mean over time steps and over {} calibration images"
-
-
-class FixedGate(nn.Module):
-    """A gate for each channel that neither image nor time step changes.
-
-    Args:
-        gate: [C] factors.
-    """
-
-    gate: Tensor
-
-    def __init__(self, gate: Float[Tensor, " C"]) -> None:
-        super().__init__()
-        self.register_buffer("gate", gate)
-
-    def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
-        """``x_seq`` with every channel multiplied by its gate."""
-        return x_seq * self.gate[:, None, None]
-
-
-@torch.no_grad()
-def fold_gates(model: SpikingVAE, images: Float[Tensor, "N C H W"]) -> SpikingVAE:
-    """A copy of a model whose encoder's gates are fixed: each channel's mean over time steps and images.
-
-    Stages are calibrated one after the other, each behind those that are fixed already. The copy is an approximation:
-    TCJA's gates depend on the image and the time step.
-    """
-    fixed = copy.deepcopy(model)
-    for stage in fixed.encoder.stages:
-        attention = stage.attention
-        if not isinstance(attention, TemporalChannelJointAttention):
-            continue
-        seen: list[Tensor] = []
-        hook = attention.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-        fixed.features(images)
-        hook.remove()
-        stage.attention = FixedGate(attention.gate(seen[0]).mean(dim=(0, 1)))
-    return fixed
 
 
 def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 0) -> list[str]:
@@ -125,23 +83,21 @@ def nir_graph(model: SpikingVAE, part: Part) -> nir.NIRGraph:
     gate = torch.ones(channels)
     for number, stage in enumerate(model.encoder.stages):
         assert isinstance(stage, SpikingStage)
-        name = f"encoder.stages.{number}"
-        leak = _leak(stage.neurons, f"{name}.neurons")
-        weight, bias = _folded(stage, gate, leak)
         assert isinstance(stage.synapses, nn.Conv2d)
-        stride = stage.synapses.stride
-        nodes[f"stage_{number}_synapses"] = nir.Conv2d(
-            (side, side), _array(weight), stride, (1, 1), (1, 1), 1, _array(bias)
-        )
-        side = -(-side // stride[0])
-        nodes[f"stage_{number}_neurons"] = _neurons((len(bias), side, side), leak)
-        gate = _gate(stage.attention, len(bias), f"{name}.attention")
+        name = f"encoder.stages.{number}"
+        leak = leak_of(stage.neurons, f"{name}.neurons")
+        scale, shift = norm_of(stage)
+        weight = stage.synapses.weight.double() * gate.double()[:, None, None] * scale[:, None, None, None]
+        stride = stage.synapses.stride[0]
+        nodes[f"stage_{number}_synapses"] = convolution(side, leak * weight, leak * shift, stride=stride)
+        side = -(-side // stride)
+        nodes[f"stage_{number}_neurons"] = neurons((len(shift), side, side), leak)
+        gate = gate_of(stage.attention, len(shift), f"{name}.attention")
     nodes["flatten"] = nir.Flatten({"input": np.array([len(gate), side, side])}, start_dim=0)
     weight = head.weight.unflatten(1, (len(gate), -1)) * gate[:, None]
-    nodes["read_out"] = nir.Affine(_array(weight.flatten(1)), _array(head.bias))
+    nodes["read_out"] = nir.Affine(array(weight.flatten(1)), array(head.bias))
     nodes["output"] = nir.Output({"output": np.array([head.out_features])})
-    names = list(nodes)
-    return nir.NIRGraph(nodes, list(pairwise(names)))
+    return chain(nodes)
 
 
 def _has_gates(model: SpikingVAE) -> bool:
@@ -166,51 +122,3 @@ def _head(model: SpikingVAE, part: Part) -> nn.Linear:
             "the last stage's firing rates; use --format onnx, or export the classifier"
         )
     return synapses
-
-
-def _leak(neurons: nn.Module, name: str) -> float:
-    if type(neurons) not in (SpikingLayer, ParametricSpikingLayer) or not neurons.is_standard:
-        raise ValueError(f"{name} ({type(neurons).__name__}) cannot be written as NIR; use neuron=lif or neuron=plif")
-    return float(neurons.leak)  # type: ignore[arg-type]
-
-
-def _gate(attention: nn.Module, channels: int, name: str) -> Tensor:
-    """[C] factors of the spikes behind a stage."""
-    if isinstance(attention, FixedGate):
-        return attention.gate
-    if isinstance(attention, nn.Identity):
-        return torch.ones(channels)
-    raise ValueError(
-        f"{name} ({type(attention).__name__}) cannot be written as NIR, which has no gate; use a model trained with "
-        "--model.attention none, or fix TCJA's gates with --calibrate 256 (an approximation)"
-    )
-
-
-def _folded(stage: SpikingStage, gate: Tensor, leak: float) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of a stage, with the gates of its inputs, its batch norm and its leak in them."""
-    norm = stage.norm
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    assert isinstance(stage.synapses, nn.Conv2d)
-    weight = stage.synapses.weight.double() * gate.double()[:, None, None] * scale[:, None, None, None]
-    return leak * weight, leak * (norm.bias.double() - norm.running_mean.double() * scale)
-
-
-def _neurons(shape: tuple[int, ...], leak: float) -> Any:
-    """Neurons whose input is multiplied by the leak already: r = tau in steps."""
-    import nir
-
-    ones = np.ones(shape, dtype=np.float32)
-    return nir.LIF(
-        tau=ones * np.float32(TIME_STEP / leak),
-        r=ones * np.float32(1 / leak),
-        v_leak=0 * ones,
-        v_threshold=ones * np.float32(THRESHOLD),
-        v_reset=0 * ones,
-    )
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().float().contiguous().numpy()
