@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float
@@ -38,13 +39,25 @@ def fold_gates(model: SpikingVAE, images: Float[Tensor, "N C H W"]) -> SpikingVA
     TCJA's gates depend on the image and the time step.
     """
     fixed = copy.deepcopy(model)
-    for stage in fixed.encoder.stages:
+    _fix(fixed.encoder.stages, lambda: fixed.features(images))
+    return fixed
+
+
+@torch.no_grad()
+def fold_decoder_gates(model: SpikingVAE, z_seq: Float[Tensor, "T N L"]) -> SpikingVAE:
+    """The same of the decoder's gates, with means over these latent spikes."""
+    fixed = copy.deepcopy(model)
+    _fix([fixed.decoder.expand, *fixed.decoder.stages], lambda: fixed.decode(z_seq))
+    return fixed
+
+
+def _fix(stages: Iterable[nn.Module], run: Callable[[], object]) -> None:
+    for stage in stages:
         attention = stage.attention
         if not isinstance(attention, TemporalChannelJointAttention):
             continue
         seen: list[Tensor] = []
         hook = attention.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-        fixed.features(images)
+        run()
         hook.remove()
         stage.attention = FixedGate(attention.gate(seen[0]).mean(dim=(0, 1)))
-    return fixed
