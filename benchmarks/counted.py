@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from spikevae.evaluation.costs import MULTIPLY_PICOJOULE
-from spikevae.evaluation.operations import connections_used, is_gated
+from spikevae.evaluation.operations import connections_used, is_count, is_gated
 from spikevae.nn.images import pad
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
@@ -81,7 +81,7 @@ class FoldedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Currents of [M, C, H, W], one row (a time step of an image) after the other."""
-        if not is_gated(x):
+        if is_count(x) or not is_gated(x):
             plain: Tensor = self.layer(x)
             return plain
         weight = self.layer.weight

@@ -15,7 +15,7 @@ from torch import Tensor
 import spikevae
 from spikevae.config import DataConfig
 from spikevae.data.sets import load_split
-from spikevae.hub.export.nir import fold_gates
+from spikevae.hub.export.gates import fold_decoder_gates, fold_gates
 from spikevae.hub.export.onnx import Part, export_onnx
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.vae import SpikingVAE
@@ -43,11 +43,13 @@ def main() -> None:
     assert images.labels is not None
     test, labels = images.images(0, _IMAGES).float() / 255, images.labels[:_IMAGES]
     folded = fold_gates(model, model.sample(_CALIBRATION, seed=0))
+    folded_decoder = fold_decoder_gates(model, model.sample_prior(range(_CALIBRATION), seed=0))
     rounded = copy.deepcopy(model)
     for module in rounded.modules():
         if isinstance(module, TemporalChannelJointAttention):
             module.is_rounded = True
-    for name, network in (("TCJA's gates", model), ("folded gates (encoder)", folded), ("gates of 2^-k", rounded)):
+    networks = {"TCJA's gates": model, "folded gates (encoder)": folded, "folded gates (decoder)": folded_decoder}
+    for name, network in {**networks, "gates of 2^-k": rounded}.items():
         right = (network.classify(test, flip_tta=False).argmax(dim=1) == labels).float().mean()
         error = (network.reconstruct(test) - test).square().mean()
         print(f"{name}: {_IMAGES} test images, accuracy {right:.3f} of one view each, mean squared error {error:.5f}")

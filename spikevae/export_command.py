@@ -26,7 +26,7 @@ def export(
 
     Examples:
         spikevae export fashion-mnist --format onnx --part decoder --out decoder.onnx
-        spikevae export fashion-mnist --format nir --part classifier --calibrate 256 --out classifier.nir
+        spikevae export fashion-mnist --format nir --part decoder --calibrate 256 --out decoder.nir
 
     Args:
         format: onnx for onnxruntime and the like; nir for simulators of spiking networks and their hardware.

@@ -106,6 +106,15 @@ def grid_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def transposed_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one without attention, with the paper's upsampling, read-out and synapses and a padded image."""
+    folder = tmp_path_factory.mktemp("models") / "transposed"
+    papers: dict[str, Any] = {"upsampling": "transposed", "latent_synapses": "instant", "read_out": "membrane"}
+    widths = {"encoder_widths": (8, 8, 8), "decoder_widths": (8, 8, 4), "image_size": 14}
+    return _write_release(folder, class_names=MNIST_CLASSES, attention="none", **papers, **widths)
+
+
+@pytest.fixture(scope="session")
 def unlabelled_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of colour images without classes, in a folder named "unlabelled"."""
     return _write_release(tmp_path_factory.mktemp("models") / "unlabelled", image_size=16, image_channels=3)

@@ -11,10 +11,11 @@ import torch
 from spikingjelly.activation_based.op_counter import ACCounter, DispatchCounterMode, MACCounter
 from torch import nn
 
-from benchmarks.counted import Part, folded, gate_cost, parts
+from benchmarks.counted import FoldedConvolution, GateCost, Part, folded, gate_cost, parts
 from benchmarks.counters import compare, layer_table, memory_table
 from benchmarks.others import Count, profile, run_neurobench
 from spikevae.config import ModelConfig
+from spikevae.nn.synapses import SpikeConv2d
 from spikevae.nn.vae import SpikingVAE
 
 T, N = 4, 3
@@ -106,6 +107,15 @@ def test_folded_convolutions_compute_the_same_and_their_gates_are_counted(upsamp
         gates = T * N * channels * read
         assert cost.multiplied == pytest.approx(gates + 3.7 * uses)
         assert cost.folded == pytest.approx(gates + T * N * 9 * pairs * (3.7 + 2 * read))
+
+
+def test_plain_spikes_have_no_gate_to_fold(generator: torch.Generator) -> None:
+    layer = FoldedConvolution(SpikeConv2d(2, 3))
+    spikes = torch.rand(T * N, 2, 5, 5, generator=generator).round()
+    torch.testing.assert_close(layer(spikes), layer.layer(spikes))
+    assert gate_cost(layer) == GateCost(folded=0.0, multiplied=0.0)
+    layer(0.5 * spikes)
+    assert gate_cost(layer).folded > 0
 
 
 def test_states_are_read_and_written_at_every_step() -> None:

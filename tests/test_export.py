@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
 import spikevae
-from spikevae.hub.export.nir import export_nir, fold_gates
+from spikevae.hub.export.gates import fold_decoder_gates, fold_gates
+from spikevae.hub.export.nir import export_nir
 from spikevae.hub.export.onnx import Part
 from spikevae.nn.vae import SpikingVAE
 from tests.test_cli import one_line, run
@@ -27,6 +29,10 @@ def images_for(model: SpikingVAE, count: int) -> Tensor:
     config = model.config
     shape = (count, config.image_channels, config.image_size, config.image_size)
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+def documented_programs() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
 
 
 # ---------------------------------------------------------------- ONNX
@@ -78,7 +84,7 @@ def test_onnxruntime_gives_the_same_spikes_images_and_probabilities_for_any_numb
 def test_the_program_of_the_documentation_samples_the_same_images(
     exported: Path, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    program, _ = documented_programs()
     assert "torch" not in program
     for source in (exported / "decoder.onnx", release / "model.safetensors"):
         (tmp_path / source.name).symlink_to(source)
@@ -91,8 +97,8 @@ def test_the_program_of_the_documentation_samples_the_same_images(
 # ---------------------------------------------------------------- NIR
 
 
-def spikes_and_output(net: nn.Module, x: Tensor, time_steps: int) -> tuple[list[Tensor], Tensor]:
-    """The spikes of every stage, [T, N, C, H, W], of a network read from NIR, and the mean of its output."""
+def spikes_of(net: nn.Module) -> dict[str, list[Tensor]]:
+    """Lists that the spikes of a network read from NIR will fill, step by step, by the neurons' name."""
     fired: dict[str, list[Tensor]] = {}
     for name, module in net.named_modules():
         if re.fullmatch(r"stage_\d_neurons", name):
@@ -100,6 +106,12 @@ def spikes_and_output(net: nn.Module, x: Tensor, time_steps: int) -> tuple[list[
             module.register_forward_hook(
                 lambda _, given, out, seen=fired[name]: seen.append(out if isinstance(out, Tensor) else out[0])
             )
+    return fired
+
+
+def spikes_and_output(net: nn.Module, x: Tensor, time_steps: int) -> tuple[list[Tensor], Tensor]:
+    """The spikes of every stage, [T, N, C, H, W], of a network read from NIR, and the mean of its output."""
+    fired = spikes_of(net)
     state, steps = None, []
     with torch.no_grad():
         for _ in range(time_steps):
@@ -118,7 +130,8 @@ def read_by_spikingjelly(path: Path) -> nn.Module:
 def read_by_snntorch(path: Path) -> nn.Module:
     import_nir = pytest.importorskip("snntorch.import_nir")
     graph = nir.read(path)
-    graph.nodes["flatten"].start_dim = 1
+    if "flatten" in graph.nodes:
+        graph.nodes["flatten"].start_dim = 1
     net: nn.Module = import_nir.import_from_nir(graph)
     return net
 
@@ -153,6 +166,54 @@ def test_other_simulators_fire_the_same_spikes(
     torch.testing.assert_close(output, wanted, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("read", [read_by_spikingjelly, read_by_snntorch])
+@pytest.mark.parametrize(
+    ("release", "calibration"),
+    [("gateless_release", 0), ("transposed_release", 0), ("grid_release", 6), ("unlabelled_release", 6)],
+)
+def test_the_program_of_the_documentation_decodes_the_same_spikes_into_the_same_images(
+    release: str,
+    calibration: int,
+    read: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    model = spikevae.load(request.getfixturevalue(release))
+    export_nir(model, "decoder", tmp_path / "decoder.nir", calibration=calibration)
+    if calibration:
+        model = fold_decoder_gates(model, model.sample_prior(range(calibration), seed=0))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(documented_programs()[1], names)
+    network = names["network"] = read(tmp_path / "decoder.nir")
+    found = spikes_of(network)
+    expected: list[Tensor] = []
+    for stage in (model.decoder.expand, *model.decoder.stages):
+        assert isinstance(stage.neurons, nn.Module)
+        stage.neurons.register_forward_hook(lambda _, given, out: expected.append(out))
+    z_seq = model.sample_prior(range(5), seed=1)
+    image = model.decode(z_seq)
+    torch.testing.assert_close(names["decode"](z_seq), image, atol=1e-4, rtol=0)
+    assert image.std() > 0.01
+    side = model.config.grid_size
+    for steps, fired in zip(found.values(), expected, strict=True):
+        assert 0 < fired.mean() < 1
+        scale = fired.shape[-1] // side
+        assert torch.equal(torch.stack(steps), torch.stack([pixel_unshuffle(step, scale) for step in fired]))
+
+
+def test_the_potentials_of_a_grid_are_the_output_of_its_encoder(grid_release: Path, tmp_path: Path) -> None:
+    model = spikevae.load(grid_release)
+    export_nir(model, "encoder", tmp_path / "a.nir", calibration=6)
+    x = images_for(model, 5)
+    potential = fold_gates(model, model.sample(6, seed=0)).encode(x).potential  # [T, N, L]
+    assert potential is not None
+    _, maps = spikes_and_output(read_by_spikingjelly(tmp_path / "a.nir"), x, model.config.time_steps)
+    rows = maps.unflatten(1, (model.config.time_steps, -1)).permute(1, 0, 3, 4, 2).flatten(2)
+    torch.testing.assert_close(rows, potential, atol=1e-4, rtol=1e-4)
+
+
 def test_gates_behind_the_latent_of_a_grid_are_folded_too(grid_release: Path, tmp_path: Path) -> None:
     model = spikevae.load(grid_release)
     export_nir(model, "classifier", tmp_path / "a.nir", calibration=6)
@@ -178,9 +239,9 @@ def test_a_file_says_whether_its_gates_are_an_approximation(
     ("release", "part", "named"),
     [
         ("tiny_release", "classifier", "encoder.stages.0.attention"),
-        ("tiny_release", "decoder", "decoder.stages"),
+        ("tiny_release", "decoder", "decoder.expand.attention"),
         ("autoregressive_release", "encoder", "latent (AutoregressiveLatent)"),
-        ("grid_release", "encoder", "latent (GridLatent)"),
+        ("grid_release", "encoder", "encoder.stages.0.attention"),
         ("unlabelled_release", "classifier", "without labels"),
     ],
 )

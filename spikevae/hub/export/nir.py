@@ -1,85 +1,52 @@
-"""An encoder with what reads it, as a graph of the Neuromorphic Intermediate Representation (NIR)."""
+"""Parts of a model as graphs of the Neuromorphic Intermediate Representation (NIR)."""
 
 from __future__ import annotations
 
-import copy
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from spikevae import __version__
 from spikevae.files import write_atomically
+from spikevae.hub.export.gates import fold_decoder_gates, fold_gates
+from spikevae.hub.export.nir_decoder import decoder_metadata, decoder_nodes
+from spikevae.hub.export.nir_nodes import TIME_STEP, array, chain, convolution, gate_of, leak_of, neurons, norm_of
 from spikevae.hub.export.onnx import Part
 from spikevae.nn.attention import TemporalChannelJointAttention
-from spikevae.nn.neurons import ParametricSpikingLayer, SpikingLayer
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.vae import SpikingVAE
-from spikevae.ops import THRESHOLD
 
 if TYPE_CHECKING:
     import nir
 
-TIME_STEP = 1e-4  # seconds; what simulators that read NIR take a step for
 _GATES = "none"
 _FOLDED = "folded: each channel's gate is its mean over time steps and over {} calibration images"
-
-
-class FixedGate(nn.Module):
-    """A gate for each channel that neither image nor time step changes.
-
-    Args:
-        gate: [C] factors.
-    """
-
-    gate: Tensor
-
-    def __init__(self, gate: Float[Tensor, " C"]) -> None:
-        super().__init__()
-        self.register_buffer("gate", gate)
-
-    def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C H W"]:
-        """``x_seq`` with every channel multiplied by its gate."""
-        return x_seq * self.gate[:, None, None]
-
-
-@torch.no_grad()
-def fold_gates(model: SpikingVAE, images: Float[Tensor, "N C H W"]) -> SpikingVAE:
-    """A copy of a model whose encoder's gates are fixed: each channel's mean over time steps and images.
-
-    Stages are calibrated one after the other, each behind those that are fixed already. The copy is an approximation:
-    TCJA's gates depend on the image and the time step.
-    """
-    fixed = copy.deepcopy(model)
-    for stage in fixed.encoder.stages:
-        attention = stage.attention
-        if not isinstance(attention, TemporalChannelJointAttention):
-            continue
-        seen: list[Tensor] = []
-        hook = attention.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-        fixed.features(images)
-        hook.remove()
-        stage.attention = FixedGate(attention.gate(seen[0]).mean(dim=(0, 1)))
-    return fixed
+_ENCODER_METADATA = {
+    "input": "2 x - 1 of an image in [0, 1], padded with -1, shown at every time step",
+    "read_out": "mean of the output over the time steps",
+}
 
 
 def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 0) -> list[str]:
-    """Write the encoder with its latent synapses, or with its classifier, as a NIR file; return what to say of it.
+    """Write the encoder with its latent synapses or its classifier, or the decoder, as a NIR file.
 
-    The graph takes the centred image (2 x - 1, padded with -1 to the network's size) at each of T steps. The mean of
-    its output over these steps is the latent potentials [T*L] (a spike where one is above 0), or the logits [K].
-    Batch norm is folded into the convolutions, and each leak into the weights in front of it.
+    The encoder's graph takes the centred image (2 x - 1, padded with -1 to the network's size) at each of T steps. The
+    mean of its output over these steps is the latent potentials (a spike where one is above 0) or the logits [K].
+    Potentials are [T*L], of a grid of latent spikes maps [T*C, S, S]. What the decoder's graph takes and gives is in
+    :func:`decoder_metadata`. Batch norm is folded into the convolutions, and each leak into the weights in front of it.
 
     Args:
         model: on the CPU, in eval mode.
-        part: what follows the encoder; the decoder is refused.
+        part: what to write.
         path: the file.
         calibration: of a model with TCJA, the number of its own samples (of seed 0) that its gates are averaged over,
             see :func:`fold_gates`; 0 refuses such a model.
+
+    Returns:
+        What to say of the file.
 
     Raises:
         ImportError: if the packages of ``spikevae[export]`` are not there.
@@ -89,10 +56,15 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
         import nir
     except ImportError:
         raise ImportError("nir is missing: pip install 'spikevae[export]'") from None
-    _head(model, part)  # before any work
+    is_decoder = part == "decoder"
+    if not is_decoder:
+        _head(model, part)  # before any work
     gates = _GATES
-    if calibration and _has_gates(model):
-        model = fold_gates(model, model.sample(calibration, seed=0))
+    if calibration and _has_gates(model.decoder if is_decoder else model.encoder):
+        if is_decoder:
+            model = fold_decoder_gates(model, model.sample_prior(range(calibration), seed=0))
+        else:
+            model = fold_gates(model, model.sample(calibration, seed=0))
         gates = _FOLDED.format(calibration)
     graph = nir_graph(model, part)
     graph.metadata = {
@@ -100,13 +72,13 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
         "part": part,
         "time_steps": str(model.config.time_steps),
         "time_step_seconds": str(TIME_STEP),
-        "input": "2 x - 1 of an image in [0, 1], padded with -1, shown at every time step",
-        "read_out": "mean of the output over the time steps",
         "class_names": ", ".join(model.config.class_names),
         "gates": gates,
+        **(decoder_metadata(model.decoder, model.config.image_size) if is_decoder else _ENCODER_METADATA),
     }
     write_atomically(path, lambda temporary: nir.write(temporary, graph))
-    said = [f"show the centred image for {model.config.time_steps} steps and take the mean of the output"]
+    shown, taken = ("latent spikes", "weighted sum") if is_decoder else ("the centred image", "mean")
+    said = [f"show {shown} for {model.config.time_steps} steps and take the {taken} of the output"]
     return said if gates == _GATES else [*said, f"an approximation: gates are {gates}"]
 
 
@@ -118,99 +90,51 @@ def nir_graph(model: SpikingVAE, part: Part) -> nir.NIRGraph:
     """
     import nir
 
+    if part == "decoder":
+        return chain(decoder_nodes(model.decoder, model.config.grid_size))
     head = _head(model, part)
     side = model.config.padded_size
     channels = model.config.image_channels
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([channels, side, side])})}
     gate = torch.ones(channels)
-    for number, stage in enumerate(model.encoder.stages):
+    is_grid = isinstance(head, nn.Conv2d)
+    for number, stage in enumerate(model.encoder.stages[: model.encoder.latent_stages if is_grid else None]):
         assert isinstance(stage, SpikingStage)
-        name = f"encoder.stages.{number}"
-        leak = _leak(stage.neurons, f"{name}.neurons")
-        weight, bias = _folded(stage, gate, leak)
         assert isinstance(stage.synapses, nn.Conv2d)
-        stride = stage.synapses.stride
-        nodes[f"stage_{number}_synapses"] = nir.Conv2d(
-            (side, side), _array(weight), stride, (1, 1), (1, 1), 1, _array(bias)
-        )
-        side = -(-side // stride[0])
-        nodes[f"stage_{number}_neurons"] = _neurons((len(bias), side, side), leak)
-        gate = _gate(stage.attention, len(bias), f"{name}.attention")
-    nodes["flatten"] = nir.Flatten({"input": np.array([len(gate), side, side])}, start_dim=0)
-    weight = head.weight.unflatten(1, (len(gate), -1)) * gate[:, None]
-    nodes["read_out"] = nir.Affine(_array(weight.flatten(1)), _array(head.bias))
-    nodes["output"] = nir.Output({"output": np.array([head.out_features])})
-    names = list(nodes)
-    return nir.NIRGraph(nodes, list(pairwise(names)))
+        name = f"encoder.stages.{number}"
+        leak = leak_of(stage.neurons, f"{name}.neurons")
+        scale, shift = norm_of(stage)
+        weight = stage.synapses.weight.double() * gate.double()[:, None, None] * scale[:, None, None, None]
+        stride = stage.synapses.stride[0]
+        nodes[f"stage_{number}_synapses"] = convolution(side, leak * weight, leak * shift, stride=stride)
+        side = -(-side // stride)
+        nodes[f"stage_{number}_neurons"] = neurons((len(shift), side, side), leak)
+        gate = gate_of(stage.attention, len(shift), f"{name}.attention")
+    if isinstance(head, nn.Conv2d):
+        assert head.bias is not None
+        nodes["read_out"] = convolution(side, head.weight * gate[:, None, None], head.bias)
+    else:
+        nodes["flatten"] = nir.Flatten({"input": np.array([len(gate), side, side])}, start_dim=0)
+        weight = head.weight.unflatten(1, (len(gate), -1)) * gate[:, None]
+        nodes["read_out"] = nir.Affine(array(weight.flatten(1)), array(head.bias))
+    nodes["output"] = nir.Output({"output": nodes["read_out"].output_type["output"]})
+    return chain(nodes)
 
 
-def _has_gates(model: SpikingVAE) -> bool:
-    return any(isinstance(module, TemporalChannelJointAttention) for module in model.encoder.modules())
+def _has_gates(network: nn.Module) -> bool:
+    return any(isinstance(module, TemporalChannelJointAttention) for module in network.modules())
 
 
-def _head(model: SpikingVAE, part: Part) -> nn.Linear:
-    """The linear layer on the encoder's firing rates."""
-    if part == "decoder":
-        raise ValueError(
-            "decoder.stages cannot be written as NIR, which has no pixel shuffle and no transposed convolution; "
-            "use --format onnx, or export the encoder or the classifier"
-        )
+def _head(model: SpikingVAE, part: Part) -> nn.Linear | nn.Conv2d:
+    """The linear layer, or the convolution, on the encoder's firing rates."""
     if part == "classifier":
         if model.classifier is None:
             raise ValueError("this model was trained without labels, so it has no classifier; export its encoder")
         return model.classifier.linear
     synapses = model.latent.synapses
-    if not (model.latent.has_density and isinstance(synapses, nn.Linear)):
+    if not (model.latent.has_density and isinstance(synapses, nn.Linear | nn.Conv2d)):
         raise ValueError(
             f"latent ({type(model.latent).__name__}) cannot be written as NIR: its spikes are no linear function of "
-            "the last stage's firing rates; use --format onnx, or export the classifier"
+            "the encoder's firing rates; use --format onnx, or export the classifier or the decoder"
         )
     return synapses
-
-
-def _leak(neurons: nn.Module, name: str) -> float:
-    if type(neurons) not in (SpikingLayer, ParametricSpikingLayer) or not neurons.is_standard:
-        raise ValueError(f"{name} ({type(neurons).__name__}) cannot be written as NIR; use neuron=lif or neuron=plif")
-    return float(neurons.leak)  # type: ignore[arg-type]
-
-
-def _gate(attention: nn.Module, channels: int, name: str) -> Tensor:
-    """[C] factors of the spikes behind a stage."""
-    if isinstance(attention, FixedGate):
-        return attention.gate
-    if isinstance(attention, nn.Identity):
-        return torch.ones(channels)
-    raise ValueError(
-        f"{name} ({type(attention).__name__}) cannot be written as NIR, which has no gate; use a model trained with "
-        "--model.attention none, or fix TCJA's gates with --calibrate 256 (an approximation)"
-    )
-
-
-def _folded(stage: SpikingStage, gate: Tensor, leak: float) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of a stage, with the gates of its inputs, its batch norm and its leak in them."""
-    norm = stage.norm
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    assert isinstance(stage.synapses, nn.Conv2d)
-    weight = stage.synapses.weight.double() * gate.double()[:, None, None] * scale[:, None, None, None]
-    return leak * weight, leak * (norm.bias.double() - norm.running_mean.double() * scale)
-
-
-def _neurons(shape: tuple[int, ...], leak: float) -> Any:
-    """Neurons whose input is multiplied by the leak already: r = tau in steps."""
-    import nir
-
-    ones = np.ones(shape, dtype=np.float32)
-    return nir.LIF(
-        tau=ones * np.float32(TIME_STEP / leak),
-        r=ones * np.float32(1 / leak),
-        v_leak=0 * ones,
-        v_threshold=ones * np.float32(THRESHOLD),
-        v_reset=0 * ones,
-    )
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().float().contiguous().numpy()
