@@ -23,7 +23,13 @@ from spikevae.nn.decoder import TimeReadOut
 from spikevae.nn.neurons import ParametricSpikingLayer
 from spikevae.nn.stage import convolutional_stage
 from spikevae.nn.vae import SpikingVAE
-from spikevae.ops import lif_step, norm_fire_gate, spike_convolution, weighted_sum
+from spikevae.ops import (
+    lif_step,
+    norm_fire_gate,
+    points_of_gaussians,
+    spike_convolution,
+    weighted_sum,
+)
 from spikevae.ops.cpu import compile
 from spikevae.ops.lif import lif_step_reference
 from spikevae.ops.planes import join_gated, split_gated
@@ -198,6 +204,29 @@ def test_another_way_than_the_known_ones_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SPIKEVAE_OPS", "quick")
     with pytest.raises(ValueError, match="expected fused or reference"):
         convolutional_stage(CONFIG, C, 32, "down")(sequence())
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_points_of_gaussians_are_those_of_the_reference(is_packed: bool) -> None:
+    torch.manual_seed(0)
+    groups, components, size, rank, count = 3, 2, 70, 5, 7
+    factor = torch.randn(groups, components, rank, rank).tril()
+    row, column = torch.tril_indices(rank, rank)
+    noise = torch.randn(count, rank, dtype=torch.float64, requires_grad=True)
+    given = (
+        torch.randn(groups, size), torch.randn(groups, size, rank), torch.randn(groups, components, rank),
+        factor[..., row, column] if is_packed else factor, torch.randint(groups, (count,)),
+        torch.randint(components, (count,)),
+    )  # fmt: skip
+    learned = points_of_gaussians(*given, noise)
+    with torch.no_grad():
+        drawn = points_of_gaussians(*given, noise)
+    torch.testing.assert_close(drawn, learned, rtol=1e-12, atol=1e-12)
+    for n, (g, m) in enumerate(zip(given[4].tolist(), given[5].tolist(), strict=True)):
+        offset = given[2][g, m].double() + factor[g, m].double() @ noise[n]
+        torch.testing.assert_close(drawn[n], given[0][g].double() + given[1][g].double() @ offset)
+    (grad,) = torch.autograd.grad(learned.sum(), noise)
+    assert bool((grad != 0).all())
 
 
 # ------------------------------------------------------------ seen as plain PyTorch

@@ -7,6 +7,7 @@ everything on the references.
 
 from __future__ import annotations
 
+from spikevae.ops.density import points_of_gaussians, triangles
 from spikevae.ops.dispatch import is_traced, is_transformed, known, known_synapses, reference_only
 from spikevae.ops.lif import THRESHOLD, lif, lif_step
 from spikevae.ops.read_out import weighted_sum
@@ -22,8 +23,10 @@ __all__ = [
     "lif",
     "lif_step",
     "norm_fire_gate",
+    "points_of_gaussians",
     "reference_only",
     "spike_convolution",
     "spiking_stage",
+    "triangles",
     "weighted_sum",
 ]

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikevae.nn.latents.mixture import Mixtures
+from spikevae.ops import triangles
 
 _CANDIDATES = 64  # draws of a Gaussian, of which the one with the firmest potentials is its typical image
 
@@ -27,19 +28,23 @@ class GridMixtures(Mixtures):
         groups, _, rank = self.basis.shape
         self.register_buffer("factor", _identities(rank, groups, components))  # [K, M, R (R + 1) / 2]
 
-    def _offsets(
-        self, group: int, component: Int[Tensor, " n"], noise: Float[Tensor, "n R"], temperature: float
-    ) -> Float[Tensor, "n R"]:
+    def _near(
+        self,
+        labels: Int[Tensor, " N"],
+        component: Int[Tensor, " N"],
+        noise: Float[Tensor, "N R"],
+        temperature: float,
+    ) -> Float[Tensor, "N R"]:
         """The lower the temperature below 1, the more of a typical image's noise is in it.
 
         The centre itself is no image: it averages so many that most of its spikes are undecided, and paints speckles.
         """
         near = temperature * noise
         if temperature < 1:
-            chosen, places = component.unique(return_inverse=True)
-            typical = torch.stack([self._typical_noise(group, each) for each in chosen.tolist()])
+            chosen, places = torch.stack([labels, component], dim=1).unique(dim=0, return_inverse=True)
+            typical = torch.stack([self._typical_noise(*pair) for pair in chosen.tolist()])
             near = near + (1 - temperature) ** 1.5 * typical[places]
-        return (self._factors(group)[component] @ near[:, :, None])[..., 0]
+        return near
 
     def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
         """Of some fixed draws of a Gaussian the one whose potentials lie farthest from the threshold."""
@@ -53,7 +58,7 @@ class GridMixtures(Mixtures):
         self.factor[group] = _packed(factor)
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
-        return _triangles(self.factor[group].cpu().double(), self.basis.shape[2])
+        return triangles(self.factor[group].cpu().double(), self.basis.shape[2])
 
     @property
     def noise_size(self) -> int:
@@ -70,13 +75,6 @@ def _packed(triangles: Float[Tensor, "*k B B"]) -> Float[Tensor, "*k E"]:
     """The lower triangles of matrices, row after row."""
     row, column = torch.tril_indices(triangles.shape[-1], triangles.shape[-1])
     return triangles[..., row, column].float()
-
-
-def _triangles(packed: Float[Tensor, "k E"], size: int) -> Float[Tensor, "k B B"]:
-    row, column = torch.tril_indices(size, size)
-    matrices = packed.new_zeros(len(packed), size, size)
-    matrices[:, row, column] = packed
-    return matrices
 
 
 def _identities(size: int, *count: int) -> Tensor:

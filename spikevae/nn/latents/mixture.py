@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from spikevae.ops import points_of_gaussians
+
 log = logging.getLogger(__name__)
 
 _MOST_ROUNDS = 200  # of expectation and maximisation
@@ -94,15 +96,19 @@ class Mixtures(nn.Module):
         """Lower triangular factors of a class."""
         raise NotImplementedError
 
-    def _offsets(
-        self, group: int, component: Int[Tensor, " n"], noise: Float[Tensor, "n R"], temperature: float
-    ) -> Float[Tensor, "n R"]:
-        """How far coordinates lie from the centres of their Gaussians."""
-        return temperature * (self._factors(group)[component] @ noise[:, :, None])[..., 0]
+    def _near(
+        self,
+        labels: Int[Tensor, " N"],
+        component: Int[Tensor, " N"],
+        noise: Float[Tensor, "N R"],
+        temperature: float,
+    ) -> Float[Tensor, "N R"]:
+        """The noise of the leading directions at a temperature, of images of these classes and Gaussians."""
+        return temperature * noise
 
-    def _rest(self, group: int, noise: Float[Tensor, "n E"]) -> Tensor:
-        """What noise of N(0, I) adds beside the leading directions, [n, D]; a scalar 0 where nothing is added."""
-        return noise.new_zeros(())
+    def _rest(self, labels: Int[Tensor, " N"], noise: Float[Tensor, "N E"]) -> Tensor | float:
+        """What noise of N(0, I) adds beside the leading directions, [N, D]; 0 where nothing is added."""
+        return 0.0
 
     def _spread(self, group: int) -> Float[Tensor, " D"]:
         """Standard deviations of what the leading directions leave."""
@@ -140,22 +146,14 @@ class Mixtures(nn.Module):
             ValueError: if the temperature is negative or no number.
         """
         check_temperature(temperature)
-        # In float64 on the CPU: an image must not depend on the batch that it is drawn in, nor on the device.
         draws = noise.cpu().double()
         rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
         component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
-        near, far = draws[:, 2 : 2 + rank], temperature * draws[:, 2 + rank :]
-        potential = torch.empty(len(draws), self.mean.shape[1], dtype=torch.float64)
-        for group in labels.unique().tolist():
-            rows = labels == group
-            chosen = component[rows]
-            coordinates = self.centre[group].cpu().double()[chosen] + self._offsets(
-                group, chosen, near[rows], temperature
-            )
-            shared = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T
-            potential[rows] = shared + self._rest(group, far[rows])
-        return potential.float().to(self.mean.device)
+        near = self._near(labels, component, draws[:, 2 : 2 + rank], temperature)
+        shared = points_of_gaussians(self.mean, self.basis, self.centre, self.factor, labels, component, near)
+        rest = self._rest(labels, temperature * draws[:, 2 + rank :])
+        return (shared + rest).float().to(self.mean.device)
 
     def log_densities(self, potentials: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
         """Log densities of the likeliest class, up to a constant: in the R leading directions, and in all D.
@@ -202,8 +200,8 @@ class ClassMixtures(Mixtures):
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
         return self.factor[group].cpu().double()
 
-    def _rest(self, group: int, noise: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
-        return noise * self.spread[group].cpu().double()
+    def _rest(self, labels: Int[Tensor, " N"], noise: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        return noise * self.spread.cpu()[labels].double()
 
     def _spread(self, group: int) -> Float[Tensor, " D"]:
         return self.spread[group]

@@ -36,8 +36,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     """The function as machine code, made at its first call and kept on disk where that can be written."""
+    return _compiled(function, set())
+
+
+def compiled_in_any_order(function: Function) -> Function:
+    """:func:`compiled`, but the processor may add up several parts of a sum side by side."""
+    return _compiled(function, {"reassoc"})
+
+
+def _compiled(function: Function, liberties: set[str]) -> Function:
     source = inspect.unwrap(function)  # the tests wrap every function in a check of its types
-    loop: Any = numba.njit(source, nogil=True, error_model="numpy")
+    loop: Any = numba.njit(source, nogil=True, error_model="numpy", fastmath=liberties)
     # Where a user has no home, numba would make a folder of the name "~".
     has_place = os.path.expanduser("~") != "~" or {"XDG_CACHE_HOME", "NUMBA_CACHE_DIR"} & os.environ.keys()
     with suppress(RuntimeError):  # neither the package's folder nor the user's can be written
@@ -172,6 +181,12 @@ def narrow(context: Any, number: Any, x: Any) -> Any:
 def copy(x: Any, into: Any) -> None:
     for i in range(len(into)):  # numba takes seconds to compile an assignment of slices
         into[i] = x[i]
+
+
+@part
+def repeat(x: Any, into: Any) -> None:
+    for first in range(0, len(into), len(x)):
+        copy(x, into[first : first + len(x)])
 
 
 @part
