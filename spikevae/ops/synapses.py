@@ -65,7 +65,7 @@ class _Convolution(torch.autograd.Function):
         has_gradient_itself = torch.is_grad_enabled()
         if has_gradient_itself and len(kept) == 2:
             x = x + zeros
-        adds = _adds_what_fires(x, weight, ctx.transposed) and not has_gradient_itself
+        adds = _adds(x, weight, ctx.transposed) and not has_gradient_itself
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(
             grad, x, weight, None, [ctx.stride] * 2, [_PADDING] * 2, [1, 1], ctx.transposed,
             [ctx.stride - 1 if ctx.transposed else 0] * 2, 1, [wants_x, wants_weight and not adds, False],
@@ -76,21 +76,24 @@ class _Convolution(torch.autograd.Function):
 
 
 def _convolve(x: Tensor, weight: Tensor, stride: int, transposed: bool) -> Tensor:
-    if _adds_what_fires(x, weight, transposed):
+    if _adds(x, weight, transposed):
         return _add_what_fires(x, weight, stride, transposed)
     return spike_convolution_reference(x, weight, stride, transposed=transposed)
 
 
-def _adds_what_fires(x: Tensor, weight: Tensor, transposed: bool) -> bool:
+def _adds(x: Tensor, weight: Tensor, transposed: bool) -> bool:
+    return x.dtype == weight.dtype == torch.float32 and adds_what_fires(weight, transposed)
+
+
+def adds_what_fires(weight: Tensor, transposed: bool) -> bool:
     """Whether the loops take these channels: they read inputs and write outputs in whole groups."""
     outputs, inputs = weight.shape[:2] if not transposed else (weight.shape[1], weight.shape[0])
-    is_float32 = x.dtype == weight.dtype == torch.float32
-    return is_float32 and inputs % BITS == 0 and inputs <= MOST_INPUTS and outputs % LANES == 0
+    return inputs % BITS == 0 and inputs <= MOST_INPUTS and outputs % LANES == 0
 
 
 def _add_what_fires(x: Tensor, weight: Tensor, stride: int, transposed: bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
-    tiles, sizes = _tiled(weight.detach(), transposed).contiguous(), _sizes(x, weight, stride, transposed)
+    tiles, sizes = tiled(weight.detach(), transposed).contiguous(), convolution_sizes(x, weight, stride, transposed)
     currents = torch.empty(len(x), sizes.out_height, sizes.out_width, sizes.out_channels)
     compile.in_parallel(
         convolve, compile.flat(x), compile.flat(tiles), compile.flat(currents), sizes,
@@ -102,24 +105,25 @@ def _add_what_fires(x: Tensor, weight: Tensor, stride: int, transposed: bool) ->
 def _weight_gradient_of_what_fires(x: Tensor, weight: Tensor, grad: Tensor, stride: int, transposed: bool) -> Tensor:
     x, grad = (each.contiguous(memory_format=torch.channels_last) for each in (x, grad))
     parts = compile.in_parallel(
-        convolve_back, compile.flat(x), compile.flat(grad), _sizes(x, weight, stride, transposed),
+        convolve_back, compile.flat(x), compile.flat(grad), convolution_sizes(x, weight, stride, transposed),
         count=len(x), together=1, work=x.shape[1:].numel(),
     )  # fmt: skip
     tiles = sum(parts, np.zeros(weight.numel(), np.float32))
     of_weight = torch.empty_like(weight)
-    into = _tiled(of_weight, transposed)
+    into = tiled(of_weight, transposed)
     into.copy_(torch.from_numpy(tiles).view(into.shape))
     return of_weight
 
 
-def _sizes(x: Tensor, weight: Tensor, stride: int, transposed: bool) -> Convolution:
+def convolution_sizes(x: Tensor, weight: Tensor, stride: int, transposed: bool) -> Convolution:
+    """The sizes, for inputs [M, C, H, W]."""
     height, width = x.shape[2:]
     out_height, out_width = (stride * side if transposed else -(-side // stride) for side in (height, width))
     inputs, outputs = (weight.shape[0], weight.shape[1]) if transposed else (weight.shape[1], weight.shape[0])
     return Convolution(height, width, inputs, out_height, out_width, outputs, _SIZE, stride, _PADDING, transposed)
 
 
-def _tiled(weight: Tensor, is_transposed: bool) -> Tensor:
+def tiled(weight: Tensor, is_transposed: bool) -> Tensor:
     """A view of the weights [C2, C, k, k] (transposed: [C, C2, k, k]) as [C2 / LANES, k, k, C, LANES]."""
     rows = weight.permute(2, 3, 0, 1) if is_transposed else weight.permute(2, 3, 1, 0)
     tiles: Tensor = rows.unflatten(3, (-1, LANES))
