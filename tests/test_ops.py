@@ -24,10 +24,12 @@ from spikevae.nn.neurons import ParametricSpikingLayer
 from spikevae.nn.stage import convolutional_stage
 from spikevae.nn.vae import SpikingVAE
 from spikevae.ops import (
+    GatedSpikes,
     lif_step,
     norm_fire_gate,
     points_of_gaussians,
     spike_convolution,
+    spiking_stages,
     weighted_sum,
 )
 from spikevae.ops.cpu import compile
@@ -204,6 +206,66 @@ def test_another_way_than_the_known_ones_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SPIKEVAE_OPS", "quick")
     with pytest.raises(ValueError, match="expected fused or reference"):
         convolutional_stage(CONFIG, C, 32, "down")(sequence())
+
+
+# ------------------------------------------------------------ stages in turn
+
+
+def decoder_stages(**changes: Any) -> nn.Sequential:
+    """Two stages that enlarge, with statistics of their own activity, so that their neurons fire."""
+    torch.manual_seed(0)
+    config = replace(CONFIG, **changes)
+    stages = nn.Sequential(*(convolutional_stage(config, before, 32, "up") for before in (C, 32)))
+    for stage in stages:
+        stage.norm.momentum = 1.0
+    with torch.no_grad():
+        for _ in range(2):
+            stages(decoder_input())
+    return stages.eval()
+
+
+def decoder_input() -> Tensor:
+    return gated_spikes().unflatten(0, (T, N))
+
+
+@pytest.mark.parametrize("changes", [{}, {"upsampling": "transposed"}, {"attention": "none", "neuron": "lif"}])
+@torch.no_grad()
+def test_stages_in_turn_give_the_numbers_of_each_stage_alone(changes: dict[str, Any]) -> None:
+    stages, x_seq = decoder_stages(**changes), decoder_input()
+    read_out = TimeReadOut("weighted", T, 32, 1)
+    given = spiking_stages(x_seq, stages, read_out)
+    assert isinstance(given, GatedSpikes)
+    expected = stages(x_seq)
+    assert 0.05 < (expected != 0).float().mean() < 0.6
+    assert torch.equal(given.tensor(), expected)
+    weights = torch.randn(T)
+    assert torch.equal(weighted_sum(given, weights), weighted_sum(expected, weights))
+
+
+@torch.no_grad()
+def test_a_watched_or_changed_stage_takes_part_and_a_watched_reader_gets_a_tensor() -> None:
+    stages, x_seq, read_out = decoder_stages(), decoder_input(), TimeReadOut("weighted", T, 32, 1)
+    plain = stages(x_seq)
+    seen: list[Tensor] = []
+    handle = stages[1].norm.register_forward_hook(lambda _, __, out: seen.append(out))
+    given = spiking_stages(x_seq, stages, read_out)
+    assert len(seen) == 1
+    assert torch.equal(given if isinstance(given, Tensor) else given.tensor(), plain)
+    handle.remove()
+    read_out.register_forward_hook(lambda *_: None)
+    assert torch.equal(spiking_stages(x_seq, stages, read_out), plain)
+    stages[0].synapses[0].weight.mul_(1.5)
+    changed = spiking_stages(x_seq, stages, read_out)
+    assert torch.equal(changed, stages(x_seq))
+    assert not torch.equal(changed, plain)
+    stages[1].attention = Halved()
+    assert torch.equal(spiking_stages(x_seq, stages, read_out), stages(x_seq))
+
+
+@torch.no_grad()
+def test_what_is_no_gated_spikes_goes_through_stages_as_it_is() -> None:
+    stages, x_seq = decoder_stages(), torch.randn(T, N, C, 3, 2)
+    assert torch.equal(spiking_stages(x_seq, stages, nn.Identity()), stages(x_seq))
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

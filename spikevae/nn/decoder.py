@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikevae.config import ModelConfig, ReadOut
 from spikevae.nn.intensity import IntensityReadOut
 from spikevae.nn.stage import convolutional_stage, grid_stage, latent_stage
-from spikevae.ops import weighted_sum
+from spikevae.ops import GatedSpikes, known_reader, spiking_stages, weighted_sum
 
 MEMBRANE_DECAY = 0.8  # of FSVAE's output neuron, per time step
 
@@ -42,10 +42,11 @@ class SpikingDecoder(nn.Module):
         if z_seq.dim() != 3 or (z_seq.shape[0], z_seq.shape[2]) != self.latent_shape:
             time_steps, latent_size = self.latent_shape
             raise ValueError(f"latent spikes must be [T={time_steps}, N, L={latent_size}], got {list(z_seq.shape)}")
-        image: Tensor = self.read_out(self.stages(self.expand(z_seq)))
+        image: Tensor = self.read_out(spiking_stages(self.expand(z_seq), self.stages, self.read_out))
         return image
 
 
+@known_reader
 class TimeReadOut(nn.Module):
     """One image from a sequence of spikes: a weighted sum over time, a 3x3 convolution, tanh.
 
@@ -70,7 +71,7 @@ class TimeReadOut(nn.Module):
             self.register_buffer("weights", decays, persistent=False)
         self.convolution = nn.Conv2d(in_channels, image_channels, 3, padding=1)
 
-    def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "N C H W"]:
+    def forward(self, x_seq: Float[Tensor, "T N K H W"] | GatedSpikes) -> Float[Tensor, "N C H W"]:
         """Images in [-1, 1]."""
         image: Tensor = self.convolution(weighted_sum(x_seq, self.weights))
         return image.to(torch.promote_types(image.dtype, torch.float32)).tanh()

@@ -17,6 +17,7 @@ from spikevae.ops import known, norm_fire_gate, spiking_stage
 Resize = Literal["down", "same", "up"]
 
 
+@known
 class SpikingStage(nn.Module):
     """Synapses → filter over time, if any → batch norm over time and batch together → spiking neurons → attention.
 

@@ -8,17 +8,21 @@ everything on the references.
 from __future__ import annotations
 
 from spikevae.ops.density import points_of_gaussians, triangles
-from spikevae.ops.dispatch import is_traced, is_transformed, known, known_synapses, reference_only
+from spikevae.ops.dispatch import is_traced, is_transformed, known, known_reader, known_synapses, reference_only
 from spikevae.ops.lif import THRESHOLD, lif, lif_step
+from spikevae.ops.planes import GatedSpikes
 from spikevae.ops.read_out import weighted_sum
 from spikevae.ops.stage import norm_fire_gate, spiking_stage
+from spikevae.ops.stages import spiking_stages
 from spikevae.ops.synapses import spike_convolution
 
 __all__ = [
     "THRESHOLD",
+    "GatedSpikes",
     "is_traced",
     "is_transformed",
     "known",
+    "known_reader",
     "known_synapses",
     "lif",
     "lif_step",
@@ -27,6 +31,7 @@ __all__ = [
     "reference_only",
     "spike_convolution",
     "spiking_stage",
+    "spiking_stages",
     "triangles",
     "weighted_sum",
 ]

@@ -19,6 +19,7 @@ Module = TypeVar("Module", bound=type[nn.Module])
 
 _KNOWN: set[type[nn.Module]] = {nn.BatchNorm2d, nn.Identity, nn.Linear, nn.PixelShuffle, nn.Sequential, nn.Unflatten}
 _COMPUTING: set[type[nn.Module]] = {nn.Linear}  # of these, layers whose output is nobody else's
+_READING: set[type[nn.Module]] = set()  # of these, layers that also take spikes as bytes with their gates
 _HOOKS_OF_ALL = (
     every_module._global_forward_hooks, every_module._global_forward_pre_hooks,
     every_module._global_backward_hooks, every_module._global_backward_pre_hooks,
@@ -35,6 +36,17 @@ def known_synapses(module: Module) -> Module:
     """:func:`known` for synapses, whose currents are computed anew at every call."""
     _COMPUTING.add(module)
     return known(module)
+
+
+def known_reader(module: Module) -> Module:
+    """:func:`known` for what takes :class:`spikevae.ops.GatedSpikes` in the place of a sequence."""
+    _READING.add(module)
+    return known(module)
+
+
+def reads_gated(module: nn.Module) -> bool:
+    """Whether a module takes :class:`spikevae.ops.GatedSpikes`, and nobody watches what it is given."""
+    return type(module) in _READING and is_known(module)
 
 
 def makes_new(module: nn.Module) -> bool:

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from spikevae.ops.cpu import compile, planes
+
+
+class GatedSpikes(NamedTuple):
+    """A sequence [T, N, C, H, W] of spikes times their gates, in a quarter of its memory."""
+
+    spikes: Tensor  # [T, N, C, H, W] bytes in {0, 1}, the channels last in memory
+    gates: Tensor  # [T, N, C] float32
+
+    def tensor(self) -> Tensor:
+        """The products."""
+        return scale_planes(self.spikes, self.gates, into=torch.empty_like(self.spikes, dtype=torch.float32))
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """``sum_t weights[t] x[t]``, [N, C, H, W]."""
+        summed = torch.empty_like(self.spikes[0], dtype=torch.float32)
+        images, channels = self.spikes.shape[1:3]
+        compile.in_parallel(
+            planes.sum_gated, compile.flat(self.spikes), compile.flat(self.gates),
+            compile.flat(weights.detach().contiguous()), compile.flat(summed), channels, images,
+            count=images, together=1, work=self.spikes[:, 0].numel(),
+        )  # fmt: skip
+        return summed
 
 
 def scale_planes(x_seq: Tensor, factor: Tensor, *, into: Tensor) -> Tensor:

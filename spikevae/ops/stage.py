@@ -36,7 +36,7 @@ def spiking_stage(
 
     On the CPU norm, neurons and gate are one operator, if they are of classes that it knows and nobody watches them.
     """
-    if not _fuses(neurons, attention):
+    if not fuses_neurons(neurons, attention):
         return spiking_stage_reference(x_seq, synapses, filter, norm, neurons, attention)
     current_seq = _currents(x_seq, synapses, filter)
     is_own = makes_new(synapses) and is_known(filter)
@@ -53,7 +53,7 @@ def spiking_stage_reference(
 
 def norm_fire_gate(current_seq: Tensor, norm: nn.Module, neurons: nn.Module, attention: nn.Module) -> Tensor:
     """The part of a stage behind its synapses: gated spikes of currents [T, N, C, H, W]."""
-    if not _fuses(neurons, attention):
+    if not fuses_neurons(neurons, attention):
         return norm_fire_gate_reference(current_seq, norm, neurons, attention)
     return _norm_fire_gate(current_seq, norm, neurons, attention, is_own=False)
 
@@ -90,17 +90,18 @@ def _norm_fire_gate(
         known_attention = cast(Attention, attention)
         known_attention.require_shape(current_seq)
         gate = Gate(known_attention.gate_of_means, weights)
-    fused_norm = cast(nn.BatchNorm2d, norm) if _fuses_norm(norm) else None
+    fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) else None
     if fused_norm is None:
         current_seq = _over_time_and_batch(norm, current_seq)
     return fire(current_seq, leak, slope, fused_norm, gate, in_place=is_own and not torch.is_grad_enabled())
 
 
-def _fuses(neurons: nn.Module, attention: nn.Module) -> bool:
+def fuses_neurons(neurons: nn.Module, attention: nn.Module) -> bool:
+    """Whether the operator does what these neurons and this attention do, and nobody watches them."""
     return is_known(neurons) and is_known(attention) and cast(Neurons, neurons).is_standard
 
 
-def _fuses_norm(norm: nn.Module) -> bool:
+def fuses_norm(norm: nn.Module) -> bool:
     """Whether the operator does what this norm does: with the batch's statistics and a gradient, or without both."""
     return (
         type(norm) is nn.BatchNorm2d

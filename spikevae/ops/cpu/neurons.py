@@ -34,7 +34,7 @@ class Currents(NamedTuple):
 
 
 @part
-def _charge(x: Any, scale: Any, shift: Any, leak: Any, v: Any, h: Any) -> None:
+def charge(x: Any, scale: Any, shift: Any, leak: Any, v: Any, h: Any) -> None:
     """One step: potentials before the reset, and after it."""
     is_fast = leak >= np.float32(0.5)  # the nearer end of the way from v to the current is where rounding starts, as
     weight = leak - np.float32(1) if is_fast else leak  # in torch's lerp
@@ -82,7 +82,7 @@ def fire(currents: Any, spikes: Any, sums: Any, start: int, stop: int) -> None:
             v[:] = 0
             for t in range(time_steps):
                 here = t * stride + first
-                _charge(x[here : here + size], scale, shift, leak, v, h)
+                charge(x[here : here + size], scale, shift, leak, v, h)
                 here = t * count + first
                 _emit(h, spikes[here : here + size])
                 if image:
@@ -97,7 +97,7 @@ def fire_once(x: Any, leak: Any, v: Any, spikes: Any, start: int, stop: int) -> 
     h, ones, zeros = np.empty(BLOCK, np.float32), np.ones(BLOCK, np.float32), np.zeros(BLOCK, np.float32)
     for first in range(start, stop, BLOCK):
         last = min(first + BLOCK, stop)
-        _charge(x[first:last], ones, zeros, leak, v[first:last], h)
+        charge(x[first:last], ones, zeros, leak, v[first:last], h)
         _emit(h, spikes[first:last])
 
 
@@ -121,7 +121,7 @@ def sum_where_fired(currents: Any, grad: Any, sums: Any, start: int, stop: int) 
             v[:] = 0
             for t in range(time_steps):
                 here = t * stride + first
-                _charge(x[here : here + size], scale, shift, leak, v, h)
+                charge(x[here : here + size], scale, shift, leak, v, h)
                 here = t * count + first
                 _add_where_fired(grad[here : here + size], h, totals[t])
         _add_totals(totals, currents, begin, sums)
@@ -218,7 +218,7 @@ def push_back(
             moments[:] = 0
             for t in range(time_steps):
                 here = t * stride + first
-                _charge(x[here : here + size], scale, shift, leak, v, h[t + 1])
+                charge(x[here : here + size], scale, shift, leak, v, h[t + 1])
             for t in range(time_steps - 1, -1, -1):
                 here = t * count + first
                 grad_here, grad_x_here = grad[here : here + size], grad_x[here : here + size]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spikevae.ops.cpu.compile import compiled, copy, narrow, part, whole_rows, wide
+from spikevae.ops.cpu.compile import compiled, copy, fused_multiply_add, narrow, part, repeat, whole_rows, wide
 
 
 @compiled
@@ -22,8 +22,7 @@ def scale_planes(x: Any, factor: Any, scaled: Any, channels: int, start: int, st
     length, size = whole_rows(channels), len(x) * channels // len(factor)
     factors, block = np.empty(length, np.float32), np.empty(length, np.float32)
     for plane in range(start, stop):
-        for first in range(0, length, channels):
-            copy(factor[plane * channels : (plane + 1) * channels], factors[first : first + channels])
+        repeat(factor[plane * channels : (plane + 1) * channels], factors)
         for first in range(plane * size, (plane + 1) * size, length):
             last = min(first + length, (plane + 1) * size)
             _scale(x[first:last], factors, block, scaled[first:last])
@@ -35,6 +34,42 @@ def _scale(x: Any, factor: Any, block: Any, scaled: Any) -> None:
         block[i] = wide(x[i]) * factor[i]
     for i in range(len(scaled)):  # apart: a loop that may read what it has written is not vectorised
         scaled[i] = narrow(block[i], scaled)
+
+
+@compiled
+def sum_gated(
+    spikes: Any, gates: Any, weights: Any, summed: Any, channels: int, images: int, start: int, stop: int
+) -> None:
+    """``summed <- sum_t weights[t] gates[t] spikes[t]``.
+
+    Args:
+        spikes: [T, N, places, C] bytes.
+        gates: [T, N, C] float32.
+        weights: [T] float32.
+        summed: [N, places, C] float32, written.
+        channels: C.
+        images: N.
+        start, stop: of N.
+    """
+    length, size = whole_rows(channels), len(summed) // images
+    factors, block = np.empty((len(weights), length), np.float32), np.empty(length, np.float32)
+    for image in range(start, stop):
+        for t in range(len(weights)):
+            plane = t * images + image
+            repeat(gates[plane * channels : (plane + 1) * channels], factors[t])
+        for first in range(0, size, length):
+            count = min(length, size - first)
+            block[:] = 0
+            for t in range(len(weights)):
+                here = (t * images + image) * size + first
+                _add_gated(spikes[here : here + count], factors[t], weights[t], block)
+            copy(block, summed[image * size + first : image * size + first + count])
+
+
+@part
+def _add_gated(spikes: Any, factor: Any, weight: Any, sums: Any) -> None:
+    for i in range(len(spikes)):
+        sums[i] = fused_multiply_add(wide(spikes[i]) * factor[i], weight, sums[i])
 
 
 @compiled
