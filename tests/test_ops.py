@@ -216,8 +216,9 @@ def decoder_stages(**changes: Any) -> nn.Sequential:
     torch.manual_seed(0)
     config = replace(CONFIG, **changes)
     stages = nn.Sequential(*(convolutional_stage(config, before, 32, "up") for before in (C, 32)))
-    for stage in stages:
-        stage.norm.momentum = 1.0
+    for norm in stages.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = 1.0
     with torch.no_grad():
         for _ in range(2):
             stages(decoder_input())
@@ -225,7 +226,15 @@ def decoder_stages(**changes: Any) -> nn.Sequential:
 
 
 def decoder_input() -> Tensor:
-    return gated_spikes().unflatten(0, (T, N))
+    x_seq: Tensor = gated_spikes().unflatten(0, (T, N))
+    return x_seq
+
+
+def through(stages: nn.Sequential, x_seq: Tensor, reader: nn.Module | None = None) -> Tensor:
+    """What passes for a reader that is not known."""
+    passed = spiking_stages(x_seq, stages, reader or nn.Identity())
+    assert isinstance(passed, Tensor)
+    return passed
 
 
 @pytest.mark.parametrize("changes", [{}, {"upsampling": "transposed"}, {"attention": "none", "neuron": "lif"}])
@@ -243,29 +252,29 @@ def test_stages_in_turn_give_the_numbers_of_each_stage_alone(changes: dict[str, 
 
 
 @torch.no_grad()
-def test_a_watched_or_changed_stage_takes_part_and_a_watched_reader_gets_a_tensor() -> None:
+def test_watched_and_changed_stages_take_part_and_a_watched_reader_gets_a_tensor() -> None:
     stages, x_seq, read_out = decoder_stages(), decoder_input(), TimeReadOut("weighted", T, 32, 1)
     plain = stages(x_seq)
     seen: list[Tensor] = []
-    handle = stages[1].norm.register_forward_hook(lambda _, __, out: seen.append(out))
-    given = spiking_stages(x_seq, stages, read_out)
+    handle = stages.get_submodule("1.norm").register_forward_hook(lambda _, __, out: seen.append(out))
+    assert torch.equal(through(stages, x_seq), plain)
     assert len(seen) == 1
-    assert torch.equal(given if isinstance(given, Tensor) else given.tensor(), plain)
     handle.remove()
     read_out.register_forward_hook(lambda *_: None)
-    assert torch.equal(spiking_stages(x_seq, stages, read_out), plain)
-    stages[0].synapses[0].weight.mul_(1.5)
-    changed = spiking_stages(x_seq, stages, read_out)
+    assert torch.equal(through(stages, x_seq, read_out), plain)
+    stages.get_parameter("0.synapses.0.weight").mul_(1.5)
+    changed = through(stages, x_seq)
     assert torch.equal(changed, stages(x_seq))
     assert not torch.equal(changed, plain)
-    stages[1].attention = Halved()
-    assert torch.equal(spiking_stages(x_seq, stages, read_out), stages(x_seq))
+    stages.get_submodule("1").attention = Halved()
+    assert torch.equal(through(stages, x_seq), stages(x_seq))
+    assert not torch.equal(through(stages, x_seq), changed)
 
 
 @torch.no_grad()
 def test_what_is_no_gated_spikes_goes_through_stages_as_it_is() -> None:
     stages, x_seq = decoder_stages(), torch.randn(T, N, C, 3, 2)
-    assert torch.equal(spiking_stages(x_seq, stages, nn.Identity()), stages(x_seq))
+    assert torch.equal(through(stages, x_seq), stages(x_seq))
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
