@@ -180,7 +180,7 @@ def test_low_temperatures_turn_to_one_image_of_the_density_with_firm_potentials(
     assert torch.equal(typical, typical[:1].expand_as(typical))
     assert (typical[0].abs().mean() > far.abs().mean(dim=1)).float().mean() > 0.9
     centre = potentials[labels == 1].mean(dim=0)
-    torch.testing.assert_close(near, centre + 0.5 * (far - centre) + 0.5**1.5 * (typical - centre), atol=1e-4, rtol=0)
+    torch.testing.assert_close(near, centre + 0.5 * (far - centre) + 0.75**1.5 * (typical - centre), atol=1e-4, rtol=0)
 
 
 def test_a_class_of_one_image_has_no_density() -> None:

@@ -43,7 +43,7 @@ class GridMixtures(Mixtures):
         if temperature < 1:
             chosen, places = torch.stack([labels, component], dim=1).unique(dim=0, return_inverse=True)
             typical = torch.stack([self._typical_noise(*pair) for pair in chosen.tolist()])
-            near = near + (1 - temperature) ** 1.5 * typical[places]
+            near = near + (1 - temperature**2) ** 1.5 * typical[places]
         return near
 
     def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
