@@ -11,7 +11,7 @@ from spikevae.evaluation.reports.tables import Table, number_text
 
 NAMES = {
     "grid": "`grid`: bits on a 7x7 grid",
-    "potential": "`potential`: the same without places",
+    "potential": "`potential`: ours, without a grid",
     "autoregressive": "`autoregressive`: FSVAE's",
     "esvae": "`esvae`: ESVAE's",
 }
@@ -33,17 +33,17 @@ data, classifier, learning rate and number of epochs. Only the latent differs. E
 for it: 1 for FSVAE and 0.001 for ESVAE, as in their code, and 0.0001 for the two others. None has an adversarial phase.
 Two things belong to `grid` and `potential`: in the last third of the epochs their spikes are not random, and at the end
 a density is fitted. All latents send T x L bits for an image. The decoder of a grid starts with a convolution, the
-others with a linear layer.
+others with a linear layer. Energy is counted with [gates multiplied (a), and folded (b)](energy.md#three-columns).
 
-`{command}`: encoder {encoder}, decoder {decoder}, T = {time_steps}, L = {latent_size}, {epochs} epochs of {images:,}
-images; {machine}. {versions}.
+`{command} --image-limit {images} --latents {latents}`:
+encoder {encoder}, decoder {decoder}, T = {time_steps}, L = {latent_size}, {epochs} epochs of {images:,} images; {machine}. {versions}.
 """
 
 
 def latent_table(results: Mapping[str, Any]) -> Table:
     """One row for each latent, one column for each metric that was computed."""
     shown = [metric for metric in COLUMNS if any(metric in entry["scores"] for entry in results.values())]
-    head = ("latent", *(COLUMNS[metric] for metric in shown), "µJ a sample, gates folded", "parameters", "training")
+    head = ("latent", *(COLUMNS[metric] for metric in shown), "µJ a sample, (a), (b)", "parameters", "training")
     rows = [
         (
             NAMES.get(name, f"`{name}`"),
@@ -71,6 +71,7 @@ def latent_section(path: Path) -> Iterator[str]:
         words = {key: ", ".join(map(str, settings[f"{key}_widths"])) for key in ("encoder", "decoder")}
         text = _TEXT.format(
             **{**settings, **words},
+            latents=" ".join(results),
             machine=first["machine"],
             versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         )
