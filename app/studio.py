@@ -22,12 +22,12 @@ SLIDERS = 6
 """Principal directions that can be moved along."""
 _END = 2.5  # standard deviations at which a direction's ends are shown
 _FACES = (
-    "brightness",
+    "bright to dark",
     "fair to dark",
-    "skin and background",
-    "dark to white hair",
-    "pose",
-    "long to short hair",
+    "side of the light",
+    "bright to dim",
+    "side of the hair",
+    "short dark to long fair hair",
 )  # by looking, of the released model
 _MASK_SIDE = 280  # pixels of a mask before it is reduced to the picture's size
 

@@ -619,7 +619,7 @@ def test_training_makes_a_model_better(config: RunConfig, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_new_images_may_be_mirrored_where_that_is_as_real(config: RunConfig, tmp_path: Path, symmetric: bool) -> None:
-    train(short(config, symmetric=symmetric, flip=False, shift=0), tmp_path / "run")
+    train(short(config, symmetric=symmetric, shift=0), tmp_path / "run")
     model = spikevae.load(tmp_path / "run")
     images, _ = load_sets(read_run(tmp_path / "run"), None, None)
     (x, labels), *_ = images.batches(len(images))

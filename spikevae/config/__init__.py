@@ -52,3 +52,11 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("shift", "discriminator_shift"):
+            if not getattr(self.train, name) < min(self.model.frame_size):
+                raise ValueError(
+                    f"{name}={getattr(self.train, name)} moves images of {self.model.image_size} pixels out of sight; "
+                    f"give less than {min(self.model.frame_size)}"
+                )

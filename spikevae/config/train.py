@@ -97,6 +97,10 @@ class TrainConfig:
         )
         if not 0 <= self.mixup <= 1 or self.shear >= 90:
             raise ValueError(f"mixup={self.mixup}, shear={self.shear}: expected 0 to 1, and below 90 degrees")
+        if self.symmetric and not self.flip:
+            raise ValueError(
+                "symmetric=True mirrors images, flip=False forbids it (as for digits); leave one of them out"
+            )
         if self.image_limit is not None and self.image_limit < 1:
             raise ValueError(f"image_limit={self.image_limit} leaves no image to train on")
 

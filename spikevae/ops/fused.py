@@ -80,7 +80,7 @@ def _fire(x_seq: Tensor, currents: _Currents, into: Tensor | None = None) -> tup
     """Spikes, laid out like the currents, and the means of their planes [T, N, C], if planes matter."""
     if into is None:
         into = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
-    sums = torch.zeros(x_seq.shape[:3] if currents.loop.image else 0)
+    sums = torch.zeros(x_seq.shape[:3] if currents.loop.image else 0, dtype=torch.float32)
     compile.in_parallel(neurons.fire, currents.loop, compile.flat(into), compile.flat(sums), **currents.shares(x_seq))
     return into, sums / x_seq.shape[3:].numel()
 

@@ -59,7 +59,7 @@ def split_gated(x: Tensor) -> tuple[Tensor, Tensor] | None:
     """
     if x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
         return None
-    spikes, gates = torch.empty_like(x, dtype=torch.uint8), torch.empty(x.shape[:2])
+    spikes, gates = torch.empty_like(x, dtype=torch.uint8), torch.empty(x.shape[:2], dtype=torch.float32)
     are_gated = compile.in_parallel(
         planes.split_gated, compile.flat(x), compile.flat(spikes), compile.flat(gates), x.shape[1],
         count=len(x), together=1, work=x.shape[1:].numel(),

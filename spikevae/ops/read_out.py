@@ -14,7 +14,8 @@ from spikevae.ops.planes import GatedSpikes, join_gated, split_gated, stand_in
 def weighted_sum(x_seq: Tensor | GatedSpikes, weights: Tensor) -> Tensor:
     """``sum_t weights[t] x_seq[t]``, [N, C, H, W]. On the CPU gated spikes are kept for the gradient as bytes."""
     if isinstance(x_seq, GatedSpikes):
-        return x_seq.weighted_sum(weights) if may_fuse(weights) else weighted_sum_reference(x_seq.tensor(), weights)
+        fuses = may_fuse(weights, dtypes=(torch.float32,))
+        return x_seq.weighted_sum(weights) if fuses else weighted_sum_reference(x_seq.tensor(), weights)
     if not may_fuse(x_seq, weights):
         return weighted_sum_reference(x_seq, weights)
     if not torch.is_grad_enabled():

@@ -103,7 +103,7 @@ def _fire_convolved(x_seq: GatedSpikes, stage: Stage) -> GatedSpikes:
     scale = (norm.weight * (norm.running_var + norm.eps).rsqrt()).detach()
     shift = (norm.bias - norm.running_mean * scale).detach()
     spikes = torch.empty(time_steps, images, *shape, dtype=torch.uint8)
-    sums = torch.zeros(time_steps, images, shape[2])
+    sums = torch.zeros(time_steps, images, shape[2], dtype=torch.float32)
     weight = convolution.weight.detach()
     if enlarges:  # of the four channels that become one the first ones first
         weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)

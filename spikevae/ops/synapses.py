@@ -94,7 +94,7 @@ def adds_what_fires(weight: Tensor, transposed: bool) -> bool:
 def _add_what_fires(x: Tensor, weight: Tensor, stride: int, transposed: bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     tiles, sizes = tiled(weight.detach(), transposed).contiguous(), convolution_sizes(x, weight, stride, transposed)
-    currents = torch.empty(len(x), sizes.out_height, sizes.out_width, sizes.out_channels)
+    currents = torch.empty(len(x), sizes.out_height, sizes.out_width, sizes.out_channels, dtype=torch.float32)
     compile.in_parallel(
         convolve, compile.flat(x), compile.flat(tiles), compile.flat(currents), sizes,
         count=len(x), together=1, work=x.shape[1:].numel(),

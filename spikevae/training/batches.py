@@ -38,7 +38,7 @@ def batches_left(data: ImageSet | EventSet, learner: Learner, phase: Phase, prog
         seed=settings.seed,
         epoch=progress.epoch,
         skip=progress.batches_done,
-        flip=settings.symmetric or (settings.flip and phase.is_augmented),
+        flip=settings.flip and (phase.is_augmented or settings.symmetric),
         shift=settings.shift if phase.is_augmented else 0,
         rank=rank,
         world_size=world_size,

@@ -40,19 +40,22 @@ class GridMixtures(Mixtures):
         The centre itself is no image: it averages so many that most of its spikes are undecided, and paints speckles.
         """
         near = temperature * noise
-        if temperature < 1:
+        if temperature < 1 and len(noise):
             chosen, places = torch.stack([labels, component], dim=1).unique(dim=0, return_inverse=True)
             typical = torch.stack([self._typical_noise(*pair) for pair in chosen.tolist()])
             near = near + (1 - temperature**2) ** 1.5 * typical[places]
         return near
 
     def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
-        """Of some fixed draws of a Gaussian the one whose potentials lie farthest from the threshold."""
+        """Of some fixed draws of a Gaussian, of one length, the one with potentials farthest from the threshold."""
         rank = self.basis.shape[2]
         draws = torch.from_numpy(np.random.default_rng((group, component)).standard_normal((_CANDIDATES, rank)))
-        coordinates = self.centre[group, component].cpu().double() + draws @ self._factors(group)[component].T
-        potentials = self.mean[group].cpu().double() + coordinates @ self.basis[group].cpu().double().T
-        return draws[potentials.abs().mean(dim=1).argmax()]
+        basis = self.basis[group].cpu().double()
+        centre = self.mean[group].cpu().double() + basis @ self.centre[group, component].cpu().double()
+        offsets = draws @ self._factors(group)[component].T @ basis.T
+        lengths = offsets.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        scale = lengths.square().mean().sqrt() / lengths
+        return (scale * draws)[(centre + scale * offsets).abs().mean(dim=1).argmax()]
 
     def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
         self.factor[group] = _packed(factor)
