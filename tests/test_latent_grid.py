@@ -190,7 +190,7 @@ def test_a_typical_image_of_few_lies_no_further_out_than_others() -> None:
     noise = torch.from_numpy(np.stack([density.noise(np.random.default_rng(seed)) for seed in range(300)]))
     centre = density.mean[0]
     typical, far = ((density.sample(noise, None, each) - centre).norm(dim=1) for each in (0.0, 1.0))
-    assert typical[0] < 1.5 * far.square().mean().sqrt()
+    assert typical[0] < 1.7 * far.square().mean().sqrt()
     assert density.sample(noise[:0], None, 0.5).shape == (0, 24)
 
 

@@ -74,7 +74,7 @@ def test_a_comparison_is_run_once_and_becomes_a_section_of_the_page(
     write_results([tmp_path / "scores.json"], tmp_path / "results.md", out / "results.json")
     page = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert f"--latents {out / 'results.json'} --out" in page
-    assert "T = 4, L = 196, 1 epochs of 40\nimages" in page.replace("\r", "")
+    assert "T = 4, L = 196, 1 epochs of 40 images" in page
     assert page.count("| `esvae`: ESVAE's |") == 1
 
 

@@ -36,7 +36,8 @@ a density is fitted. All latents send T x L bits for an image. The decoder of a 
 others with a linear layer. Energy is counted with [gates multiplied (a), and folded (b)](energy.md#three-columns).
 
 `{command} --image-limit {images} --latents {latents}`:
-encoder {encoder}, decoder {decoder}, T = {time_steps}, L = {latent_size}, {epochs} epochs of {images:,} images; {machine}. {versions}.
+encoder {encoder}, decoder {decoder}, T = {time_steps}, L = {latent_size}, {epochs} epochs of {images:,} images;
+{machine}. {versions}.
 """
 
 

@@ -11,6 +11,7 @@ from spikevae.nn.latents.mixture import Mixtures
 from spikevae.ops import triangles
 
 _CANDIDATES = 64  # draws of a Gaussian, of which the one with the firmest potentials is its typical image
+_LONGEST = 1.3  # times the usual distance of draws from the centre: how far that one may lie from it
 
 
 class GridMixtures(Mixtures):
@@ -47,15 +48,16 @@ class GridMixtures(Mixtures):
         return near
 
     def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
-        """Of some fixed draws of a Gaussian, of one length, the one with potentials farthest from the threshold."""
+        """Of some fixed draws of a Gaussian the one with potentials farthest from the threshold, or a part of its way."""
         rank = self.basis.shape[2]
         draws = torch.from_numpy(np.random.default_rng((group, component)).standard_normal((_CANDIDATES, rank)))
         basis = self.basis[group].cpu().double()
         centre = self.mean[group].cpu().double() + basis @ self.centre[group, component].cpu().double()
         offsets = draws @ self._factors(group)[component].T @ basis.T
-        lengths = offsets.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        scale = lengths.square().mean().sqrt() / lengths
-        return (scale * draws)[(centre + scale * offsets).abs().mean(dim=1).argmax()]
+        firmest = int((centre + offsets).abs().mean(dim=1).argmax())
+        lengths = offsets.norm(dim=1)
+        longest = _LONGEST * lengths.square().mean().sqrt()
+        return draws[firmest] * (longest / lengths[firmest].clamp(min=1e-12)).clamp(max=1.0)
 
     def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
         self.factor[group] = _packed(factor)
