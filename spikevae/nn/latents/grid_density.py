@@ -48,7 +48,7 @@ class GridMixtures(Mixtures):
         return near
 
     def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
-        """Of some fixed draws of a Gaussian the one with potentials farthest from the threshold, or a part of its way."""
+        """Of some fixed draws of a Gaussian that with potentials farthest from the threshold, or a part of its way."""
         rank = self.basis.shape[2]
         draws = torch.from_numpy(np.random.default_rng((group, component)).standard_normal((_CANDIDATES, rank)))
         basis = self.basis[group].cpu().double()
