@@ -221,7 +221,7 @@ def test_every_preset_adapts_to_every_data_set(dataset: str, channels: int, clas
 @pytest.mark.parametrize("name", ["shift", "discriminator_shift"])
 def test_images_cannot_be_moved_out_of_sight(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}=28 moves images of 28 pixels out of sight; give less than 28"):
-        RunConfig(train=TrainConfig(**{name: 28}))
+        RunConfig(train=replace(TrainConfig(), **{name: 28}))
 
 
 def test_what_may_not_be_mirrored_is_not_symmetric() -> None:

@@ -57,7 +57,8 @@ class GridMixtures(Mixtures):
         firmest = int((centre + offsets).abs().mean(dim=1).argmax())
         lengths = offsets.norm(dim=1)
         longest = _LONGEST * lengths.square().mean().sqrt()
-        return draws[firmest] * (longest / lengths[firmest].clamp(min=1e-12)).clamp(max=1.0)
+        shortened: Tensor = draws[firmest] * (longest / lengths[firmest].clamp(min=1e-12)).clamp(max=1.0)
+        return shortened
 
     def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
         self.factor[group] = _packed(factor)
