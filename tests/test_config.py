@@ -218,10 +218,13 @@ def test_every_preset_adapts_to_every_data_set(dataset: str, channels: int, clas
         )
 
 
-@pytest.mark.parametrize("name", ["shift", "discriminator_shift"])
-def test_images_cannot_be_moved_out_of_sight(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}=28 moves images of 28 pixels out of sight; give less than 28"):
-        RunConfig(train=replace(TrainConfig(), **{name: 28}))
+@pytest.mark.parametrize(
+    ("name", "train"),
+    [("shift", TrainConfig(shift=28)), ("discriminator_shift", TrainConfig(discriminator_shift=28))],
+)
+def test_images_cannot_be_moved_out_of_sight(name: str, train: TrainConfig) -> None:
+    with pytest.raises(ValueError, match=f"^{name}=28 moves images of 28 pixels out of sight; give less than 28"):
+        RunConfig(train=train)
 
 
 def test_what_may_not_be_mirrored_is_not_symmetric() -> None:
