@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikevae.nn.latents.mixture import Mixtures
-from spikevae.ops import triangles
+from spikevae.ops import points_of_gaussians, triangles
 
 _CANDIDATES = 64  # draws of a Gaussian, of which the one with the firmest potentials is its typical image
 _LONGEST = 1.3  # times the usual distance of draws from the centre: how far that one may lie from it
@@ -51,11 +51,11 @@ class GridMixtures(Mixtures):
         """Of some fixed draws of a Gaussian that with potentials farthest from the threshold, or a part of its way."""
         rank = self.basis.shape[2]
         draws = torch.from_numpy(np.random.default_rng((group, component)).standard_normal((_CANDIDATES, rank)))
-        basis = self.basis[group].cpu().double()
-        centre = self.mean[group].cpu().double() + basis @ self.centre[group, component].cpu().double()
-        offsets = draws @ self._factors(group)[component].T @ basis.T
-        firmest = int((centre + offsets).abs().mean(dim=1).argmax())
-        lengths = offsets.norm(dim=1)
+        noise = torch.cat([draws, draws.new_zeros(1, rank)])  # the last one's point is the centre
+        labels, components = torch.tensor([[group], [component]]).expand(2, len(noise))
+        points = points_of_gaussians(self.mean, self.basis, self.centre, self.factor, labels, components, noise)
+        firmest = int(points[:-1].abs().mean(dim=1).argmax())
+        lengths = (points[:-1] - points[-1]).norm(dim=1)
         longest = _LONGEST * lengths.square().mean().sqrt()
         shortened: Tensor = draws[firmest] * (longest / lengths[firmest].clamp(min=1e-12)).clamp(max=1.0)
         return shortened

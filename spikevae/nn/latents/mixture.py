@@ -227,8 +227,8 @@ def leading_directions(centred: Float[Tensor, "m D"], rank: int) -> tuple[Float[
         torch.from_numpy, eigh(products.numpy(), subset_by_index=(len(products) - last, len(products) - 1))
     )
     if count < size:
-        vectors = centred.T @ vectors / found.clamp(min=1e-12 * float(found[-1]) + 1e-300).sqrt()
-        vectors[:, found <= 1e-12 * float(found[-1])] = 0.0
+        varies = found > 1e-12 * found[-1]
+        vectors = centred.T @ vectors / found.where(varies, torch.inf).sqrt()
     missing = (rank - last, 0)
     return nn.functional.pad(found / (count - 1), missing), nn.functional.pad(vectors, missing)
 
