@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 import tyro
 
 from benchmarks.trainings import read_results, run_missing
-from spikevae.config import DataConfig, ObjectiveConfig, RunConfig
+from spikevae.config import DataConfig, ObjectiveConfig, RunConfig, TrainConfig
 from spikevae.evaluation.command import evaluate
 from spikevae.evaluation.reports.latents import COLUMNS, latent_table
 from spikevae.evaluation.settings import EvaluationConfig
@@ -129,7 +130,7 @@ def run(
         "machine": machine(),
         "versions": found.versions,
         "settings": {
-            "command": f"python -m benchmarks.latents OUT --data-root ROOT --epochs {config.train.epochs}",
+            "command": _command(config.train, configs),
             "encoder_widths": config.model.encoder_widths,
             "decoder_widths": config.model.decoder_widths,
             "time_steps": config.model.time_steps,
@@ -139,6 +140,14 @@ def run(
             "images": last["train_images"],
         },
     }
+
+
+def _command(settings: TrainConfig, latents: Iterable[str]) -> str:
+    limit = "" if settings.image_limit is None else f" --image-limit {settings.image_limit}"
+    return (
+        f"python -m benchmarks.latents OUT --data-root ROOT --epochs {settings.epochs}{limit} "
+        f"--latents {' '.join(latents)}"
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ Two things belong to `grid` and `potential`: in the last third of the epochs the
 a density is fitted. All latents send T x L bits for an image. The decoder of a grid starts with a convolution, the
 others with a linear layer. Energy is counted with [gates multiplied (a), and folded (b)](energy.md#three-columns).
 
-`{command} --image-limit {images} --latents {latents}`:
+`{command}`:
 encoder {encoder}, decoder {decoder}, T = {time_steps}, L = {latent_size}, {epochs} epochs of {images:,} images;
 {machine}. {versions}.
 """
@@ -72,7 +72,6 @@ def latent_section(path: Path) -> Iterator[str]:
         words = {key: ", ".join(map(str, settings[f"{key}_widths"])) for key in ("encoder", "decoder")}
         text = _TEXT.format(
             **{**settings, **words},
-            latents=" ".join(results),
             machine=first["machine"],
             versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         )
