@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import spikevae
 from spikevae.cli import main
 from spikevae.config import CIFAR10_CLASSES, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from spikevae.data.events.writers import encode_atis
 from spikevae.data.sets import ImageSet, load_split
-from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.classifiers import ResidualBlock, SpikingClassifier
 from spikevae.nn.networks import build_network
 from spikevae.presets import PRESETS, preset_for
 from spikevae.training.loop import train
@@ -122,6 +123,28 @@ def test_an_image_is_classified_as_the_sequence_that_shows_it_at_every_step() ->
     for layer in model.layers:
         x_seq = layer(x_seq)
     torch.testing.assert_close(model(x), x_seq)
+
+
+def test_a_closed_gate_leaves_the_currents_of_a_residual_block_as_they_came() -> None:
+    block = ResidualBlock(replace(TINY, attention="none"), 4, 4, 1)
+    block.attention = nn.Threshold(float("inf"), 0.0)
+    currents = torch.randn(5, 2, 4, 9, 9)
+    assert torch.equal(block(currents), currents)
+
+
+def test_neurons_fire_in_the_deepest_block_from_the_start_of_training_on() -> None:
+    # With gates on the sum, or norms of weight 1, currents shrink from block to block, and hardly a neuron fires.
+    torch.manual_seed(0)
+    network = build_network(PRESETS["tcja-fashion-mnist"].model)
+    rates = []
+    for layer in network.modules():
+        if isinstance(layer, ResidualBlock):
+            layer.fire.register_forward_hook(lambda _, __, spike_seq: rates.append(float(spike_seq.mean())))
+    with torch.no_grad():
+        network(torch.rand(16, 1, 28, 28))
+    assert len(rates) == 8
+    assert min(rates) > 0.1
+    assert max(rates) < 0.3
 
 
 @pytest.mark.parametrize(

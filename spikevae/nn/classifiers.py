@@ -139,7 +139,7 @@ class SpikingClassifier(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Neurons, convolution, norm, twice, added to the currents that came in; then attention.
+    """Neurons, convolution, norm, twice, then attention; added to the currents that came in, which stay as they are.
 
     Args:
         config: neurons, attention and T.
@@ -154,19 +154,22 @@ class ResidualBlock(nn.Module):
         self.first = SpikingStage(
             replace(config, attention="none"), SpikeConv2d(in_channels, out_channels, stride), out_channels
         )
-        self.second = nn.Sequential(SpikeConv2d(out_channels, out_channels), nn.BatchNorm2d(out_channels))
+        self.second = nn.Sequential(
+            SpikeConv2d(out_channels, out_channels), threshold_scaled(nn.BatchNorm2d(out_channels), config)
+        )
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
+                threshold_scaled(nn.BatchNorm2d(out_channels), config),
             )
         self.attention = attention_layer(config, out_channels)
 
     def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C2 H2 W2"]:
         """Currents of the next block."""
         inner = _each_step(self.second, self.first(self.fire(x_seq)))
-        gated: Tensor = self.attention(inner + _each_step(self.shortcut, x_seq))
-        return gated
+        currents: Tensor = self.attention(inner) + _each_step(self.shortcut, x_seq)
+        return currents
 
 
 class _EachStep(nn.Module):
