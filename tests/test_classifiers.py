@@ -115,6 +115,18 @@ def test_probabilities_form_over_time_and_end_as_the_answer() -> None:
         assert torch.equal(probabilities[-1], model.classify(x_seq))
 
 
+def test_the_answers_to_an_image_and_its_mirror_image_are_averaged_where_that_is_asked_for() -> None:
+    model = SpikingClassifier(replace(TINY, image_channels=1, layers="conv8 readout")).eval()
+    x = torch.rand(5, 1, 9, 9)
+    expected = (model.classify(x) + model.classify(x.flip(3))) / 2
+    assert not torch.equal(expected, model.classify(x))
+    torch.testing.assert_close(model.classify(x, flip_tta=True, batch_size=2), expected)
+    model.config = replace(model.config, classify_mirrored=True)
+    torch.testing.assert_close(model.classify(x), expected)
+    with pytest.raises(ValueError, match="does not mirror recordings"):
+        replace(PRESETS["n-mnist"].model, classify_mirrored=True)
+
+
 def test_an_image_is_classified_as_the_sequence_that_shows_it_at_every_step() -> None:
     config = replace(TINY, image_channels=1, layers="stem4 res8/2+attention fire avgpool readout")
     model = SpikingClassifier(config).eval()

@@ -141,6 +141,8 @@ class ModelConfig:
                 f"slice_by={self.slice_by!r}: an event-vae takes square frames of 2 channels and of equal duration "
                 '("time")'
             )
+        if self.classify_mirrored:
+            raise ValueError("classify_mirrored=True: an event-vae does not mirror recordings; leave it out")
         if not self.time_steps <= self.duration <= _LONGEST_RECORDING:
             raise ValueError(
                 f"duration={self.duration}: expected a microsecond a time step at least, {_LONGEST_RECORDING:,} at most"

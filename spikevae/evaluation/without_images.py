@@ -177,7 +177,11 @@ def measure_spikes(subject: Subject) -> Iterator[Score]:
         calls["encode"] = lambda: model.encode(x).mode()
         calls["decode"] = lambda: model.decode(z_seq)
         calls["sample"] = lambda: model.sample(count, seed=subject.config.seed, batch_size=count)
-    if model.config.classes:
+    if isinstance(model, SpikingClassifier):
+        calls["classify"] = lambda: model.classify(x, batch_size=count, flip_tta=False)
+        if model.config.classify_mirrored:
+            calls["classify_flip"] = lambda: model.classify(x, batch_size=count, flip_tta=True)
+    elif model.config.classes:
         calls["classify"] = lambda: model.classify(x, batch_size=count)
     costs = count_calls(model, calls, images=count)
     rates = {layer: steps for cost in costs.values() for layer, steps in cost.firing_rates.items()}
@@ -189,6 +193,7 @@ def measure_spikes(subject: Subject) -> Iterator[Score]:
     note = "mean over spiking layers and time steps"
     yield Score("firing_rate", mean_rate, note=note, name="firing rate", **common)
     nouns = {"encode": "encoding", "decode": "decoding", "sample": "a sample", "classify": "a classification"}
+    nouns["classify_flip"] = "a classification with flip"
     for call, cost in costs.items():
         note = (
             f"every use of a gated spike multiplied; with gates folded {cost.microjoule_folded:.3g} µJ; "

@@ -92,7 +92,9 @@ class SpikingClassifier(nn.Module):
         return x_seq.float().mean(dim=(0, 3, 4) if x_seq.dim() == 5 else 0)
 
     @torch.no_grad()
-    def classify(self, x: Float[Tensor, ...], *, batch_size: int = 64) -> Float[Tensor, "N K"]:
+    def classify(
+        self, x: Float[Tensor, ...], *, batch_size: int = 64, flip_tta: bool | None = None
+    ) -> Float[Tensor, "N K"]:
         """Class probabilities; columns are ``config.class_names``.
 
         They are the softmax of the mean logits, or the mean firing rates divided by their sum.
@@ -100,22 +102,35 @@ class SpikingClassifier(nn.Module):
         Args:
             x: images [N, C, H, W] in [0, 1], or event frames [T, N, 2, H, W].
             batch_size: inputs computed together.
+            flip_tta: whether to average the answers to an input and its mirror image (flip test-time augmentation),
+                which costs twice as much. None: as ``config.classify_mirrored`` says.
         """
-        return self.probabilities(x, batch_size=batch_size)[-1]
+        return self.probabilities(x, batch_size=batch_size, flip_tta=flip_tta)[-1]
 
     @torch.no_grad()
-    def probabilities(self, x: Float[Tensor, ...], *, batch_size: int = 64) -> Float[Tensor, "T N K"]:
+    def probabilities(
+        self, x: Float[Tensor, ...], *, batch_size: int = 64, flip_tta: bool | None = None
+    ) -> Float[Tensor, "T N K"]:
         """Class probabilities after 1, 2, … T steps, as they form over time; the last ones are :meth:`classify`'s.
 
-        A model with attention weighs its steps in sight of all of them.
+        A model with attention weighs its steps in sight of all of them. Arguments as for :meth:`classify`.
         """
         has_events = self.config.takes_events
-        parts = in_batches(x, batch_size, "recording" if has_events else "image", dim=1 if has_events else 0)
-        score_seq = torch.cat([self(part).float() for part in parts], dim=1)
+        flips = self.config.classify_mirrored if flip_tta is None else flip_tta
+        answers = []
+        for part in in_batches(x, batch_size, "recording" if has_events else "image", dim=1 if has_events else 0):
+            views = [part, part.flip(-1)] if flips else [part]
+            answers.append(torch.stack([self._forming(view) for view in views]).mean(dim=0))
+        return torch.cat(answers, dim=1)
+
+    def _forming(self, x: Tensor) -> Float[Tensor, "T N K"]:
+        """The probabilities of one view."""
+        score_seq = self(x).float()
         steps = torch.arange(1, len(score_seq) + 1, device=score_seq.device)[:, None, None]
         mean_seq = score_seq.cumsum(dim=0) / steps
         if not self.has_rates:
-            return mean_seq.softmax(dim=2)
+            probabilities: Tensor = mean_seq.softmax(dim=2)
+            return probabilities
         total = mean_seq.sum(dim=2, keepdim=True)
         return torch.where(total > 0, mean_seq / total.clamp(min=1e-9), 1 / self.config.classes)
 
