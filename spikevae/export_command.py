@@ -31,6 +31,7 @@ def export(
     Args:
         format: onnx for onnxruntime and the like; nir for simulators of spiking networks and their hardware.
         part: encoder (image to latent spikes), decoder (latent spikes to image), classifier (image to probabilities).
+            A model without a decoder has the last one only, and goes to onnx only.
         out: The file: .onnx or .nir.
         calibrate: NIR only: fix TCJA's gates to their means over so many samples of the model, an approximation.
     """
@@ -40,10 +41,13 @@ def export(
         raise ValueError(f"--calibrate {calibrate}: expected at least 1 image, and --format nir (ONNX keeps the gates)")
 
     from spikevae.files import check_can_write
-    from spikevae.hub.checkpoints import load_generator
+    from spikevae.hub.checkpoints import load, load_generator, model_folder, read_config
 
     check_can_write(out)
-    network = load_generator(model)
+    is_alone = read_config(model_folder(model)).network == "classifier"
+    if is_alone and format == "nir":
+        raise ValueError(f"{printable(model)} is a classifier without a decoder; it goes to ONNX alone: --format onnx")
+    network = load(model) if is_alone else load_generator(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     if format == "onnx":
         from spikevae.hub.export.onnx import export_onnx

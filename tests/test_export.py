@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 import spikevae
+from spikevae.config import ModelConfig
+from spikevae.hub.checkpoints import save_release
 from spikevae.hub.export.gates import fold_decoder_gates, fold_gates
 from spikevae.hub.export.nir import export_nir
 from spikevae.hub.export.onnx import Part
+from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.vae import SpikingVAE
 from tests.test_cli import one_line, run
 
@@ -78,6 +81,35 @@ def test_onnxruntime_gives_the_same_spikes_images_and_probabilities_for_any_numb
     np.testing.assert_allclose(potential, posterior.potential.numpy(), atol=1e-4)
     np.testing.assert_allclose(outputs(exported, "decoder", z_seq)[0], image.numpy(), atol=1e-4)
     np.testing.assert_allclose(outputs(exported, "classifier", x)[0], model.classify(x).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(1, (3, 1, 9, 9)), (2, (4, 3, 2, 9, 9))], ids=["images", "recordings"])
+def test_a_classifier_without_a_decoder_answers_in_onnxruntime_as_here(
+    channels: int, shape: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = "stem8 res8/2+attention fire avgpool readout"
+    names = ("left", "right", "up")
+    config = ModelConfig(
+        network="classifier",
+        layers=layers,
+        image_size=9,
+        image_channels=channels,
+        class_names=names,
+        classify_mirrored=True,
+    )
+    model, folder = SpikingClassifier(config).eval(), tmp_path / "release"
+    save_release(model, folder, dataset="made", card="")
+    words = ("export", folder, "--part", "classifier", "--format")
+    assert run(*words, "onnx", "--out", tmp_path / "classifier.onnx") == 0
+    x = torch.rand(shape)
+    found = outputs(tmp_path, "classifier", x)[0]
+    np.testing.assert_allclose(found, spikevae.load(folder).classify(x).numpy(), atol=1e-4)
+    assert np.ptp(found, axis=0).min() > 1e-4  # the answers do depend on the input
+    capsys.readouterr()
+    assert run(*words, "nir", "--out", tmp_path / "a.nir") == 1
+    assert "--format onnx" in one_line(capsys)
+    assert run("export", folder, "--part", "decoder", "--format", "onnx", "--out", tmp_path / "a.onnx") == 1
+    assert "without decoder" in one_line(capsys)
 
 
 @pytest.mark.parametrize("release", ["grid_release"], indirect=True)

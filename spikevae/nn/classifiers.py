@@ -120,11 +120,11 @@ class SpikingClassifier(nn.Module):
         answers = []
         for part in in_batches(x, batch_size, "recording" if has_events else "image", dim=1 if has_events else 0):
             views = [part, part.flip(-1)] if flips else [part]
-            answers.append(torch.stack([self._forming(view) for view in views]).mean(dim=0))
+            answers.append(torch.stack([self.forming(view) for view in views]).mean(dim=0))
         return torch.cat(answers, dim=1)
 
-    def _forming(self, x: Tensor) -> Float[Tensor, "T N K"]:
-        """The probabilities of one view."""
+    def forming(self, x: Float[Tensor, ...]) -> Float[Tensor, "T N K"]:
+        """:meth:`probabilities` of one view, all inputs together."""
         score_seq = self(x).float()
         steps = torch.arange(1, len(score_seq) + 1, device=score_seq.device)[:, None, None]
         mean_seq = score_seq.cumsum(dim=0) / steps

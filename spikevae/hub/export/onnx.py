@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from spikevae import __version__
 from spikevae.files import write_atomically
+from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.vae import SpikingVAE
 
 Part = Literal["encoder", "decoder", "classifier"]
@@ -70,24 +71,47 @@ class _Classifier(nn.Module):
         return torch.stack(answers).mean(dim=0)
 
 
-_PARTS: dict[Part, Callable[[SpikingVAE], _Encoder | _Decoder | _Classifier]] = {
+class _LayersAlone(nn.Module):
+    """A classifier without a decoder: from images, or event frames, to class probabilities."""
+
+    def __init__(self, model: SpikingClassifier) -> None:
+        super().__init__()
+        self.model = model
+        config = model.config
+        self.input_name, self.output_names = ("frames" if config.takes_events else "image"), ("probabilities",)
+        steps, self.batch_axis = ((config.time_steps,), 1) if config.takes_events else ((), 0)
+        self.example = torch.rand(*steps, 2, config.image_channels, *config.frame_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        views = [x, x.flip(-1)] if self.model.config.classify_mirrored else [x]
+        return torch.stack([self.model.forming(view)[-1] for view in views]).mean(dim=0)
+
+
+_Exported = _Encoder | _Decoder | _Classifier | _LayersAlone
+_PARTS: dict[Part, Callable[[SpikingVAE], _Exported]] = {
     "encoder": _Encoder,
     "decoder": _Decoder,
     "classifier": _Classifier,
 }
 
 
-def export_onnx(model: SpikingVAE, part: Part, path: Path) -> list[str]:
+def export_onnx(model: SpikingVAE | SpikingClassifier, part: Part, path: Path) -> list[str]:
     """Write a part of a model, on the CPU and in eval mode, as an ONNX file; return what to say of it.
 
-    The file's inputs and outputs have the shapes of the Python interface: images [N, C, H, W] in [0, 1], latent spikes
-    and potentials [T, N, L], probabilities [N, K]. N is free. Its metadata name part, sizes and classes.
+    The file's inputs and outputs have the shapes of the Python interface: images [N, C, H, W] in [0, 1], event frames
+    [T, N, 2, H, W], latent spikes and potentials [T, N, L], probabilities [N, K]. N is free. Its metadata name part,
+    sizes and classes.
 
     Raises:
         ImportError: if the packages of ``spikevae[export]`` are not there.
         ValueError: if the model lacks the part, or a module of it has no counterpart in ONNX.
     """
-    wrapped = _PARTS[part](model).eval()
+    if isinstance(model, SpikingVAE):
+        wrapped: _Exported = _PARTS[part](model).eval()
+    elif part == "classifier":
+        wrapped = _LayersAlone(model).eval()
+    else:
+        raise ValueError(f"this model is a classifier alone, without {part}; export its classifier")
     try:
         import onnx
         import onnxscript  # noqa: F401  # what torch's exporter needs, and would complain of in many lines
@@ -117,9 +141,10 @@ def export_onnx(model: SpikingVAE, part: Part, path: Path) -> list[str]:
         "spikevae": __version__,
         "part": part,
         "time_steps": config.time_steps,
-        "latent_size": config.latent_size,
         "class_names": list(config.class_names),
     }
+    if isinstance(model, SpikingVAE):
+        about["latent_size"] = config.latent_size
     onnx.helper.set_model_props(
         proto, {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
     )
