@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,9 @@ from spikingjelly.activation_based.op_counter import SimpleEnergyCostConfig
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from spikevae.evaluation.costs import MULTIPLY_PICOJOULE
+from spikevae.evaluation.costs import AC_PICOJOULE, MULTIPLY_PICOJOULE, SHIFT_PICOJOULE
 from spikevae.evaluation.operations import connections_used, is_count, is_gated
+from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.images import pad
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
@@ -99,13 +101,69 @@ class FoldedConvolution(nn.Module):
         return torch.cat(rows)
 
 
+class ShiftedConvolution(nn.Module):
+    """A convolution of spikes whose gates are powers of two: for each power a sum over plain spikes, which is shifted.
+
+    ``sum over k of 2^-k * convolution(spikes with gate 2^-k)`` is the same as the convolution of the gated spikes, and
+    every input of a convolution is 0 or 1.
+
+    Args:
+        layer: the convolution, without bias; an input without gates is handed to it as it is.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.gates = self.shifts = self.additions = 0
+        """Gates, sums that were shifted, and shifted sums that were added to others, in all calls so far."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Currents of [M, C, H, W].
+
+        Raises:
+            ValueError: if a gate is no power of two.
+        """
+        if is_count(x) or not is_gated(x):
+            plain: Tensor = self.layer(x)
+            return plain
+        self.gates += x[..., 0, 0].numel()
+        powers = x[x > 0].unique()
+        if not torch.equal(powers.log2().round().exp2(), powers):
+            raise ValueError("gates are no powers of two; give the model of --model.gate pow2")
+        shifted, rows = [], 0
+        for power in powers:
+            spikes = (x == power).to(x.dtype)
+            sums = self.layer(spikes)
+            rows += int(spikes.amax(dim=(1, 2, 3)).count_nonzero())
+            shifted.append(power * sums)
+        size = shifted[0][0].numel()
+        self.shifts += rows * size
+        self.additions += (rows - int(x.amax(dim=(1, 2, 3)).count_nonzero())) * size
+        return torch.stack(shifted).sum(dim=0)
+
+
 def folded(network: nn.Module) -> nn.Module:
     """A copy of a part whose convolutions fold the gates of their input."""
+    return _with_convolutions(network, FoldedConvolution)
+
+
+def shifted(network: nn.Module) -> nn.Module:
+    """A copy of a part whose convolutions shift sums over plain spikes; its gates must be powers of two."""
+    return _with_convolutions(network, ShiftedConvolution)
+
+
+def has_shifts(network: nn.Module) -> bool:
+    """Whether all gates of a part are powers of two."""
+    gates = [module for module in network.modules() if isinstance(module, TemporalChannelJointAttention)]
+    return bool(gates) and all(module.is_rounded for module in gates)
+
+
+def _with_convolutions(network: nn.Module, kind: Callable[[nn.Module], nn.Module]) -> nn.Module:
     network = copy.deepcopy(network)
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, SpikeConv2d | SpikeConvTranspose2d):
-                setattr(parent, name, FoldedConvolution(child))
+                setattr(parent, name, kind(child))
     return network
 
 
@@ -126,6 +184,20 @@ def gate_cost(network: nn.Module) -> GateCost:
     gates = sum(layer.gates for layer in layers) * read
     folds, uses = (sum(getattr(layer, name) for layer in layers) for name in ("folds", "uses"))
     return GateCost(gates + folds * (MULTIPLY_PICOJOULE + 2 * read), gates + uses * MULTIPLY_PICOJOULE)
+
+
+def shift_cost(network: nn.Module) -> float:
+    """Energy of the gates of a :func:`shifted` network in picojoules, for all calls so far.
+
+    Each gate is read. A shift is an addition to an exponent. A sum that is added to another one is an addition, and the
+    other one is read and written.
+    """
+    layers = [module for module in network.modules() if isinstance(module, ShiftedConvolution)]
+    access = WEIGHT_BYTES * MEMORY_PICOJOULE
+    return sum(
+        layer.gates * access + layer.shifts * SHIFT_PICOJOULE + layer.additions * (AC_PICOJOULE + 2 * access)
+        for layer in layers
+    )
 
 
 @dataclass(frozen=True)

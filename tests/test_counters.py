@@ -11,7 +11,18 @@ import torch
 from spikingjelly.activation_based.op_counter import ACCounter, DispatchCounterMode, MACCounter
 from torch import nn
 
-from benchmarks.counted import FoldedConvolution, GateCost, Part, folded, gate_cost, parts
+from benchmarks.counted import (
+    FoldedConvolution,
+    GateCost,
+    Part,
+    ShiftedConvolution,
+    folded,
+    gate_cost,
+    has_shifts,
+    parts,
+    shift_cost,
+    shifted,
+)
 from benchmarks.counters import compare, layer_table, memory_table
 from benchmarks.others import Count, profile, run_neurobench
 from spikevae.config import ModelConfig
@@ -39,10 +50,12 @@ def _plain_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKEVAE_OPS", "reference")
 
 
-def lively_parts(upsampling: Upsampling = "subpixel", attention: str = "tcja") -> list[Part]:
+def lively_parts(
+    upsampling: Upsampling = "subpixel", attention: str = "tcja", gate: Literal["sigmoid", "pow2"] = "sigmoid"
+) -> list[Part]:
     """Sample and classify of a model without training whose neurons fire all the same."""
     torch.manual_seed(0)
-    config = dataclasses.replace(CONFIG, upsampling=upsampling, attention=attention)
+    config = dataclasses.replace(CONFIG, upsampling=upsampling, attention=attention, gate=gate)
     model = SpikingVAE(config).eval().requires_grad_(False)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -118,6 +131,38 @@ def test_plain_spikes_have_no_gate_to_fold(generator: torch.Generator) -> None:
     assert gate_cost(layer).folded > 0
 
 
+@pytest.mark.parametrize("upsampling", ["subpixel", "transposed"])
+def test_sums_over_plain_spikes_are_shifted_where_gates_are_powers_of_two(upsampling: Upsampling) -> None:
+    for part in lively_parts(upsampling, gate="pow2"):
+        assert has_shifts(part.network)
+        network = shifted(part.network)
+        torch.testing.assert_close(network(part.x), part.network(part.x), rtol=1e-4, atol=1e-5)
+        layers = [module for module in network.modules() if isinstance(module, ShiftedConvolution) and module.gates]
+        assert layers
+        network = shifted(part.network)
+        reads = [
+            profile(form, part.x).get_report().breakdown_pj["parameter_memory_pj"]
+            for form in (network, folded(part.network))
+        ]
+        assert reads[0] == pytest.approx(reads[1])  # a weight for each use of a spike, and none for a silent input
+        assert shift_cost(network) > 0
+
+
+def test_every_power_is_one_shift_and_one_sum(generator: torch.Generator) -> None:
+    layer = ShiftedConvolution(SpikeConv2d(2, 3))
+    spikes = torch.ones(2, 2, 5, 5)
+    gates = torch.tensor([[0.5, 0.25], [0.25, 0.25]])  # two powers in the first row, one in the second
+    gated = spikes * gates[..., None, None]
+    torch.testing.assert_close(layer(gated), layer.layer(gated))
+    assert (layer.gates, layer.shifts, layer.additions) == (4, 3 * 75, 75)
+    assert shift_cost(layer) == pytest.approx(4 * 4 * 24.96 + 225 * 0.1 + 75 * (0.9 + 8 * 24.96))
+    layer = ShiftedConvolution(SpikeConv2d(2, 3))
+    torch.testing.assert_close(layer(spikes), layer.layer(spikes))
+    assert shift_cost(layer) == 0.0
+    with pytest.raises(ValueError, match="no powers of two"):
+        layer(0.3 * spikes)
+
+
 def test_states_are_read_and_written_at_every_step() -> None:
     sample, classify = lively_parts()
     for part, neurons in ((sample, 6 * 49 + 5 * 14**2 + 4 * 28**2), (classify, 4 * 14**2 + 6 * 7**2)):
@@ -127,7 +172,7 @@ def test_states_are_read_and_written_at_every_step() -> None:
 
 
 def test_energy_with_memory_access_is_that_of_op_counter_and_leaves_padding_out_last() -> None:
-    part = lively_parts()[1]
+    part = lively_parts(gate="pow2")[1]
     plain = compare(part.ordinary, part.ordinary_x)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in memory_table(part, plain, 1)[2:]]
     together = {name: float(cells[-1].replace(",", "")) for name, *cells in rows}
@@ -136,6 +181,9 @@ def test_energy_with_memory_access_is_that_of_op_counter_and_leaves_padding_out_
         ("(c) ordinary network", part.ordinary, part.ordinary_x),
     ):
         assert together[name] == pytest.approx(profile(network, x).get_report().energy_total_pj / 1e6, abs=0.06)
+    in_shifts = shifted(part.network)
+    energy = profile(in_shifts, part.x).get_report().energy_total_pj + shift_cost(in_shifts)
+    assert together["(b) gates shifted, as op_counter sees it"] == pytest.approx(energy / 1e6, abs=0.06)
     inside = N * sum(row.dense for row in plain.rows.values()) * (4.6 + 4 * 24.96) / 1e6
     assert together["(c) without padding"] == pytest.approx(inside, rel=0.01, abs=0.06)  # biases are read as well
 
