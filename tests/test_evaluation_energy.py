@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from spikevae.config import ModelConfig
 from spikevae.evaluation.energy import counting, measure_costs, parameter_count
 from spikevae.evaluation.operations import connections_used
+from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.neurons import SpikingLayer
 from spikevae.nn.vae import SpikingVAE
 
@@ -226,6 +228,25 @@ def test_gates_that_are_powers_of_two_shift_and_multiply_nothing() -> None:
     assert (layer.folded_multiplies, layer.folded_shifts) == (0, kernel)
     assert layer.picojoule_folded == pytest.approx(0.9 * layer.folded_accumulates + 0.1 * kernel)
     assert all(layer.folded_multiplies == 0 for layer in layers[rounded].values())
+
+
+@pytest.mark.parametrize(("gate", "picojoule"), [("sigmoid", 3.7 + 0.9), ("pow2", 0.1 + 0.9)])
+def test_gates_on_the_currents_of_a_residual_block_are_counted_for_every_current(
+    gate: Literal["sigmoid", "pow2"], picojoule: float
+) -> None:
+    config = ModelConfig(
+        network="classifier", layers="stem2 res3/2+attention readout", image_size=8, class_names=("a", "b"), gate=gate
+    )
+    model = SpikingClassifier(config).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):  # so that neurons fire
+            nn.init.constant_(module.bias, 1.0)
+    with torch.no_grad(), counting(model, images=5) as cost:
+        model(torch.rand(5, 1, 8, 8))
+    products = cost.layers["layers.1.attention.products"]
+    currents = 4 * 3 * 4 * 4  # T, C, H, W
+    assert (products.multiply_accumulates, products.accumulates) == (currents, 0)
+    assert products.picojoule_folded == pytest.approx(currents * picojoule)
 
 
 def test_flips_are_counted_beside_a_plain_classification() -> None:

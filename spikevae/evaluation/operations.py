@@ -125,6 +125,9 @@ class Counter:
         # TCJA's spatial mean adds every spike once. Its gates scale spikes, which picks a value and multiplies nothing.
         spikes = float((x != 0).sum(dtype=torch.float64)) / self.images
         self._layer(f"{name}.squeeze").add(spikes, 0.0, Folded(accumulates=spikes))
+        if not is_gated(x.flatten(0, 1)):  # currents, of a residual block: each is multiplied, and then added to others
+            products = x.numel() / self.images
+            self._layer(f"{name}.products").add(0.0, products, self._by_gates(Folded(products, products)))
 
     def _count_read_out(self, name: str, module: TimeReadOut, x: Tensor, output: Tensor) -> None:
         """The weighted sum over time, and the convolution that has just been counted as one of its result."""
