@@ -44,7 +44,13 @@ def export(
     from spikevae.hub.checkpoints import load, load_generator, model_folder, read_config
 
     check_can_write(out)
-    is_alone = read_config(model_folder(model)).network == "classifier"
+    kind = read_config(model_folder(model)).network
+    is_alone = kind == "classifier"
+    if kind == "event-vae":
+        raise ValueError(
+            f"{printable(model)} is a VAE of event recordings, which cannot be exported; a classifier of them can, "
+            "to ONNX: spikevae train n-mnist --preset n-mnist-classifier"
+        )
     if is_alone and format == "nir":
         raise ValueError(f"{printable(model)} is a classifier without a decoder; it goes to ONNX alone: --format onnx")
     network = load(model) if is_alone else load_generator(model)

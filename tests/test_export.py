@@ -291,6 +291,13 @@ def test_what_nir_cannot_hold_is_named_in_one_line_and_no_file_is_left(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("format", ["onnx", "nir"])
+def test_a_vae_of_recordings_is_no_export(format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / f"a.{format}"
+    assert run("export", "n-mnist", "--part", "decoder", "--format", format, "--out", out) == 1
+    assert "cannot be exported" in one_line(capsys)
+
+
 @pytest.mark.parametrize(
     ("words", "wrong"),
     [
