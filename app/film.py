@@ -33,6 +33,8 @@ class Count(NamedTuple):
 
     additions: float
     multiplications: float
+    shifts: float
+    """Multiplications by a gate that is a power of two."""
     ordinary: float
     """Multiplications with addition of the same layers in a network without spikes."""
 
@@ -96,9 +98,10 @@ def running_counts(seen: Observation, layers: list[str]) -> list[list[Count]]:
         found = [cost for name, cost in seen.cost.layers.items() if name.startswith(f"{room}.")]
         additions = sum(cost.folded_accumulates for cost in found)
         multiplications = sum(cost.folded_multiplies + cost.folded_multiply_accumulates for cost in found)
-        costs.append(Count(additions, multiplications, sum(cost.dense for cost in found)))
+        shifts = sum(cost.folded_shifts for cost in found)
+        costs.append(Count(additions, multiplications, shifts, sum(cost.dense for cost in found)))
     arriving = [torch.ones(time_steps), *(seen.spikes[name].sum(dim=1) for name in layers)]
-    counts, sums = [], Count(0.0, 0.0, 0.0)
+    counts, sums = [], Count(0.0, 0.0, 0.0, 0.0)
     for t in range(time_steps):
         row = []
         for cost, spikes in zip(costs, arriving, strict=True):
@@ -106,6 +109,7 @@ def running_counts(seen: Observation, layers: list[str]) -> list[list[Count]]:
             sums = Count(
                 sums.additions + share * cost.additions,
                 sums.multiplications + share * cost.multiplications,
+                sums.shifts + share * cost.shifts,
                 sums.ordinary + (cost.ordinary if t == 0 else 0.0),
             )
             row.append(sums)
@@ -156,10 +160,11 @@ def _mosaic(spikes: Float[Tensor, " M"] | None, side: int, colour: tuple[int, in
 
 def _bars(pen: ImageDraw.ImageDraw, count: Count, whole: Count) -> None:
     spiking = f"Spikes: {count.additions:,.0f} additions, {count.multiplications:,.0f} multiplications"
+    spiking += f", {count.shifts:,.0f} shifts" if whole.shifts else ""
     ordinary = f"Ordinary network: {count.ordinary:,.0f} multiplications with addition"
-    most = max(whole.additions + whole.multiplications, whole.ordinary, 1.0)
+    most = max(whole.additions + whole.multiplications + whole.shifts, whole.ordinary, 1.0)
     rows = (
-        (spiking, count.additions + count.multiplications, _SPIKE),
+        (spiking, count.additions + count.multiplications + count.shifts, _SPIKE),
         (ordinary, count.ordinary, _OTHER),
     )
     for number, (words, value, colour) in enumerate(rows):

@@ -120,7 +120,8 @@ def energy_panel(seen: Observation) -> str:
     return panel(
         "Operations and energy",
         f"{_compared(*columns)} Counted by the field's convention, not measured on a chip: 0.9 pJ for an addition, "
-        "3.7 pJ for a multiplication, 4.6 pJ for both (45 nm). Moving data is not counted.",
+        "3.7 pJ for a multiplication, 4.6 pJ for both, and 0.1 pJ for a shift, which multiplies by a power of two "
+        "(45 nm). Moving data is not counted.",
         [f'<ul class="energy">{"".join(bars)}</ul>', _by_layer(cost)],
     )
 
@@ -145,18 +146,19 @@ def _by_layer(cost: Cost) -> str:
             MAC_PICOJOULE * layer.dense / 1e3,
             layer.folded_accumulates,
             layer.folded_multiplies + layer.folded_multiply_accumulates,
+            layer.folded_shifts,
         )
         before = groups.get(layer_title(layer.name), [0.0] * len(values))
         groups[layer_title(layer.name)] = [total + value for total, value in zip(before, values, strict=True)]
     totals = [sum(column) for column in zip(*groups.values(), strict=True)]
     rows = [_cost_row(title, values) for title, values in groups.items()]
     rows.append(_cost_row("sum", totals, kind="sum"))
-    head = ["layer", "(a) nJ", "(b) nJ", "(c) nJ", "additions of (b)", "multiplications of (b)"]
+    head = ["layer", "(a) nJ", "(b) nJ", "(c) nJ", "additions of (b)", "multiplications of (b)", "shifts of (b)"]
     shown = table(head, rows, "operations and energy")
     return f'<details class="layers"><summary>Layer by layer</summary>{shown}</details>'
 
 
 def _cost_row(title: str, values: Sequence[float], kind: str = "") -> Row:
-    *energies, adds, multiplies = values
+    energies, operations = values[:3], values[3:]
     cells = [f"{energy:,.1f}" if energy else "none" for energy in energies]
-    return Row(title, [*cells, f"{adds:,.0f}", f"{multiplies:,.0f}"], kind=kind)
+    return Row(title, [*cells, *(f"{count:,.0f}" for count in operations)], kind=kind)

@@ -73,9 +73,10 @@ class Show:
     def film(self, found: Film) -> tuple[str, str]:
         """An animation, and a line."""
         count = found.total
+        shifts = f", {count.shifts:,.0f} shifts" if count.shifts else ""
         words = (
-            f"In the end: {count.additions:,.0f} additions and {count.multiplications:,.0f} multiplications, each gate "
-            f"multiplied into its kernel first. An ordinary network of the same layers: {count.ordinary:,.0f} "
+            f"In the end: {count.additions:,.0f} additions, {count.multiplications:,.0f} multiplications{shifts}; each "
+            f"gate was folded into its kernel first. An ordinary network of the same layers: {count.ordinary:,.0f} "
             "multiplications with addition. An addition takes about a fifth of their energy."
         )
         return self.files.store(found.content, "spikes.webp"), pictures.facts_line(words)

@@ -379,6 +379,16 @@ def test_the_longest_bar_is_the_costliest_and_the_others_are_in_proportion() -> 
     assert f"(b) take {4.6 / energies[1]:.1f} times less energy" in page
 
 
+def test_the_columns_of_a_layer_can_be_computed_from_its_operations() -> None:
+    layer = LayerCost("decoder.expand.synapses", accumulates=9.0, dense=9.0)
+    layer.folded_accumulates, layer.folded_multiplies, layer.folded_shifts = 5_000, 2_000, 7_000
+    one = torch.zeros(1, 4, 4)
+    page = panels.energy_panel(Observation(one, one[None], one[None], {}, {}, Cost({layer.name: layer})))
+    nanojoule = f"{(0.9 * 5_000 + 3.7 * 2_000 + 0.1 * 7_000) / 1e3:,.1f}"
+    cells = re.findall(r"<td[^>]*>([\d.,]+)</td>", page)
+    assert cells[-5:] == [nanojoule, "0.0", "5,000", "2,000", "7,000"]
+
+
 # ---------------------------------------------------------------- files out
 
 

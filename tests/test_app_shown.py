@@ -26,12 +26,13 @@ from app.actions import Actions
 from app.browser import is_desktop
 from app.favourites import favourites
 from app.files import Files
-from app.film import running_counts, sampled_film
+from app.film import film, running_counts, sampled_film
 from app.preview import described
 from app.show import Show
 from app.watch import watch
 from spikevae.data.images import to_uint8
 from spikevae.hub.checkpoints import load_generator
+from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.vae import SpikingVAE
 
 MODEL = "tiny"
@@ -55,16 +56,27 @@ def test_a_film_ends_with_the_picture_and_counts_what_was_measured(actions: Acti
     assert seen.partial.shape[0] == 5 * model.config.time_steps
     assert torch.allclose(seen.partial[-1], model.sample(1, seed=3)[0], atol=1e-6)
     assert seen.partial[4::5].equal(seen.forming)
-    film = sampled_film(actions, MODEL, 3, "any", 6)
-    assert film.total.additions == pytest.approx(sum(cost.folded_accumulates for cost in seen.cost.layers.values()))
-    assert film.total.ordinary == pytest.approx(sum(cost.dense for cost in seen.cost.layers.values()))
-    with Image.open(io.BytesIO(film.content)) as moving:
+    found = sampled_film(actions, MODEL, 3, "any", 6)
+    assert found.total.additions == pytest.approx(sum(cost.folded_accumulates for cost in seen.cost.layers.values()))
+    assert found.total.ordinary == pytest.approx(sum(cost.dense for cost in seen.cost.layers.values()))
+    with Image.open(io.BytesIO(found.content)) as moving:
         times = []
         for frame in ImageSequence.Iterator(moving):
             frame.load()
             times.append(frame.info["timestamp"])
     assert len(times) > len(seen.partial)
     assert times[2] - times[1] == pytest.approx(1000 / 6, abs=1)
+
+
+def test_gates_that_are_shifts_are_counted_as_such(grid_release: Path) -> None:
+    network = load_generator(grid_release)
+    for module in network.modules():
+        if isinstance(module, TemporalChannelJointAttention):
+            module.is_rounded = True
+    seen = watch(network, lambda: network.sample(1, seed=3), stages=5)
+    total = film(seen, 6).total
+    assert total.shifts == pytest.approx(sum(cost.folded_shifts for cost in seen.cost.layers.values()))
+    assert total.shifts > 0
 
 
 def test_a_films_counts_only_rise(model: SpikingVAE) -> None:
