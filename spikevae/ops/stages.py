@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikevae.ops.cpu import compile
 from spikevae.ops.cpu.stages import fire_convolved
+from spikevae.ops.cpu.synapses import reached
 from spikevae.ops.dispatch import is_known, makes_new, may_fuse, reads_gated
 from spikevae.ops.planes import GatedSpikes, split_gated
 from spikevae.ops.stage import Attention, Neurons, fuses_neurons, fuses_norm
@@ -109,7 +110,8 @@ def _fire_convolved(x_seq: GatedSpikes, stage: Stage) -> GatedSpikes:
         weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
     tiles = tiled(weight, convolution.transposed).contiguous()
     compile.in_parallel(
-        fire_convolved, compile.flat(x_seq.spikes), compile.flat(x_seq.gates), compile.flat(tiles), sizes, enlarges,
+        fire_convolved, compile.flat(x_seq.spikes), compile.flat(x_seq.gates), compile.flat(tiles), sizes,
+        reached(sizes), enlarges,
         compile.flat(scale), compile.flat(shift), np.float32(float(cast(Neurons, stage.neurons).leak)),
         compile.flat(spikes), compile.flat(sums), images,
         count=images, together=1, work=x_seq.spikes[:, 0].numel(),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikevae.ops.cpu import compile
-from spikevae.ops.cpu.synapses import BITS, LANES, MOST_INPUTS, Convolution, convolve, convolve_back
+from spikevae.ops.cpu.synapses import BITS, LANES, MOST_INPUTS, Convolution, convolve, convolve_back, reached
 from spikevae.ops.dispatch import may_fuse
 from spikevae.ops.planes import join_gated, split_gated, stand_in
 
@@ -96,7 +96,7 @@ def _add_what_fires(x: Tensor, weight: Tensor, stride: int, transposed: bool) ->
     tiles, sizes = tiled(weight.detach(), transposed).contiguous(), convolution_sizes(x, weight, stride, transposed)
     currents = torch.empty(len(x), sizes.out_height, sizes.out_width, sizes.out_channels, dtype=torch.float32)
     compile.in_parallel(
-        convolve, compile.flat(x), compile.flat(tiles), compile.flat(currents), sizes,
+        convolve, compile.flat(x), compile.flat(tiles), compile.flat(currents), sizes, reached(sizes),
         count=len(x), together=1, work=x.shape[1:].numel(),
     )  # fmt: skip
     return currents.permute(0, 3, 1, 2)
@@ -104,8 +104,9 @@ def _add_what_fires(x: Tensor, weight: Tensor, stride: int, transposed: bool) ->
 
 def _weight_gradient_of_what_fires(x: Tensor, weight: Tensor, grad: Tensor, stride: int, transposed: bool) -> Tensor:
     x, grad = (each.contiguous(memory_format=torch.channels_last) for each in (x, grad))
+    sizes = convolution_sizes(x, weight, stride, transposed)
     parts = compile.in_parallel(
-        convolve_back, compile.flat(x), compile.flat(grad), convolution_sizes(x, weight, stride, transposed),
+        convolve_back, compile.flat(x), compile.flat(grad), sizes, reached(sizes),
         count=len(x), together=1, work=x.shape[1:].numel(),
     )  # fmt: skip
     tiles = sum(parts, np.zeros(weight.numel(), np.float32))

@@ -8,7 +8,7 @@ import numpy as np
 
 from spikevae.ops.cpu.compile import add_by_channel, compiled, copy, narrow, part, repeat, whole_rows
 from spikevae.ops.cpu.neurons import charge
-from spikevae.ops.cpu.synapses import BITS, list_nonzero, reached, visit_image
+from spikevae.ops.cpu.synapses import BITS, list_nonzero, visit_image
 
 
 @compiled
@@ -17,6 +17,7 @@ def fire_convolved(
     gates: Any,
     weights: Any,
     convolution: Any,
+    reach: Any,
     enlarges: bool,
     scale: Any,
     shift: Any,
@@ -34,6 +35,7 @@ def fire_convolved(
         gates: [T, N, in_channels], float32: how much their spikes count.
         weights: as :func:`spikevae.ops.cpu.synapses.convolve` reads them.
         convolution: the sizes.
+        reach: that of :func:`spikevae.ops.cpu.synapses.reached`.
         enlarges: whether the channels of a place, [2, 2, C], become those of as many small places.
         scale, shift: [C], float32.
         leak: 1 / tau, float32.
@@ -44,7 +46,6 @@ def fire_convolved(
     """
     height, width, channels, out_height, out_width, out_channels = convolution[:6]
     size, out_size = height * width * channels, out_height * out_width * out_channels
-    reach = reached(convolution)
     chosen, values = np.empty(size + BITS, np.uint16), np.empty(size, np.float32)
     ends = np.zeros(height * width + 1, np.int64)
     currents, small = np.empty(out_size, np.float32), np.empty(out_size if enlarges else 0, np.float32)

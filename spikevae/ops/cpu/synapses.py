@@ -6,6 +6,7 @@ all inputs of a place are added; those of the others are never read.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -36,8 +37,28 @@ class Convolution(NamedTuple):
     is_transposed: bool
 
 
+@functools.lru_cache(maxsize=64)
+def reached(convolution: Convolution) -> tuple[Any, Any]:
+    """Which row, and which column, an input reaches through each place of the kernel, [kernel, size]; -1: none."""
+    sides = (convolution.height, convolution.out_height), (convolution.width, convolution.out_width)
+    rows, columns = (_along(size, out_size, convolution) for size, out_size in sides)
+    return rows, columns
+
+
+def _along(size: int, out_size: int, convolution: Convolution) -> Any:
+    """Of one side."""
+    inputs, places = np.arange(size), np.arange(convolution.kernel)[:, None]
+    if convolution.is_transposed:
+        outputs = inputs * convolution.stride - convolution.padding + places
+        is_between = np.zeros_like(outputs, dtype=bool)
+    else:
+        outputs, rest = np.divmod(inputs + convolution.padding - places, convolution.stride)
+        is_between = rest > 0
+    return np.where((outputs < 0) | (outputs >= out_size) | is_between, -1, outputs)
+
+
 @compiled
-def convolve(x: Any, weights: Any, y: Any, convolution: Convolution, start: int, stop: int) -> None:
+def convolve(x: Any, weights: Any, y: Any, convolution: Convolution, reach: Any, start: int, stop: int) -> None:
     """Every weight times its input.
 
     Args:
@@ -45,16 +66,17 @@ def convolve(x: Any, weights: Any, y: Any, convolution: Convolution, start: int,
         weights: [out_channels / LANES, kernel, kernel, in_channels, LANES], float32.
         y: [P, out_height, out_width, out_channels], float32, written.
         convolution: the sizes.
+        reach: that of :func:`reached`.
         start, stop: of P.
     """
-    _visit(x, weights, y, convolution, False, start, stop)
+    _visit(x, weights, y, convolution, reach, False, start, stop)
 
 
 @compiled
-def convolve_back(x: Any, grad: Any, convolution: Convolution, start: int, stop: int) -> Any:
+def convolve_back(x: Any, grad: Any, convolution: Convolution, reach: Any, start: int, stop: int) -> Any:
     """Gradient of the weights from that of ``y``, both laid out as for :func:`convolve`."""
     weights = np.zeros(convolution.out_channels * convolution.kernel**2 * convolution.in_channels, np.float32)
-    _visit(x, weights, grad, convolution, True, start, stop)
+    _visit(x, weights, grad, convolution, reach, True, start, stop)
     return weights
 
 
@@ -185,27 +207,6 @@ def list_nonzero(x: Any, gates: Any, channels: int, chosen: Any, values: Any, en
 
 
 @part
-def _reached(size: int, out_size: int, convolution: Any) -> Any:
-    """Along a side: the output [kernel, size] that an input reaches through each place of the kernel; -1: none."""
-    outputs = np.empty((convolution.kernel, size), np.int64)
-    for k in range(convolution.kernel):
-        for i in range(size):
-            if convolution.is_transposed:
-                output, is_between = i * convolution.stride - convolution.padding + k, 0
-            else:
-                output, is_between = divmod(i + convolution.padding - k, convolution.stride)
-            outputs[k, i] = output if 0 <= output < out_size and not is_between else -1
-    return outputs
-
-
-@part
-def reached(convolution: Any) -> Any:
-    """Which row and which column an input reaches through each place of the kernel; -1: none."""
-    height, width, _, out_height, out_width = convolution[:5]
-    return _reached(height, out_height, convolution), _reached(width, out_width, convolution)
-
-
-@part
 def visit_image(
     weights: Any, outputs: Any, convolution: Any, reach: Any, chosen: Any, values: Any, ends: Any, is_backward: bool
 ) -> None:
@@ -249,10 +250,11 @@ def visit_image(
 
 
 @part
-def _visit(x: Any, weights: Any, y: Any, convolution: Any, is_backward: bool, start: int, stop: int) -> None:
+def _visit(
+    x: Any, weights: Any, y: Any, convolution: Any, reach: Any, is_backward: bool, start: int, stop: int
+) -> None:
     """For every weight and input of the images: ``y += weight x``, backwards ``weight += x y``."""
     height, width, channels, out_height, out_width, out_channels = convolution[:6]
-    reach = reached(convolution)
     size, out_size = height * width * channels, out_height * out_width * out_channels
     chosen, values = np.empty(size + BITS, np.uint16), np.empty(size, np.float32)
     ends, no_gates = np.zeros(height * width + 1, np.int64), np.empty(0, np.float32)
