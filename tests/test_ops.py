@@ -21,7 +21,7 @@ from spikevae.config import ModelConfig
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.decoder import TimeReadOut
 from spikevae.nn.neurons import ParametricSpikingLayer
-from spikevae.nn.stage import convolutional_stage
+from spikevae.nn.stage import convolutional_stage, latent_stage
 from spikevae.nn.vae import SpikingVAE
 from spikevae.ops import (
     GatedSpikes,
@@ -232,7 +232,7 @@ def decoder_input() -> Tensor:
 
 def through(stages: nn.Sequential, x_seq: Tensor, reader: nn.Module | None = None) -> Tensor:
     """What passes for a reader that is not known."""
-    passed = spiking_stages(x_seq, stages, reader or nn.Identity())
+    passed = spiking_stages(x_seq, nn.Identity(), stages, reader or nn.Identity())
     assert isinstance(passed, Tensor)
     return passed
 
@@ -242,7 +242,7 @@ def through(stages: nn.Sequential, x_seq: Tensor, reader: nn.Module | None = Non
 def test_stages_in_turn_give_the_numbers_of_each_stage_alone(changes: dict[str, Any]) -> None:
     stages, x_seq = decoder_stages(**changes), decoder_input()
     read_out = TimeReadOut("weighted", T, 32, 1)
-    given = spiking_stages(x_seq, stages, read_out)
+    given = spiking_stages(x_seq, nn.Identity(), stages, read_out)
     assert isinstance(given, GatedSpikes)
     expected = stages(x_seq)
     assert 0.05 < (expected != 0).float().mean() < 0.6
@@ -269,6 +269,29 @@ def test_watched_and_changed_stages_take_part_and_a_watched_reader_gets_a_tensor
     stages.get_submodule("1").attention = Halved()
     assert torch.equal(through(stages, x_seq), stages(x_seq))
     assert not torch.equal(through(stages, x_seq), changed)
+
+
+@pytest.mark.parametrize("latent_synapses", ["exponential", "instant"])
+@torch.no_grad()
+def test_a_first_stage_of_a_linear_layer_gives_the_numbers_of_the_stage_alone(latent_synapses: str) -> None:
+    config = replace(CONFIG, latent_synapses=latent_synapses)  # type: ignore[arg-type]
+    first, stages, read_out = latent_stage(config, C, 3), decoder_stages(), TimeReadOut("weighted", T, 32, 1)
+    z_seq = (torch.rand(T, N, config.latent_size) < 0.5).float()
+    first.norm.momentum = 1.0
+    first(z_seq)
+    first.eval()
+    given = spiking_stages(z_seq, first, stages, read_out)
+    assert isinstance(given, GatedSpikes)
+    assert torch.equal(given.tensor(), stages(first(z_seq)))
+    assert bool((given.spikes != 0).any())
+    seen: list[Tensor] = []
+    first.norm.register_forward_hook(lambda _, __, out: seen.append(out))
+    watched = spiking_stages(z_seq, first, stages, read_out)
+    assert isinstance(watched, GatedSpikes)
+    assert torch.equal(watched.tensor(), given.tensor())
+    assert len(seen) == 1
+    with pytest.raises(ValueError, match=f"built for {T} time steps, got {T - 1}"):
+        spiking_stages(z_seq[1:], first, stages, read_out)
 
 
 @torch.no_grad()

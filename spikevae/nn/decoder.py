@@ -42,7 +42,7 @@ class SpikingDecoder(nn.Module):
         if z_seq.dim() != 3 or (z_seq.shape[0], z_seq.shape[2]) != self.latent_shape:
             time_steps, latent_size = self.latent_shape
             raise ValueError(f"latent spikes must be [T={time_steps}, N, L={latent_size}], got {list(z_seq.shape)}")
-        image: Tensor = self.read_out(spiking_stages(self.expand(z_seq), self.stages, self.read_out))
+        image: Tensor = self.read_out(spiking_stages(z_seq, self.expand, self.stages, self.read_out))
         return image
 
 

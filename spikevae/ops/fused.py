@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.ops.cpu import compile, neurons
-from spikevae.ops.planes import scale_planes
+from spikevae.ops.planes import GatedSpikes, scale_planes
 
 
 class Gate(NamedTuple):
@@ -63,6 +63,17 @@ def fire(
     weights, eps = () if gate is None else gate.weights, None if norm is None else norm.eps
     gated: Tensor = _Fire.apply(x_seq, leak, slope, eps, gate, weight, bias, mean, inverse_deviation, *weights)
     return gated
+
+
+def fire_gated(x_seq: Tensor, leak: float | Tensor, norm: nn.BatchNorm2d, gate: Gate | None) -> GatedSpikes:
+    """:func:`fire` without gradient, on float32 [T, N, C, H, W]: spikes and gates apart, not multiplied."""
+    leak = leak if isinstance(leak, Tensor) else torch.tensor(leak)
+    x_seq = _channels_last(x_seq, may_be_constant=False)
+    mean, inverse_deviation = _statistics(norm, x_seq)
+    currents = _Currents(x_seq, leak, True, norm.weight, norm.bias, mean, inverse_deviation)
+    spikes, means = _fire(x_seq, currents, torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=torch.uint8))
+    gates = torch.ones_like(means) if gate is None else gate.of_means(means).float().contiguous()
+    return GatedSpikes(spikes, gates)
 
 
 def fire_once(x: Tensor, v: Tensor, leak: float | Tensor) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ def spiking_stage(
     """
     if not fuses_neurons(neurons, attention):
         return spiking_stage_reference(x_seq, synapses, filter, norm, neurons, attention)
-    current_seq = _currents(x_seq, synapses, filter)
+    current_seq = currents(x_seq, synapses, filter)
     is_own = makes_new(synapses) and is_known(filter)
     return _norm_fire_gate(current_seq, norm, neurons, attention, is_own=is_own)
 
@@ -47,7 +47,7 @@ def spiking_stage_reference(
     x_seq: Tensor, synapses: nn.Module, filter: nn.Module, norm: nn.Module, neurons: nn.Module, attention: nn.Module
 ) -> Tensor:
     """The same, one after the other."""
-    current_seq = _currents(x_seq, synapses, filter)
+    current_seq = currents(x_seq, synapses, filter)
     return norm_fire_gate_reference(current_seq, norm, neurons, attention)
 
 
@@ -64,7 +64,8 @@ def norm_fire_gate_reference(current_seq: Tensor, norm: nn.Module, neurons: nn.M
     return gated_seq
 
 
-def _currents(x_seq: Tensor, synapses: nn.Module, filter: nn.Module) -> Tensor:
+def currents(x_seq: Tensor, synapses: nn.Module, filter: nn.Module) -> Tensor:
+    """What the norm of a stage receives, [T, N, C, H, W]."""
     current_seq: Tensor = filter(synapses(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2]))
     return current_seq
 
@@ -85,15 +86,20 @@ def _norm_fire_gate(
     parameters = (*weights, leak) if isinstance(leak, Tensor) else weights
     if not (may_fuse(current_seq) and all(x.dtype == torch.float32 for x in parameters)):
         return norm_fire_gate_reference(current_seq, norm, neurons, attention)
-    gate = None
-    if not isinstance(attention, nn.Identity):
-        known_attention = cast(Attention, attention)
-        known_attention.require_shape(current_seq)
-        gate = Gate(known_attention.gate_of_means, weights)
+    gate = gate_of(attention, current_seq, weights)
     fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) else None
     if fused_norm is None:
         current_seq = _over_time_and_batch(norm, current_seq)
     return fire(current_seq, leak, slope, fused_norm, gate, in_place=is_own and not torch.is_grad_enabled())
+
+
+def gate_of(attention: nn.Module, x_seq: Tensor, weights: tuple[Tensor, ...] = ()) -> Gate | None:
+    """The gate of a known attention, which learns by these weights, on a sequence [T, N, C, H, W]."""
+    if isinstance(attention, nn.Identity):
+        return None
+    known_attention = cast(Attention, attention)
+    known_attention.require_shape(x_seq)
+    return Gate(known_attention.gate_of_means, weights)
 
 
 def fuses_neurons(neurons: nn.Module, attention: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from spikevae.ops.cpu import compile
 from spikevae.ops.cpu.stages import fire_convolved
 from spikevae.ops.cpu.synapses import reached
 from spikevae.ops.dispatch import is_known, makes_new, may_fuse, reads_gated
+from spikevae.ops.fused import fire_gated
 from spikevae.ops.planes import GatedSpikes, split_gated
-from spikevae.ops.stage import Attention, Neurons, fuses_neurons, fuses_norm
+from spikevae.ops.stage import Neurons, currents, fuses_neurons, fuses_norm, gate_of, norm_fire_gate
 from spikevae.ops.synapses import adds_what_fires, convolution_sizes, tiled
 
 
-@runtime_checkable
+@runtime_checkable  # the tests check types
 class Stage(Protocol):
     """What a stage consists of, as :func:`spikevae.ops.spiking_stage` takes it."""
 
@@ -29,25 +30,60 @@ class Stage(Protocol):
     time_steps: int
 
 
-def spiking_stages(x_seq: Tensor, stages: nn.Sequential, reader: nn.Module) -> Tensor | GatedSpikes:
-    """Gated spikes [T, N, C, H, W] behind stages of 3x3 convolutions.
+def spiking_stages(x_seq: Tensor, first: nn.Module, others: nn.Sequential, reader: nn.Module) -> Tensor | GatedSpikes:
+    """Gated spikes [T, N, C, H, W] behind a stage, and others of 3x3 convolutions.
 
     On the CPU an image passes through convolution, norm and neurons of a stage while its currents lie in the cache, if
     nobody wants a gradient or watches. Additions keep their order, so that the numbers are those of the stages.
 
     Args:
-        x_seq: [T, N, C, H, W] gated spikes.
-        stages: one after the other.
+        x_seq: [T, N, ...] what the first stage takes.
+        first: a stage of any synapses.
+        others: one after the other.
         reader: what reads the result. Only one that is known to take :class:`GatedSpikes` gets them.
     """
-    is_plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not is_known(stages)
+    is_plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not is_known(others)
     if is_plain or not may_fuse(x_seq, dtypes=(torch.float32,)):
-        return cast(Tensor, stages(x_seq))
-    passed: Tensor | GatedSpikes = x_seq
-    for stage in stages:
-        gated = _gated(passed) if _fuses(stage, passed) else None
-        passed = stage(_tensor(passed)) if gated is None else _fire_convolved(gated, cast(Stage, stage))
+        return cast(Tensor, others(first(x_seq)))
+    passed = _fired(first, x_seq)
+    for stage in others:
+        synapses = _known_synapses(stage, passed)
+        gated = None if synapses is None else _gated(passed)
+        if synapses is None or gated is None:
+            passed = stage(_tensor(passed))
+        else:
+            passed = _fire_convolved(gated, cast(Stage, stage), synapses)
     return passed if reads_gated(reader) else _tensor(passed)
+
+
+def _fired(module: nn.Module, x_seq: Tensor) -> Tensor | GatedSpikes:
+    """What a stage of any synapses gives; spikes and gates apart, if nobody watches."""
+    if not _is_known_stage(module) or len(x_seq) != cast(Stage, module).time_steps:
+        return cast(Tensor, module(x_seq))
+    stage = cast(Stage, module)
+    current_seq = currents(x_seq, stage.synapses, stage.filter)
+    if current_seq.dim() != 5 or not may_fuse(current_seq, *_numbers(stage), dtypes=(torch.float32,)):
+        return norm_fire_gate(current_seq, stage.norm, stage.neurons, stage.attention)
+    gate = gate_of(stage.attention, current_seq)
+    return fire_gated(current_seq, cast(Neurons, stage.neurons).leak, cast(nn.BatchNorm2d, stage.norm), gate)
+
+
+def _is_known_stage(module: nn.Module) -> bool:
+    """Whether the loops compute just what this stage would behind its synapses, and nobody watches."""
+    if not (is_known(module) and hasattr(module, "synapses")):
+        return False
+    stage = cast(Stage, module)
+    return fuses_norm(stage.norm) and fuses_neurons(stage.neurons, stage.attention)
+
+
+def _numbers(stage: Stage) -> list[Tensor]:
+    """Tensors that the loops read as float32."""
+    leak = cast(Neurons, stage.neurons).leak
+    return [
+        cast(Tensor, stage.norm.weight),
+        *stage.attention.parameters(),
+        *([leak] if isinstance(leak, Tensor) else []),
+    ]
 
 
 def _tensor(x_seq: Tensor | GatedSpikes) -> Tensor:
@@ -61,40 +97,39 @@ def _gated(x_seq: Tensor | GatedSpikes) -> GatedSpikes | None:
     return None if split is None else GatedSpikes(*(each.unflatten(0, x_seq.shape[:2]) for each in split))
 
 
-def _fuses(module: nn.Module, x_seq: Tensor | GatedSpikes) -> bool:
-    """Whether the loop computes just what calling this stage would, and nobody watches."""
-    if not is_known(module):
-        return False
+class _Synapses(NamedTuple):
+    """A convolution that the loop knows."""
+
+    convolution: Any
+    enlarges: bool  # whether its channels become places of an image
+
+
+def _known_synapses(module: nn.Module, x_seq: Tensor | GatedSpikes) -> _Synapses | None:
+    """The synapses of a stage, if the loop computes what calling it with these spikes would, and nobody watches."""
+    if not _is_known_stage(module):
+        return None
     stage = cast(Stage, module)
-    convolution, enlarges = _convolution(stage.synapses)
-    has_parts = is_known(stage.filter) and isinstance(stage.filter, nn.Identity) and fuses_norm(stage.norm)
-    if convolution is None or not has_parts or not fuses_neurons(stage.neurons, stage.attention):
-        return False
-    leak, norm = cast(Neurons, stage.neurons).leak, cast(nn.BatchNorm2d, stage.norm)
-    weight, is_transposed = convolution.weight, convolution.transposed
+    first, *others = stage.synapses if isinstance(stage.synapses, nn.Sequential) else [stage.synapses]
+    enlarges = [(type(x), x.upscale_factor) for x in others if isinstance(x, nn.PixelShuffle)] == [(nn.PixelShuffle, 2)]
+    is_whole = makes_new(stage.synapses) and hasattr(first, "stride") and len(others) == enlarges
+    has_filter = not (is_known(stage.filter) and isinstance(stage.filter, nn.Identity))
+    if not is_whole or has_filter or (enlarges and first.transposed):
+        return None
+    weight, is_transposed = cast(Tensor, first.weight), cast(bool, first.transposed)
     inputs, outputs = weight.shape[:2] if is_transposed else (weight.shape[1], weight.shape[0])
     shape = (x_seq.spikes if isinstance(x_seq, GatedSpikes) else x_seq).shape
-    has_shape = len(shape) == 5 and shape[0] == stage.time_steps and shape[2] == inputs
-    numbers = (weight, norm.weight, *stage.attention.parameters(), *([leak] if isinstance(leak, Tensor) else []))
-    return (
-        has_shape
-        and norm.num_features == (outputs // 4 if enlarges else outputs)
+    fits = (
+        len(shape) == 5
+        and (shape[0], shape[2]) == (stage.time_steps, inputs)
+        and cast(nn.BatchNorm2d, stage.norm).num_features == (outputs // 4 if enlarges else outputs)
         and adds_what_fires(weight, is_transposed)
-        and may_fuse(*numbers, dtypes=(torch.float32,))
+        and may_fuse(weight, *_numbers(stage), dtypes=(torch.float32,))
     )
+    return _Synapses(first, enlarges) if fits else None
 
 
-def _convolution(synapses: nn.Module) -> tuple[Any, bool]:
-    """The convolution of the synapses, if the loop knows them, and whether its channels become places of an image."""
-    first, *others = synapses if isinstance(synapses, nn.Sequential) else [synapses]
-    enlarges = [(type(x), x.upscale_factor) for x in others if isinstance(x, nn.PixelShuffle)] == [(nn.PixelShuffle, 2)]
-    is_whole = makes_new(synapses) and hasattr(first, "stride") and len(others) == enlarges
-    is_known_way = is_whole and not (enlarges and first.transposed)
-    return (first, enlarges) if is_known_way else (None, False)
-
-
-def _fire_convolved(x_seq: GatedSpikes, stage: Stage) -> GatedSpikes:
-    convolution, enlarges = _convolution(stage.synapses)
+def _fire_convolved(x_seq: GatedSpikes, stage: Stage, synapses: _Synapses) -> GatedSpikes:
+    convolution, enlarges = synapses
     time_steps, images = x_seq.spikes.shape[:2]
     sizes = convolution_sizes(x_seq.spikes[0], convolution.weight, convolution.stride[0], convolution.transposed)
     shape = [sizes.out_height, sizes.out_width, sizes.out_channels]
@@ -111,14 +146,12 @@ def _fire_convolved(x_seq: GatedSpikes, stage: Stage) -> GatedSpikes:
     tiles = tiled(weight, convolution.transposed).contiguous()
     compile.in_parallel(
         fire_convolved, compile.flat(x_seq.spikes), compile.flat(x_seq.gates), compile.flat(tiles), sizes,
-        reached(sizes), enlarges,
-        compile.flat(scale), compile.flat(shift), np.float32(float(cast(Neurons, stage.neurons).leak)),
+        reached(sizes), enlarges, compile.flat(scale), compile.flat(shift), np.float32(float(cast(Neurons, stage.neurons).leak)),
         compile.flat(spikes), compile.flat(sums), images,
         count=images, together=1, work=x_seq.spikes[:, 0].numel(),
     )  # fmt: skip
     spikes = spikes.permute(0, 1, 4, 2, 3)
-    if isinstance(stage.attention, nn.Identity):
+    gate = gate_of(stage.attention, spikes)
+    if gate is None:
         return GatedSpikes(spikes, torch.ones_like(sums))
-    attention = cast(Attention, stage.attention)
-    attention.require_shape(spikes)
-    return GatedSpikes(spikes, attention.gate_of_means(sums / (shape[0] * shape[1])).float().contiguous())
+    return GatedSpikes(spikes, gate.of_means(sums / (shape[0] * shape[1])).float().contiguous())
