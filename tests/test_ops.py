@@ -271,6 +271,26 @@ def test_watched_and_changed_stages_take_part_and_a_watched_reader_gets_a_tensor
     assert not torch.equal(through(stages, x_seq), changed)
 
 
+@torch.no_grad()
+def test_weights_changed_behind_the_back_of_torch_are_seen() -> None:
+    stages, x_seq = decoder_stages(), decoder_input()
+    weight = stages.get_parameter("0.synapses.0.weight")
+    seen = [through(stages, x_seq)]
+    for change in (
+        lambda: weight.data.mul_(1.5),
+        lambda: weight.detach().numpy().__imul__(0.5),
+        lambda: setattr(weight, "data", torch.randn_like(weight)),
+        lambda: setattr(weight, "data", weight.contiguous(memory_format=torch.channels_last).roll(1, 0)),
+    ):
+        change()
+        seen.append(through(stages, x_seq))
+        assert torch.equal(seen[-1], stages(x_seq))
+        assert not torch.equal(seen[-1], seen[-2])
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(stages)))
+    assert torch.equal(through(copied, x_seq), seen[-1])
+    assert len(stages.state_dict()) == len(decoder_stages().state_dict())
+
+
 @pytest.mark.parametrize("latent_synapses", ["exponential", "instant"])
 @torch.no_grad()
 def test_a_first_stage_of_a_linear_layer_gives_the_numbers_of_the_stage_alone(latent_synapses: str) -> None:

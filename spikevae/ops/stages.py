@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -140,13 +141,9 @@ def _fire_convolved(x_seq: GatedSpikes, stage: Stage, synapses: _Synapses) -> Ga
     shift = (norm.bias - norm.running_mean * scale).detach()
     spikes = torch.empty(time_steps, images, *shape, dtype=torch.uint8)
     sums = torch.zeros(time_steps, images, shape[2], dtype=torch.float32)
-    weight = convolution.weight.detach()
-    if enlarges:  # of the four channels that become one the first ones first
-        weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
-    tiles = tiled(weight, convolution.transposed).contiguous()
     compile.in_parallel(
-        fire_convolved, compile.flat(x_seq.spikes), compile.flat(x_seq.gates), compile.flat(tiles), sizes,
-        reached(sizes), enlarges, compile.flat(scale), compile.flat(shift), np.float32(float(cast(Neurons, stage.neurons).leak)),
+        fire_convolved, compile.flat(x_seq.spikes), compile.flat(x_seq.gates), _tiles(synapses), sizes, reached(sizes),
+        enlarges, compile.flat(scale), compile.flat(shift), np.float32(float(cast(Neurons, stage.neurons).leak)),
         compile.flat(spikes), compile.flat(sums), images,
         count=images, together=1, work=x_seq.spikes[:, 0].numel(),
     )  # fmt: skip
@@ -155,3 +152,26 @@ def _fire_convolved(x_seq: GatedSpikes, stage: Stage, synapses: _Synapses) -> Ga
     if gate is None:
         return GatedSpikes(spikes, torch.ones_like(sums))
     return GatedSpikes(spikes, gate.of_means(sums / (shape[0] * shape[1])).float().contiguous())
+
+
+_LAID_OUT: WeakKeyDictionary[nn.Module, tuple[Any, Any, Any]] = WeakKeyDictionary()
+
+
+def _tiles(synapses: _Synapses) -> Any:
+    """Weights as the loop reads them, laid out anew where a single bit of them has changed since the last call.
+
+    The bits are compared, for a weight can change without a trace in its version: through ``data``, or an array.
+    """
+    weight = synapses.convolution.weight.detach()
+    if not weight.is_contiguous(memory_format=torch.channels_last):
+        weight = weight.contiguous()
+    layout, bits = (synapses.enlarges, weight.shape, weight.stride()), compile.flat(weight).view(np.uint32)
+    known_layout, known_bits, tiles = _LAID_OUT.get(synapses.convolution, (None, None, None))
+    if layout == known_layout and np.array_equal(bits, known_bits):
+        return tiles
+    known_bits = bits.copy()
+    if synapses.enlarges:  # of the four channels that become one the first ones first
+        weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
+    tiles = compile.flat(tiled(weight, synapses.convolution.transposed).contiguous())
+    _LAID_OUT[synapses.convolution] = layout, known_bits, tiles
+    return tiles
