@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,6 +195,71 @@ def test_a_typical_image_of_few_lies_no_further_out_than_others() -> None:
     typical, far = ((density.sample(noise, None, each) - centre).norm(dim=1) for each in (0.0, 1.0))
     assert typical[0] < 1.7 * far.square().mean().sqrt()
     assert density.sample(noise[:0], None, 0.5).shape == (0, 24)
+
+
+def noise_of(density: GridMixtures, count: int) -> Tensor:
+    return torch.from_numpy(np.stack([density.noise(np.random.default_rng(seed)) for seed in range(count)]))
+
+
+def anew(density: GridMixtures) -> GridMixtures:
+    """The same buffers in a density that has drawn nothing yet."""
+    other = GridMixtures(24, 2, rank=3, components=1).to(density.mean.dtype)
+    other.load_state_dict(density.state_dict())
+    return other
+
+
+def test_a_typical_image_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    density, asked = GridMixtures(24, 2, rank=3, components=1), []
+    density.fit(*correlated_potentials())
+    look = GridMixtures._typical_noise
+
+    def heard(self: GridMixtures, group: int, component: int) -> np.ndarray:
+        asked.append((group, component))
+        return look(self, group, component)
+
+    monkeypatch.setattr(GridMixtures, "_typical_noise", heard)
+    noise = noise_of(density, 9)
+    once, again = (density.sample(noise, None, 0.3) for _ in range(2))
+    assert sorted(asked) == [(0, 0), (1, 0)]
+    assert torch.equal(once, again)
+    assert set(density.state_dict()) == {"share", "mean", "basis", "weight", "centre", "factor"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda density: density.fit(*(each.flip(0) ** 3 for each in correlated_potentials())),
+        lambda density: density.load_state_dict({n: v.flip(-1) for n, v in density.state_dict().items()}),
+        lambda density: density.load_state_dict({n: -v for n, v in density.state_dict().items()}, assign=True),
+        lambda density: density.basis.mul_(-2),
+        lambda density: density.half(),
+        lambda density: density.double(),
+        copy.deepcopy,
+        lambda density: pickle.loads(pickle.dumps(density)),
+    ],
+    ids=["fitted", "loaded", "assigned", "written to", "half", "double", "copied", "pickled"],
+)
+def test_typical_images_are_of_the_density_as_it_is(change: Callable[[GridMixtures], object]) -> None:
+    torch.manual_seed(0)
+    density = GridMixtures(24, 2, rank=3, components=1)
+    density.fit(*correlated_potentials())
+    noise = noise_of(density, 5)
+    density.sample(noise, None, 0.3)
+    found = change(density)
+    for each in (density, found if isinstance(found, GridMixtures) else density):
+        assert torch.equal(each.sample(noise, None, 0.3), anew(each).sample(noise, None, 0.3))
+
+
+def test_a_density_of_inference_tensors_draws_typical_images_too() -> None:
+    fitted = GridMixtures(24, 2, rank=3, components=1)
+    fitted.fit(*correlated_potentials())
+    with torch.inference_mode():
+        density = anew(fitted)
+        noise = noise_of(density, 5)
+        first = density.sample(noise, None, 0.3)
+        density.basis.mul_(2)
+        torch.testing.assert_close(density.sample(noise, None, 0.3), anew(density).sample(noise, None, 0.3))
+        assert not torch.equal(first, density.sample(noise, None, 0.3))
 
 
 def test_a_class_of_one_image_has_no_density() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from operator import is_
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +17,14 @@ _CANDIDATES = 64  # draws of a Gaussian, of which the one with the firmest poten
 _LONGEST = 1.3  # times the usual distance of draws from the centre: how far that one may lie from it
 
 
+class _Typical(NamedTuple):
+    """Typical noise of the Gaussians that were asked for, and what it was computed of."""
+
+    buffers: tuple[Tensor, ...]
+    state: list[tuple[int, int]]  # of each buffer where it lies, and how often it was written to
+    noise: dict[tuple[int, int], np.ndarray]  # [R], by class and Gaussian
+
+
 class GridMixtures(Mixtures):
     """:class:`Mixtures` over the thousands of potentials of a grid, of which only the leading directions vary.
 
@@ -23,6 +34,8 @@ class GridMixtures(Mixtures):
     Args:
         size, classes, rank, components: those of :class:`Mixtures`.
     """
+
+    _typical: _Typical | None = None
 
     def __init__(self, size: int, classes: int, rank: int, components: int) -> None:
         super().__init__(size, classes, rank, components)
@@ -43,11 +56,32 @@ class GridMixtures(Mixtures):
         near = temperature * noise
         if temperature < 1 and len(noise):
             chosen, places = torch.stack([labels, component], dim=1).unique(dim=0, return_inverse=True)
-            typical = torch.stack([self._typical_noise(*pair) for pair in chosen.tolist()])
+            known = self._known_typical()
+            pairs = [(group, gaussian) for group, gaussian in chosen.tolist()]
+            for pair in pairs:
+                if pair not in known:
+                    known[pair] = self._typical_noise(*pair)
+            typical = torch.from_numpy(np.stack([known[pair] for pair in pairs]))
             near = near + (1 - temperature**2) ** 1.5 * typical[places]
         return near
 
-    def _typical_noise(self, group: int, component: int) -> Float[Tensor, " R"]:
+    def _known_typical(self) -> dict[tuple[int, int], np.ndarray]:
+        """What was computed of these very buffers; nothing once they were fitted, loaded or moved."""
+        buffers = (self.mean, self.basis, self.centre, self.factor)
+        if any(each.is_inference() for each in buffers):  # these do not count how often they are written to
+            return {}
+        state = [(each.data_ptr(), each._version) for each in buffers]
+        kept = self._typical
+        if kept is None or kept.state != state or not all(map(is_, kept.buffers, buffers)):
+            kept = self._typical = _Typical(buffers, state, {})
+        return kept.noise
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: all but what can be computed anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "_typical"}
+
+    @torch.no_grad()
+    def _typical_noise(self, group: int, component: int) -> np.ndarray:
         """Of some fixed draws of a Gaussian that with potentials farthest from the threshold, or a part of its way."""
         rank = self.basis.shape[2]
         draws = torch.from_numpy(np.random.default_rng((group, component)).standard_normal((_CANDIDATES, rank)))
@@ -57,8 +91,8 @@ class GridMixtures(Mixtures):
         firmest = int(points[:-1].abs().mean(dim=1).argmax())
         lengths = (points[:-1] - points[-1]).norm(dim=1)
         longest = _LONGEST * lengths.square().mean().sqrt()
-        shortened: Tensor = draws[firmest] * (longest / lengths[firmest].clamp(min=1e-12)).clamp(max=1.0)
-        return shortened
+        shortened = draws[firmest] * (longest / lengths[firmest].clamp(min=1e-12)).clamp(max=1.0)
+        return shortened.numpy()  # type: ignore[no-any-return]
 
     def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
         self.factor[group] = _packed(factor)
