@@ -103,7 +103,7 @@ class Studio:
         return Edited(before, image, int(((after > 0) != (potential > 0)).sum()), potential.numel())
 
     def ends(self, model: Sent, label: Sent) -> list[Ends]:
-        """Each direction of a class, with what the class's mean becomes along it; nothing without a density.
+        """Each direction of a class, with what its typical image becomes along it; nothing without a density.
 
         Raises:
             ValueError: if there is no such model or class.
@@ -114,8 +114,8 @@ class Studio:
         group = self._group(network, label)
         directions = self._directions_of(model, group)[:SLIDERS]
         with self._models.alone(model), torch.inference_mode():
-            mean = network.latent.means()[group or 0]
-            pictures = [[edit(network, mean, [way], [amount]) for amount in (-_END, _END)] for way in directions]
+            start = network.latent.typical(group or 0)
+            pictures = [[edit(network, start, [way], [amount]) for amount in (-_END, _END)] for way in directions]
         return [Ends(way.name, low, high) for way, (low, high) in zip(directions, pictures, strict=True)]
 
     def complete(self, model: Sent, content: bytes | None, mask: Sent, count: Sent, seed: Sent, label: Sent) -> Tensor:

@@ -16,7 +16,7 @@ from app import limits
 from app.actions import Actions
 from app.studio import SLIDERS, data_url
 from spikevae.hub.checkpoints import load_generator
-from spikevae.nn.editing import principal_directions
+from spikevae.nn.editing import edit, principal_directions
 from spikevae.nn.vae import SpikingVAE
 
 MODEL = "tiny"
@@ -25,8 +25,8 @@ STILL = [0] * SLIDERS
 
 
 @pytest.fixture(scope="module")
-def actions(tiny_release: Path, autoregressive_release: Path, unlabelled_release: Path) -> Actions:
-    return Actions([str(folder) for folder in (tiny_release, autoregressive_release, unlabelled_release)])
+def actions(tiny_release: Path, autoregressive_release: Path, unlabelled_release: Path, grid_release: Path) -> Actions:
+    return Actions([str(folder) for folder in (tiny_release, autoregressive_release, unlabelled_release, grid_release)])
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,17 @@ def test_every_direction_has_two_ends(actions: Actions, model: SpikingVAE) -> No
     assert len({end.name for end in ends}) == len(ends)
     assert len(actions.studio.ends("unlabelled", "any")) > 0
     assert actions.studio.ends("autoregressive", "any") == []
+
+
+def test_ends_are_of_what_temperature_0_draws(actions: Actions, grid_release: Path) -> None:
+    model = load_generator(grid_release)
+    typical = model.sample_potential([0], seed=8, labels=torch.tensor([4]), temperature=0.0)
+    assert typical is not None
+    (way,) = principal_directions(model, 4, 1)
+    end = actions.studio.ends("grid", "4")[0]
+    for image, amount in ((end.low, -2.5), (end.high, 2.5)):
+        assert torch.allclose(image, edit(model, typical[:, 0], [way], [amount]), atol=1e-6)
+    assert not torch.allclose(end.low, edit(model, model.latent.means()[4], [way], [-2.5]), atol=1e-3)
 
 
 @pytest.mark.parametrize(

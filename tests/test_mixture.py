@@ -65,6 +65,9 @@ def test_clumps_of_a_class_are_found_and_drawn_as_often_as_they_are() -> None:
         torch.testing.assert_close(drawn[side].T.cov().diagonal(), torch.ones(D), rtol=0, atol=0.15)
     typical = density.sample(noise(density, 50), None, 0.0)
     assert len(typical.unique(dim=0)) == 2  # the centre of each
+    heaviest = density.typical(torch.tensor([0]))
+    torch.testing.assert_close(heaviest[0], centres[0], rtol=0, atol=0.15)
+    assert (typical == heaviest).all(dim=1).any()
 
 
 def test_a_class_of_few_images_gets_one_gaussian() -> None:

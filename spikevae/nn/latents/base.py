@@ -114,6 +114,10 @@ class Latent(nn.Module):
         """Mean potentials of each class of the density; of all images where there are none (K = 1)."""
         raise NotImplementedError
 
+    def typical(self, group: int) -> Float[Tensor, "T L"]:
+        """Potentials of a typical image of a class: what temperature 0 draws of the density's heaviest Gaussian."""
+        raise NotImplementedError
+
     def directions(self, group: int) -> Float[Tensor, "R T L"]:
         """Principal directions of the potentials inside a class, times their standard deviations, strongest first."""
         raise NotImplementedError

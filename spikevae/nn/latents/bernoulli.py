@@ -114,6 +114,9 @@ class PotentialLatent(Latent):
     def means(self) -> Float[Tensor, "K T L"]:
         return self._in_steps(self.density.mean)
 
+    def typical(self, group: int) -> Float[Tensor, "T L"]:
+        return self._in_steps(self.density.typical(torch.tensor([group])))[0]
+
     def directions(self, group: int) -> Float[Tensor, "R T L"]:
         return self._in_steps(self.density.basis[group].T.flip(0))
 

@@ -147,12 +147,22 @@ class Mixtures(nn.Module):
         """
         check_temperature(temperature)
         draws = noise.cpu().double()
-        rank = self.basis.shape[2]
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
         component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
-        near = self._near(labels, component, draws[:, 2 : 2 + rank], temperature)
+        return self._drawn(labels, component, draws[:, 2:], temperature)
+
+    def typical(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
+        """Of each class what temperature 0 draws of its heaviest Gaussian."""
+        component = self.weight.cpu()[labels].argmax(dim=1)
+        return self._drawn(labels, component, torch.zeros(len(labels), self.noise_size - 2).double(), 0.0)
+
+    def _drawn(
+        self, labels: Int[Tensor, " N"], component: Int[Tensor, " N"], noise: Float[Tensor, "N E"], temperature: float
+    ) -> Float[Tensor, "N D"]:
+        rank = self.basis.shape[2]
+        near = self._near(labels, component, noise[:, :rank], temperature)
         shared = points_of_gaussians(self.mean, self.basis, self.centre, self.factor, labels, component, near)
-        rest = self._rest(labels, temperature * draws[:, 2 + rank :])
+        rest = self._rest(labels, temperature * noise[:, rank:])
         return (shared + rest).float().to(self.mean.device)
 
     def log_densities(self, potentials: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
