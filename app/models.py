@@ -13,7 +13,7 @@ from spikevae.nn.autoencoder import SpikingAutoencoder
 from spikevae.text import printable
 
 from .familiar import Familiarity, thresholds
-from .limits import Sent
+from .limits import ANY, Sent
 
 Kind = TypeVar("Kind", bound=SpikingAutoencoder)
 
@@ -63,6 +63,14 @@ class Models(Generic[Kind]):
         """What a picture of a model's data set reaches, if that was measured. Errors as for :meth:`known`."""
         self.known(model)
         return self._familiar[model]
+
+    def fit_class(self, model: Sent, label: Sent) -> Sent:
+        """The class, or any where only other models can draw it. Errors as for :meth:`known`."""
+        network = self.known(model)
+        if network.latent.is_conditional and label in network.config.class_names:
+            return label
+        is_of_some = any(label in other.config.class_names for other in self._models.values())
+        return ANY if is_of_some else label
 
     @contextmanager
     def alone(self, model: Sent) -> Iterator[Kind]:

@@ -7,8 +7,11 @@ import logging
 from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 
 from spikevae.text import printable
+
+from .boxes import fitted
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +35,24 @@ class Page(gr.Blocks):
             words = error.message if isinstance(error, gr.Error) else "A value is of a kind that is not expected here"
             raise shown(words) from None
 
-    async def call_function(self, *arguments: Any, **named: Any) -> Any:
+    async def call_function(
+        self,
+        block_fn: BlockFunction | int,
+        processed_input: list[Any],
+        iterator: Any = None,
+        requests: Any = None,
+        event_id: str | None = None,
+        event_data: gr.EventData | None = None,
+        *arguments: Any,
+        **named: Any,
+    ) -> Any:
         """A function of the page, whose ValueError is a visitor's mistake and is shown as it is."""
+        fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        given = iterator, requests, event_id, event_data
         try:
-            return await super().call_function(*arguments, **named)
+            if event_data is not None and event_data.target is not None:  # something on the page was used
+                processed_input = fitted(fn.inputs, processed_input)
+            return await super().call_function(fn, processed_input, *given, *arguments, **named)
         except ValueError as error:
             raise shown(error) from None
 

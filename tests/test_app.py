@@ -542,6 +542,54 @@ def posted(address: str, name: str, data: list[Any]) -> str:
         return str(answer.read().decode())
 
 
+def answered(address: str, name: str, data: list[Any], *, on_page: bool) -> dict[str, Any]:
+    """What a browser is answered, whose page was used, or a program that calls as a browser does."""
+    with urllib.request.urlopen(f"{address}/config", timeout=60) as answer:
+        calls = json.loads(answer.read())["dependencies"]
+    (call,) = (call for call in calls if call["api_name"] == name)
+    session = f"of-{name}-{on_page}"
+    asked = {"fn_index": call["id"], "data": data, "session_hash": session}
+    request = urllib.request.Request(
+        f"{address}/gradio_api/queue/join",
+        json.dumps(asked | ({"trigger_id": call["targets"][0][0]} if on_page else {})).encode(),
+        {"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=60).close()
+    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash={session}", timeout=60) as answer:
+        for line in answer:
+            if b"process_completed" in line:
+                return dict(json.loads(line.removeprefix(b"data: ")))
+    raise AssertionError("no answer")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("sample", ["unlabelled", 2, 1, "3", 1.0], "no class '3'"),
+        ("sample", ["autoregressive", 2, 1, "3", 1.0], "no classes to sample"),
+        ("sample", ["autoregressive", 2, 1, "any", 0.5], "temperature=0.5"),
+        ("walk_samples", ["unlabelled", 1, "0", 2, "9", 3], "no class '0'"),
+        ("look_inside_sample", ["unlabelled", 0, "3"], "no class '3'"),
+        ("watch_spikes", ["unlabelled", 3, "3", 5], "no class '3'"),
+        ("edit", ["unlabelled", 1, "0", None, 0, 0, 0, 0, 0, 0, "7", 0], "no class '0'"),
+        ("compare", ["tiny", "3", 1, "unlabelled", "3", 1, 2, 0], "no class '3'"),
+    ],
+)
+def test_what_a_page_sends_of_the_model_before_is_no_mistake_of_a_visitor(
+    page_address: str, name: str, data: list[Any], words: str
+) -> None:
+    seen = answered(page_address, name, data, on_page=True)
+    assert seen["success"], seen["output"]
+    told = answered(page_address, name, data, on_page=False)
+    assert not told["success"]
+    assert words in told["output"]["error"]
+
+
+def test_a_class_that_no_model_has_is_a_mistake_on_the_page_too(page_address: str) -> None:
+    told = answered(page_address, "sample", ["tiny", 2, 1, "boots", 1.0], on_page=True)
+    assert "no class 'boots'" in told["output"]["error"]
+
+
 def test_the_page_is_for_this_machine_only_unless_told_otherwise() -> None:
     import inspect
 

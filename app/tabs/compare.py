@@ -56,15 +56,14 @@ class CompareTab:
 
     def _side(self, place: int) -> list[Any]:
         """Model, class, temperature, gallery and line."""
-        first, temperature = self._actions.names[0], _TEMPERATURES[place]
-        has_temperature = self._actions.has_temperature(first)
-        spread = temperature if has_temperature else 1.0
+        first = self._actions.names[0]
+        spread = self._actions.fit_temperature(first, _TEMPERATURES[place])
         images, line = self._shown(first, _COUNT, _SEED, limits.ANY, spread)
         with gr.Column(min_width=280):
             with gr.Row():
                 model = gr.Dropdown(list(self._actions.names), value=first, label=f"Model {'AB'[place]}", min_width=110)
-                label = label_dropdown(self._actions, f"Class {'AB'[place]}")
-            slider = temperature_slider(has_temperature, f"Temperature {'AB'[place]}", spread)
+                label = label_dropdown(self._actions, model, f"Class {'AB'[place]}")
+            slider = temperature_slider(self._actions, model, f"Temperature {'AB'[place]}", spread)
             box = gallery(f"Pictures {'AB'[place]}", images)
             return [model, label, slider, box, gr.HTML(line, padding=False)]
 

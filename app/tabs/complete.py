@@ -46,7 +46,7 @@ class CompleteTab(PictureTab):
                 with gr.Row():
                     self._count = gr.Slider(1, limits.PROPOSALS, value=_COUNT, step=1, label="Number of proposals")
                     self._seed = gr.Number(0, label="Seed of the proposals", min_width=110)
-                    self._label = label_dropdown(actions, "Class of the proposals")
+                    self._label = label_dropdown(actions, model, "Class of the proposals")
                 self._picture = upload("Your picture", example)
         self._mask = gr.Textbox(visible="hidden", label="Mask, as a data URL with a PNG")
         self._connect()

@@ -11,7 +11,7 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import SLIDERS, Ends, data_url
-from .parts import LIVE, QUIET, content, hint, picture, ring, upload, where
+from .parts import LIVE, QUIET, class_box, content, hint, picture, ring, upload, where
 from .tab import Tab
 
 _SURPRISE = f"""() => {{
@@ -19,8 +19,11 @@ _SURPRISE = f"""() => {{
   return amounts;
 }}"""
 _BACK = f"() => [...Array({SLIDERS}).fill(0), 0]"
-_REMEMBER = """(...values) => {
+_REMEMBER = """(model, label, ...values) => {
   const past = (window.spikevaeEdits ??= []);
+  const of = JSON.stringify([model, label]);
+  if (window.spikevaeEdited !== of) past.length = 0; // other directions
+  window.spikevaeEdited = of;
   const now = JSON.stringify(values);
   if (past[past.length - 1] !== now) past.push(now);
   if (past.length > 100) past.shift();
@@ -62,7 +65,7 @@ class EditTab(Tab):
         self._connect()
         self.refresh = {
             "fn": self._refresh,
-            "inputs": [model],
+            "inputs": [model, self._picture],
             "outputs": [
                 self._all,
                 self._why,
@@ -86,14 +89,16 @@ class EditTab(Tab):
                     gr.Slider(-3, 3, value=0, step=0.1, label=name, visible=where(is_there), min_width=140, scale=3)
                 )
         with gr.Row():
-            self._towards = gr.Dropdown(
-                [limits.ANY, *self._actions.class_names(model)],
-                value=limits.ANY,
-                label="Towards class",
+            names = self._actions.class_names(model)
+            choices, has_classes = [limits.ANY, *names], where(bool(names))
+            self._towards = class_box(
+                self._actions.models,
+                self._model,
+                choices,
+                limits.ANY,
+                "Towards class",
                 info="any: stay",
-                allow_custom_value=True,
-                visible=where(bool(self._actions.class_names(model))),
-                min_width=110,
+                visible=has_classes,
             )
             self._way = gr.Slider(
                 0,
@@ -101,20 +106,16 @@ class EditTab(Tab):
                 value=0,
                 step=0.02,
                 label="Part of the way there",
-                visible=where(bool(self._actions.class_names(model))),
+                visible=has_classes,
             )
 
     def _build_start(self, model: str, label: str) -> None:
         with gr.Row():
             self._seed = gr.Number(1, label="Seed of the start", min_width=110)
             names = self._actions.class_names(model)
-            self._label = gr.Dropdown(
-                list(names) or [limits.ANY],
-                value=label,
-                label="Class of the start",
-                allow_custom_value=True,
-                visible=where(bool(names)),
-                min_width=110,
+            choices, visible = list(names) or [limits.ANY], where(bool(names))
+            self._label = class_box(
+                self._actions.models, self._model, choices, label, "Class of the start", visible=visible
             )
         self._picture = upload("Or start from a picture of yours")
 
@@ -132,7 +133,7 @@ class EditTab(Tab):
         inputs = [*start, *self._sliders, self._towards, self._way]
         self._seed.submit(self.edit, inputs, outputs, api_name="edit", **live)
         event = gr.on(triggers, self._moved, inputs, outputs, api_visibility="private", **live)
-        event.success(None, moves, None, js=_REMEMBER, **QUIET)
+        event.success(None, [self._model, self._label, *moves], None, js=_REMEMBER, **QUIET)
         ring(self._surprise.click(None, None, self._sliders, js=_SURPRISE, **QUIET), self.bell)
         ring(self._back.click(None, None, moves, js=_BACK, **QUIET), self.bell)
         ring(self._undo.click(None, None, moves, js=_UNDO, **QUIET), self.bell)
@@ -168,7 +169,7 @@ class EditTab(Tab):
         ends = self._actions.studio.ends(model, label)
         return (*self._shown_ends(ends), *self._reset_sliders(ends))
 
-    def _refresh(self, model: Sent) -> tuple[Any, ...]:
+    def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         can = self._actions.studio.can_edit(model)
         shown = gr.Row(visible=where(can)), gr.HTML("" if can else hint(_CANNOT), visible=where(not can))
         if not can:
@@ -179,7 +180,7 @@ class EditTab(Tab):
             *shown,
             gr.Dropdown(list(names) or [limits.ANY], value=label, visible=where(bool(names))),
             gr.Dropdown([limits.ANY, *names], value=limits.ANY, visible=where(bool(names))),
-            None,
+            gr.skip() if picture is None else None,  # a change of it would be answered before the rest is there
             *self._shown_ends(ends),
             *self._reset_sliders(ends),
             gr.Slider(value=0, visible=where(bool(names))),

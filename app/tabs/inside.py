@@ -40,7 +40,7 @@ class InsideTab(PictureTab):
                         self._go = gr.Button("Look inside", variant="primary")
                         with gr.Row():
                             self._seed = gr.Number(0, label="Seed", min_width=110)
-                            self._label = label_dropdown(actions, "Class")
+                            self._label = label_dropdown(actions, model, "Class")
                     with gr.Column(scale=6, min_width=280):
                         shown = show.observation(actions.look_inside_sample(first, 0, limits.ANY))
                         frames = _forming(shown[0])

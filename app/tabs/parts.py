@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import gradio as gr
+from gradio.components import Component
 
 from .. import limits, pictures
 from ..actions import Actions
+from ..boxes import ClassBox, TemperatureBox
 from ..limits import Number, Sent
+from ..models import Models
 from ..show import Show
 from ..upload import Upload
 
@@ -22,8 +25,10 @@ SHARED: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits
 """For every event that a model computes for."""
 LIVE: dict[str, Any] = {**SHARED, "trigger_mode": "always_last", "show_progress": "minimal"}
 """The same, for one that is asked again before it has answered: of what comes meanwhile the last counts."""
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""For an event that only rearranges the page."""
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
+"""For an event that only rearranges the page. The last model that was chosen counts, however soon it was."""
+CHOOSE: dict[str, Any] = {**QUIET, "trigger_mode": "multiple", "preprocess": False}
+"""For a click on one of several pictures, each of which is answered."""
 
 
 class Answer(NamedTuple):
@@ -136,17 +141,26 @@ def choice(label: str, value: Sequence[Any]) -> gr.Gallery:
     return gallery(label, value, "examples", is_choice=True)
 
 
-def label_dropdown(actions: Actions, name: str, value: str = limits.ANY) -> gr.Dropdown:
+def label_dropdown(actions: Actions, model: Component, name: str, value: str = limits.ANY) -> ClassBox:
     """Classes to choose from, or nothing where there is no choice."""
     first = actions.names[0]
-    return gr.Dropdown(
-        [limits.ANY, *actions.class_names(first)],
+    choices = [limits.ANY, *actions.class_names(first)]
+    return class_box(actions.models, model, choices, value, name, visible=where(actions.has_class_choice(first)))
+
+
+def class_box(
+    models: Models[Any], model: Component, choices: list[str], value: str, name: str, **more: Any
+) -> ClassBox:
+    """A box for a class of the model that another box holds."""
+    box = ClassBox(
+        choices,
         value=value,
         label=name,
-        min_width=110,
         allow_custom_value=True,  # checked by the action: the choices differ between models
-        visible=where(actions.has_class_choice(first)),
+        **{"min_width": 110, **more},
     )
+    box.belongs = model, models.fit_class
+    return box
 
 
 def label_choices(actions: Actions, model: Sent, value: str = limits.ANY) -> gr.Dropdown:
@@ -155,17 +169,22 @@ def label_choices(actions: Actions, model: Sent, value: str = limits.ANY) -> gr.
     return gr.Dropdown(choices, value=value, visible=where(actions.has_class_choice(model)))
 
 
-def temperature_slider(visible: bool, label: str = "Temperature", value: Number = 1.0) -> gr.Slider:
-    """How varied new pictures are."""
-    return gr.Slider(
+def temperature_slider(
+    actions: Actions, model: Component, label: str = "Temperature", value: Number = 1.0
+) -> TemperatureBox:
+    """How varied new pictures are, or nothing where that cannot be chosen."""
+    first = actions.names[0]
+    box = TemperatureBox(
         0,
         limits.TEMPERATURE_LIMIT,
-        value=value,
+        value=actions.fit_temperature(first, value),
         step=0.05,
         label=label,
         info="Less is more typical, more is more varied.",
-        visible=where(visible),
+        visible=where(actions.has_temperature(first)),
     )
+    box.belongs = model, actions.fit_temperature
+    return box
 
 
 def temperature_box(actions: Actions, model: Sent, value: Number = 1.0) -> gr.Slider:

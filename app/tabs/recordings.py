@@ -16,7 +16,7 @@ from ..player import HTML, SCRIPT, Side, thumbnail
 from ..recordings import Example
 from ..show import Show
 from ..upload import RecordingUpload
-from .parts import LIVE, QUIET, bell, choice, content, hint, keep_answered, path_of, ring, where
+from .parts import CHOOSE, LIVE, QUIET, bell, choice, class_box, content, hint, keep_answered, path_of, ring, where
 
 _EXPLAINED = (
     "An event camera reports only where its picture changes, and when. One recording is made up by the model. The "
@@ -75,11 +75,12 @@ class RecordingsTab:
             self._surprise = gr.Button("Random seed", min_width=90)
         with gr.Row():
             classes = self._recordings.class_names(first)
-            self._label = gr.Dropdown(
+            self._label = class_box(
+                self._recordings.models,
+                self._model,
                 [limits.ANY, *classes],
-                value=limits.ANY,
-                label="Class",
-                allow_custom_value=True,  # checked by the action: the choices differ between models
+                limits.ANY,
+                "Class",
                 visible=where(bool(classes)),
                 min_width=90,
             )
@@ -100,7 +101,7 @@ class RecordingsTab:
         event = gr.on(triggers, self.play_recordings, inputs, outputs, api_name="play_recordings", **LIVE)
         keep_answered(event, self._file, "recording")
         ring(self._surprise.click(random_seed, None, self._seed, **QUIET), self._bell)
-        self._choices.select(self._chosen, self._model, self._file, preprocess=False, **QUIET)
+        self._choices.select(self._chosen, self._model, self._file, **CHOOSE)
         fitted = [self._label, self._choices, self._file, self._said]
         ring(self._model.input(self._fit, self._model, fitted, preprocess=False, **QUIET), self._bell)
 

@@ -76,9 +76,9 @@ class SampleTab:
                     self._as_zip = gr.DownloadButton("Download ZIP", value=archive, size="sm", min_width=100)
 
     def _build_settings(self) -> None:
-        self._label = label_dropdown(self._actions, "Class")
+        self._label = label_dropdown(self._actions, self._model, "Class")
         self._count = gr.Slider(1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures")
-        self._temperature = temperature_slider(self._actions.has_temperature(self._first))
+        self._temperature = temperature_slider(self._actions, self._model)
         self._seed = gr.Number(_FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.")
 
     def _build_favourites(self) -> None:

@@ -32,7 +32,7 @@ class SpikesTab(Tab):
                 go = gr.Button("Watch", variant="primary")
                 with gr.Row():
                     seed = gr.Number(3, label="Seed", min_width=110)
-                    label = label_dropdown(actions, "Class")
+                    label = label_dropdown(actions, model, "Class")
                 pace = gr.Slider(*limits.PACE, value=_PACE, step=1, label="Frames a second")
             with gr.Column(scale=7, min_width=280):
                 shown = picture("A picture forming spike by spike", animation, "film")

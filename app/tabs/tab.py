@@ -10,7 +10,7 @@ import gradio as gr
 from ..actions import Actions
 from ..show import Show
 from ..upload import Upload
-from .parts import QUIET, Examples, bell
+from .parts import CHOOSE, Examples, bell
 
 _HERE = Path(__file__).parents[1]
 
@@ -41,7 +41,7 @@ class PictureTab(Tab):
 
     def _take_chosen(self, choices: gr.Gallery, picture: Upload) -> None:
         """An example that is clicked on becomes the picture."""
-        choices.select(self._examples.chosen, self._model, picture, preprocess=False, **QUIET)
+        choices.select(self._examples.chosen, self._model, picture, **CHOOSE)
 
 
 def paper_html(what: str, clear: str) -> str:

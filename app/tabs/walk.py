@@ -12,8 +12,8 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from .parts import (
+    CHOOSE,
     LIVE,
-    QUIET,
     Examples,
     content,
     gallery,
@@ -54,10 +54,10 @@ class WalkTab(PictureTab):
                 self._go = gr.Button("Walk", variant="primary")
                 with gr.Row():
                     self._seed = gr.Number(1, label="First seed", min_width=110)
-                    self._label = label_dropdown(self._actions, "First class", names[0])
+                    self._label = label_dropdown(self._actions, self._model, "First class", names[0])
                 with gr.Row():
                     self._other_seed = gr.Number(2, label="Last seed", min_width=110)
-                    self._other_label = label_dropdown(self._actions, "Last class", names[-1])
+                    self._other_label = label_dropdown(self._actions, self._model, "Last class", names[-1])
                 self._frames = _frames_slider()
             with gr.Column(scale=6, min_width=280):
                 self._shown = _way(self._show.walk(first))
@@ -91,8 +91,7 @@ class WalkTab(PictureTab):
             self._chosen,
             [self._model, self._picture],
             [self._picture, self._other],
-            preprocess=False,
-            **QUIET,
+            **CHOOSE,
         )
 
     def walk_samples(
