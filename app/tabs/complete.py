@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,22 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import data_url
-from .parts import LIVE, Examples, content, gallery, hint, label_choices, label_dropdown, upload, where
+from .parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload, where
 from .tab import PictureTab, paper_html, paper_script
 
-_READ_MASK = "(model, picture, _, ...rest) => [model, picture, window.spikevaeMask(), ...rest]"
+_READ_MASK = """(model, picture, _, ...rest) => {
+  window.spikevaeCompleted = JSON.stringify([model, picture?.path]);
+  return [model, picture, window.spikevaeMask(), ...rest];
+}"""
 _PAINT = "Paint over a part of the picture, then press Complete: proposals for it appear here."
 _CANNOT = (
     "This model cannot complete pictures: its latent has no density, from which the hidden part could be drawn. "
     "Choose another model."
 )
 _COUNT = 4
+# Proposals that come when another model or picture was chosen go at once.
+_DROP_LATE = f"""(model, picture) => window.spikevaeCompleted === JSON.stringify([model, picture?.path])
+  ? [{{__type__: "update"}}, {{__type__: "update"}}] : [[], {json.dumps(hint(_PAINT))}]"""
 
 
 class CompleteTab(PictureTab):
@@ -68,7 +75,8 @@ class CompleteTab(PictureTab):
     def _connect(self) -> None:
         inputs: list[Any] = [self._model, self._picture, self._mask, self._count, self._seed, self._label]
         outputs = [self._proposals, self._line]
-        self._go.click(self.complete, inputs, outputs, js=_READ_MASK, api_name="complete", **LIVE)
+        event = self._go.click(self.complete, inputs, outputs, js=_READ_MASK, api_name="complete", **LIVE)
+        event.success(None, [self._model, self._picture], outputs, js=_DROP_LATE, **QUIET)
         self._picture.change(
             self._seen,
             [self._model, self._picture],

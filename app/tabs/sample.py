@@ -30,9 +30,13 @@ _SHOW_SETTINGS = """(model, count, seed, label, temperature) => {
   for (const [name, value] of Object.entries({model, count, seed, label, temperature})) query.set(name, value);
   window.history.replaceState(null, "", "?" + query);
 }"""
+# What made the pictures that are shown: the boxes may say something else by now.
 _AS_CHOSEN = """(...boxes) => {
   const pictures = [...document.querySelectorAll("#sample .pictures:not(.kept) .thumbnail-lg")];
-  return [...boxes.slice(0, -1), pictures.findIndex((picture) => picture.classList.contains("selected"))];
+  const place = pictures.findIndex((picture) => picture.classList.contains("selected"));
+  const made = new URL(document.querySelector("#sample .facts a").href).searchParams;
+  const [model, label] = ["model", "label"].map((name) => made.get(name));
+  return [boxes[0], model, Number(made.get("seed")), label, Number(made.get("temperature")), place];
 }"""
 _MORE = f"(count) => Math.min(count + 16, {limits.COUNT_LIMIT})"
 _FIRST_COUNT, _FIRST_SEED = 24, 0
