@@ -61,7 +61,7 @@ class CompareTab:
         images, line = self._shown(first, _COUNT, _SEED, limits.ANY, spread)
         with gr.Column(min_width=280):
             with gr.Row():
-                model = gr.Dropdown(list(self._actions.names), value=first, label=f"Model {'AB'[place]}", min_width=110)
+                model = gr.Dropdown(list(self._actions.names), value=first, label=f"Model {'AB'[place]}", min_width=150)
                 label = label_dropdown(self._actions, model, f"Class {'AB'[place]}")
             slider = temperature_slider(self._actions, model, f"Temperature {'AB'[place]}", spread)
             box = gallery(f"Pictures {'AB'[place]}", images)

@@ -50,12 +50,12 @@ class EditTab(Tab):
         shown = self.edit(first, 1, label, None, 0, 0, 0, 0, 0, 0, limits.ANY, 0) if can else (None, None, "")
         self._why = gr.HTML("" if can else hint(_CANNOT), padding=False, visible=where(not can))
         with gr.Row(visible=where(can)) as self._all:
-            with gr.Column(scale=5, min_width=280):
-                with gr.Row():
+            with gr.Column(scale=5, min_width=280, elem_classes="start"):
+                with gr.Row(equal_height=True):
                     self._surprise = gr.Button("Surprise me", variant="primary", min_width=90)
                     self._undo = gr.Button("Undo", min_width=70)
                     self._back = gr.Button("Start again", min_width=90)
-                with gr.Row():
+                with gr.Row(elem_classes="shown"):
                     self._before = picture("Start", shown[0])
                     self._after = picture("Changed", shown[1])
                 self._line = gr.HTML(shown[2], padding=False)
