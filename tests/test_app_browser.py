@@ -144,13 +144,17 @@ def test_a_favourite_is_kept_with_what_makes_it_again(page: Any) -> None:
     panel.get_by_role("button", name="Keep the chosen picture").click()
     sync_api.expect(page.get_by_text("Choose a picture first")).to_be_visible()
     panel.locator(".thumbnail-item").nth(2).click()
+    link = panel.get_by_role("link", name="Link to exactly these pictures").get_attribute("href")
+    panel.get_by_label("Seed", exact=True).fill("99")  # not what made the pictures
     panel.get_by_role("button", name="Keep the chosen picture").click()
     kept = panel.locator(".kept .thumbnail-item")
     sync_api.expect(kept).to_have_count(1)
     with page.expect_download() as download:
         panel.get_by_text("Download favourites").click()
     with zipfile.ZipFile(download.value.path()) as archive:
-        assert json.loads(archive.read("settings.json"))["pictures"][0]["number"] == 2
+        (kept_picture,) = json.loads(archive.read("settings.json"))["pictures"]
+    assert kept_picture["number"] == 2
+    assert f"seed={kept_picture['seed']}&" in link
     panel.get_by_role("button", name="Forget favourites").click()
     sync_api.expect(kept).to_have_count(0)
     page.keyboard.press("Escape")
