@@ -12,6 +12,7 @@ from spikevae.ops.dispatch import is_traced, is_transformed, known, known_reader
 from spikevae.ops.lif import THRESHOLD, lif, lif_step
 from spikevae.ops.planes import GatedSpikes
 from spikevae.ops.read_out import weighted_sum
+from spikevae.ops.remembered import Remembered
 from spikevae.ops.stage import norm_fire_gate, spiking_stage
 from spikevae.ops.stages import spiking_stages
 from spikevae.ops.synapses import spike_convolution
@@ -19,6 +20,7 @@ from spikevae.ops.synapses import spike_convolution
 __all__ = [
     "THRESHOLD",
     "GatedSpikes",
+    "Remembered",
     "is_traced",
     "is_transformed",
     "known",

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from operator import is_
-from typing import Any, NamedTuple
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from spikevae.nn.latents.mixture import Mixtures
-from spikevae.ops import points_of_gaussians, triangles
+from spikevae.ops import Remembered, points_of_gaussians, triangles
 
 _CANDIDATES = 64  # draws of a Gaussian, of which the one with the firmest potentials is its typical image
 _LONGEST = 1.3  # times the usual distance of draws from the centre: how far that one may lie from it
-
-
-class _Typical(NamedTuple):
-    """Typical noise of the Gaussians that were asked for, and what it was computed of."""
-
-    buffers: tuple[Tensor, ...]
-    state: list[tuple[int, int]]  # of each buffer where it lies, and how often it was written to
-    noise: dict[tuple[int, int], np.ndarray]  # [R], by class and Gaussian
 
 
 class GridMixtures(Mixtures):
@@ -35,10 +24,9 @@ class GridMixtures(Mixtures):
         size, classes, rank, components: those of :class:`Mixtures`.
     """
 
-    _typical: _Typical | None = None
-
     def __init__(self, size: int, classes: int, rank: int, components: int) -> None:
         super().__init__(size, classes, rank, components)
+        self._typical = Remembered()  # noise of the Gaussians that were asked for, [R] by class and number
         groups, _, rank = self.basis.shape
         self.register_buffer("factor", _identities(rank, groups, components))  # [K, M, R (R + 1) / 2]
 
@@ -56,7 +44,7 @@ class GridMixtures(Mixtures):
         near = temperature * noise
         if temperature < 1 and len(noise):
             chosen, places = torch.stack([labels, component], dim=1).unique(dim=0, return_inverse=True)
-            known = self._known_typical()
+            known = self._typical.of(self.mean, self.basis, self.centre, self.factor)
             pairs = [(group, gaussian) for group, gaussian in chosen.tolist()]
             for pair in pairs:
                 if pair not in known:
@@ -64,21 +52,6 @@ class GridMixtures(Mixtures):
             typical = torch.from_numpy(np.stack([known[pair] for pair in pairs]))
             near = near + (1 - temperature**2) ** 1.5 * typical[places]
         return near
-
-    def _known_typical(self) -> dict[tuple[int, int], np.ndarray]:
-        """What was computed of these very buffers; nothing once they were fitted, loaded or moved."""
-        buffers = (self.mean, self.basis, self.centre, self.factor)
-        if any(each.is_inference() for each in buffers):  # these do not count how often they are written to
-            return {}
-        state = [(each.data_ptr(), each._version) for each in buffers]
-        kept = self._typical
-        if kept is None or kept.state != state or not all(map(is_, kept.buffers, buffers)):
-            kept = self._typical = _Typical(buffers, state, {})
-        return kept.noise
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: all but what can be computed anew."""
-        return {name: value for name, value in self.__dict__.items() if name != "_typical"}
 
     @torch.no_grad()
     def _typical_noise(self, group: int, component: int) -> np.ndarray:
