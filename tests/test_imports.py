@@ -119,6 +119,14 @@ def test_the_papers_know_neither_compiled_loops_nor_memory() -> None:
             assert not inner, f"{source} imports {inner}; take it from spikevae.ops"
 
 
+def test_only_what_looks_whether_it_is_a_terminal_draws_progress_bars() -> None:
+    """Elsewhere, in a log file, a bar leaves hundreds of lines; `console.progress` writes one now and then."""
+    knows = {"console.py", "training/reporting.py", "evaluation/networks/train.py"}
+    package = ROOT / "spikevae"
+    found = {str(source.relative_to(package)) for source in sources("spikevae") if "tqdm.tqdm" in imports(source)}
+    assert found == knows
+
+
 def test_the_page_stands_on_spikevae_and_nothing_stands_on_the_page_but_the_demo_command() -> None:
     for source in sources("spikevae"):
         if own_room(source) == "commands":

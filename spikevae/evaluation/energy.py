@@ -23,7 +23,6 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from spikevae.evaluation.costs import Cost, LayerCost
 from spikevae.evaluation.operations import Counter
@@ -59,7 +58,7 @@ def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]
 def count_calls(model: nn.Module, calls: Mapping[str, Callable[[], object]], *, images: int) -> dict[str, Cost]:
     """Costs of each call, divided by the number of images that it is done for; ``sample`` draws from the density."""
     costs = {}
-    for name, call in tqdm(calls.items(), desc="operations", leave=False, delay=2):
+    for name, call in calls.items():
         with counting(model, images=images) as costs[name]:
             call()
     for name, module in model.named_modules():

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from spikevae.console import progress
 from spikevae.distributed import from_all, rank, world_size
 from spikevae.evaluation.streams import ImageStream
 
@@ -41,12 +41,12 @@ def extract(
     if stream.count == 0:
         raise ValueError(f"{stream.name}: there are no images")
     own: dict[int, dict[Key, Mapping[str, Tensor]]] = {}  # by number of the batch
-    with tqdm(total=stream.count, desc=stream.name, unit="images", leave=False, delay=2) as progress:
+    with progress(stream.count, stream.name) as done:
         for number, images in enumerate(stream.batches(batch_size)):
             if number % world_size() == rank():
                 coloured = images.expand(-1, 3, -1, -1)
                 own[number] = {key: measure(coloured) for key, measure in measures.items()}
-            progress.update(len(images))
+            done(len(images))
     found = {number: tables for tables_of_one in from_all(own) for number, tables in tables_of_one.items()}
     batches = [found[number] for number in sorted(found)]
     return {

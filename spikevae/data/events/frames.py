@@ -14,9 +14,9 @@ from typing import Any, Literal
 import filelock
 import numpy as np
 from jaxtyping import UInt8
-from tqdm import tqdm
 
 from spikevae.config import ModelConfig
+from spikevae.console import progress
 from spikevae.data.events.recording import Recording
 from spikevae.files import cache_folder, write_atomically
 
@@ -154,11 +154,15 @@ def _made(
     recordings: Iterable[Recording], count: int, config: FrameConfig, name: str
 ) -> Iterable[UInt8[np.ndarray, "T 2 H W"]]:
     shape: tuple[int, ...] | None = None
-    for recording in tqdm(recordings, total=count, desc=f"frames of {name}", unit="recording", delay=1.0, leave=False):
-        frames = to_frames(recording, config)
-        if shape not in (None, frames.shape):
-            raise ValueError(f"{name} has recordings of {shape[-2:]} and of {frames.shape[-2:]} pixels; give a size")
-        shape = frames.shape
-        yield frames
+    with progress(count, f"frames of {name}", unit="recording") as done:
+        for recording in recordings:
+            frames = to_frames(recording, config)
+            if shape not in (None, frames.shape):
+                raise ValueError(
+                    f"{name} has recordings of {shape[-2:]} and of {frames.shape[-2:]} pixels; give a size"
+                )
+            shape = frames.shape
+            yield frames
+            done(1)
     if shape is None:
         raise ValueError(f"{name} has no recordings")

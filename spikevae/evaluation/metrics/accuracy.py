@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from spikevae.console import progress
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.inputs import Evaluation
@@ -99,9 +99,9 @@ def classify_split(model: Network, images: ImageSet | EventSet, batch_size: int 
             "accuracy needs a model that was trained on the same classes"
         )
     labels, predicted = [], []
-    with tqdm(total=len(images), desc="classification", unit="images", leave=False, delay=2) as progress:
+    with progress(len(images), "classification") as done:
         for x, target in images.batches(batch_size):
             predicted.append(model.classify(x.to(model.device)).argmax(1).cpu())
             labels.append(target)
-            progress.update(len(target))
+            done(len(target))
     return confusion(torch.cat(labels), torch.cat(predicted), names)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from spikevae.config import DataConfig
+from spikevae.console import progress
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import KEPT_SAMPLES, Evaluation
@@ -145,11 +145,11 @@ def _spaces(evaluation: Evaluation, ours: ImageStream, size: int) -> Iterator[tu
 
 
 def _pixel_vectors(stream: ImageStream) -> Iterator[Tensor]:
-    with tqdm(total=stream.count, desc=f"pixels of {stream.name}", unit="images", leave=False, delay=2) as progress:
+    with progress(stream.count, f"pixels of {stream.name}") as done:
         for x in stream.batches(2000):
             is_grey = bool((x == x[:, :1]).all())
             yield (x[:, :1] if is_grey else x).float().flatten(1) / 255
-            progress.update(len(x))
+            done(len(x))
 
 
 def _feature_vectors(stream: ImageStream, extractor: Extractor) -> Iterator[Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate
-from tqdm import tqdm
 
+from spikevae.console import progress
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, register
@@ -62,11 +62,11 @@ def reconstruction_errors(model: SpikingVAE, images: ImageSet, batch_size: int =
         ssim: [N].
     """
     parts: dict[str, list[Tensor]] = {}
-    with tqdm(total=len(images), desc="reconstructions", unit="images", leave=False, delay=2) as progress:
+    with progress(len(images), "reconstructions") as done:
         for x, _ in images.batches(batch_size):
             for name, values in compare(model.reconstruct(x.to(model.device)).cpu(), x).items():
                 parts.setdefault(name, []).append(values)
-            progress.update(len(x))
+            done(len(x))
     return {name: torch.cat(values) for name, values in parts.items()}
 
 

@@ -161,7 +161,11 @@ def _fit(
         schedule.load_state_dict(state["schedule"])
     first, seconds = state["epoch"], state["seconds"]
     with tqdm(
-        total=settings.epochs * len(train), initial=first * len(train), unit="images", desc=f"{role} of {settings.data}"
+        total=settings.epochs * len(train),
+        initial=first * len(train),
+        unit="images",
+        desc=f"{role} of {settings.data}",
+        disable=None,
     ) as progress:
         for epoch in range(first, settings.epochs):
             begin = time.monotonic()
