@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -135,18 +135,8 @@ def _failures(real: ImageStream) -> dict[str, ImageStream]:
 def _baseline(what: str, score: Score) -> list[Baseline]:
     if score.value is None or score.samples is None:
         return []
-    return [
-        Baseline(
-            what,
-            score.metric,
-            score.value,
-            score.error,
-            score.samples,
-            score.reference,
-            score.weights_hash,
-            score.image_size,
-        )
-    ]
+    names = [field.name for field in fields(Baseline) if field.name != "what"]
+    return [Baseline(what, **{name: getattr(score, name) for name in names})]
 
 
 def _failed_reconstructions(settings: BaselineSettings) -> list[Baseline]:

@@ -15,11 +15,10 @@ from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.frechet import frechet_with_error
-from spikevae.evaluation.metrics.precision_recall import chosen, precision_recall, share_error
-from spikevae.evaluation.metrics.registry import BINOMIAL
+from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
 from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score
-from spikevae.evaluation.without_images import Measure, Subject, event_split, frames_of, share_score
+from spikevae.evaluation.without_images import Measure, Subject, counted_share, event_split, frames_of
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -77,22 +76,18 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
     common: dict[str, Any] = {
         "extractor": f"classifier of {subject.data.dataset}, mean firing rate of each of its last maps",
         "weights_hash": weights_hash,
-        "samples": len(ours),
         "reference": f"{subject.data.dataset} {subject.config.split}",
-        "reference_count": len(theirs),
     }
     floor = _floor(judge, subject, theirs)
     value, error = frechet_with_error(ours, theirs)
-    frechet = Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=floor, **common)
+    counts: dict[str, Any] = {"samples": len(ours), "reference_count": len(theirs)}
+    frechet = Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=floor, **counts, **common)
     yield replace(frechet, name=names["domain_frechet"])
-    count, seed = min(len(ours), len(theirs)), subject.config.seed
-    shares = precision_recall(ours[chosen(len(ours), count, seed)], theirs[chosen(len(theirs), count, seed)])
-    for metric, share in zip(("domain_precision", "domain_recall"), shares, strict=True):
-        found = Score(metric, share, share_error(share, count), BINOMIAL, "higher", **common)
-        yield replace(found, samples=count, reference_count=count, name=names[metric])
+    for score in equal_precision_recall(ours, theirs, "domain", subject.config.seed, **common):
+        yield replace(score, name=names[score.metric])
     if labels is not None:
         answers = judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()
-        agreement = share_score(
+        agreement = counted_share(
             "label_agreement", names["label_agreement"], int((answers == labels).sum()), len(labels), subject
         )
         yield replace(agreement, extractor=common["extractor"], weights_hash=weights_hash)

@@ -161,14 +161,10 @@ def _square_side(file: ImageFile) -> int:
             with Image.open(content, formats=FILE_FORMATS) as image:
                 width, height = image.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{_name(file)} cannot be read as an image ({error}); replace or remove it") from error
+            raise ValueError(f"{file.name} cannot be read as an image ({error}); replace or remove it") from error
     if width != height:
-        raise ValueError(f"{_name(file)} is {width}x{height}; images to be scored must be square")
+        raise ValueError(f"{file.name} is {width}x{height}; images to be scored must be square")
     return width
-
-
-def _name(file: ImageFile) -> str:
-    return f"{file.path}: {file.member}" if file.member else str(file.path)
 
 
 def limited(stream: ImageStream, count: int | None) -> ImageStream:

@@ -16,10 +16,10 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.recording import Recording
 from spikevae.data.sets import ImageSet, load_split
-from spikevae.evaluation.energy import count_calls, parameter_count
+from spikevae.evaluation.energy import count_calls
 from spikevae.evaluation.metrics.accuracy import classify_split
-from spikevae.evaluation.metrics.precision_recall import share_error
-from spikevae.evaluation.metrics.registry import BINOMIAL
+from spikevae.evaluation.metrics.registry import share_score
+from spikevae.evaluation.metrics.spikes import NAMES, spike_details, spike_scores
 from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score, Scores
 from spikevae.evaluation.settings import EvaluationConfig
@@ -139,26 +139,21 @@ def measure_accuracy(subject: Subject) -> Iterator[Score]:
         return
     found = classify_split(subject.model, subject.given)
     count = int(found.counts.sum())
-    subject.details["confusion"] = found.counts.tolist()
-    subject.details["class_names"] = list(found.class_names)
-    subject.details["per_class"] = found.per_class()
-    yield share_score("accuracy", "classification accuracy", int(found.counts.diagonal().sum()), count, subject)
+    subject.details |= found.details()
+    yield counted_share("accuracy", "classification accuracy", int(found.counts.diagonal().sum()), count, subject)
 
 
-def share_score(metric: str, name: str, hits: int, count: int, subject: Subject) -> Score:
+def counted_share(metric: str, name: str, hits: int, count: int, subject: Subject) -> Score:
     """A share of so many, with its standard error, and its exact interval (Clopper and Pearson) in the note."""
     from scipy.special import betaincinv
 
     tail = (1 - _CONFIDENCE) / 2
     low = betaincinv(hits, count - hits + 1, tail) if hits else 0.0
     high = betaincinv(hits + 1, count - hits, 1 - tail) if hits < count else 1.0
-    return Score(
+    return share_score(
         metric,
         hits / count,
-        share_error(hits / count, count),
-        BINOMIAL,
-        "higher",
-        samples=count,
+        count,
         reference=f"{subject.data.dataset} {subject.config.split}",
         image_size="x".join(map(str, subject.model.config.frame_size)),
         note=f"{hits} of {count}; exact {_CONFIDENCE:.0%} interval {low:.1%} to {high:.1%}",
@@ -185,22 +180,10 @@ def measure_spikes(subject: Subject) -> Iterator[Score]:
         calls["classify"] = lambda: model.classify(x, batch_size=count)
     costs = count_calls(model, calls, images=count)
     rates = {layer: steps for cost in costs.values() for layer, steps in cost.firing_rates.items()}
-    subject.details["firing_rates"] = rates
-    subject.details["costs"] = {call: cost.to_dict() for call, cost in costs.items()}
-    subject.details["parameters"] = parameter_count(model)
-    common: dict[str, Any] = {"samples": count, "reference": f"{subject.data.dataset} {subject.config.split}"}
-    mean_rate = float(np.mean([rate for steps in rates.values() for rate in steps]))
-    note = "mean over spiking layers and time steps"
-    yield Score("firing_rate", mean_rate, note=note, name="firing rate", **common)
-    nouns = {"encode": "encoding", "decode": "decoding", "sample": "a sample", "classify": "a classification"}
-    nouns["classify_flip"] = "a classification with flip"
-    for call, cost in costs.items():
-        note = (
-            f"every use of a gated spike multiplied; with gates folded {cost.microjoule_folded:.3g} µJ; "
-            f"the same layers as an ordinary network, on one frame {cost.ann_microjoule:.3g} µJ"
-        )
-        name = f"energy of {nouns[call]} (µJ)"
-        yield Score(f"{call}_energy", cost.microjoule, better="lower", note=note, name=name, **common)
+    subject.details |= spike_details(model, costs, rates)
+    reference = f"{subject.data.dataset} {subject.config.split}"
+    for score in spike_scores(costs, rates, once=", on one frame", samples=count, reference=reference):
+        yield replace(score, name=NAMES[score.metric])
 
 
 # ------------------------------------------------------------ what the measures share

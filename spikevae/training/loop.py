@@ -34,7 +34,6 @@ from spikevae.training.run_folder import (
     damaged_state,
     describe_run,
     drop_statistics_after,
-    library_versions,
     load_state,
     publish,
     read_run,
@@ -45,6 +44,7 @@ from spikevae.training.run_folder import (
 )
 from spikevae.training.sets import fitted_to, load_sets
 from spikevae.training.validation import fit_density, validate
+from spikevae.versions import library_versions
 
 log = logging.getLogger(__name__)
 

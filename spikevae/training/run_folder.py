@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import shlex
 import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-import spikevae
 from spikevae.config import RunConfig, from_dict, to_dict
 from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import save_recordings
@@ -31,6 +28,7 @@ from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import machine
+from spikevae.versions import library_versions
 
 log = logging.getLogger(__name__)
 
@@ -58,16 +56,6 @@ class Progress:
     images_seen: int = 0
     seconds: float = 0.0
     """Time that training took, over all sittings."""
-
-
-def library_versions() -> dict[str, str]:
-    """Versions that a run depends on."""
-    return {
-        "spikevae": spikevae.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "accelerate": version("accelerate"),
-    }
 
 
 def check_run_place(run: Path) -> None:

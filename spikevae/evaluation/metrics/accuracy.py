@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +12,7 @@ from spikevae.console import progress
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.precision_recall import share_error
-from spikevae.evaluation.metrics.registry import BINOMIAL, NotComputedError, register
+from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
 from spikevae.evaluation.scores import Score
 from spikevae.nn.networks import Network
 
@@ -26,22 +26,9 @@ def measure_accuracy(evaluation: Evaluation) -> list[Score]:
         raise NotComputedError("this model was trained without labels")
     found = classify_split(evaluation.model, evaluation.reference_set)
     count = int(found.counts.sum())
-    evaluation.details["confusion"] = found.counts.tolist()
-    evaluation.details["class_names"] = list(found.class_names)
-    evaluation.details["per_class"] = found.per_class()
-    size = evaluation.reference_set.image_size
-    return [
-        Score(
-            "accuracy",
-            found.accuracy,
-            share_error(found.accuracy, count),
-            BINOMIAL,
-            "higher",
-            samples=count,
-            reference=evaluation.reference.name,
-            image_size=f"{size}x{size}",
-        )
-    ]
+    evaluation.details |= found.details()
+    size, name = evaluation.reference_set.image_size, evaluation.reference.name
+    return [share_score("accuracy", found.accuracy, count, reference=name, image_size=f"{size}x{size}")]
 
 
 @dataclass(frozen=True)
@@ -55,6 +42,14 @@ class Confusion:
     def accuracy(self) -> float:
         """Share of images whose class was found."""
         return float(self.counts.diagonal().sum() / self.counts.sum())
+
+    def details(self) -> dict[str, Any]:
+        """The tables that a report shows."""
+        return {
+            "confusion": self.counts.tolist(),
+            "class_names": list(self.class_names),
+            "per_class": self.per_class(),
+        }
 
     def per_class(self) -> list[dict[str, float | str]]:
         """For each class: its images, precision, recall, and F1; 0 where nothing was predicted or present."""

@@ -6,8 +6,7 @@ import torch
 
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.precision_recall import share_error
-from spikevae.evaluation.metrics.registry import BINOMIAL, NotComputedError, register
+from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
 from spikevae.evaluation.networks.bundle import NoNetworkError
 from spikevae.evaluation.networks.extractors import domain_extractor
 from spikevae.evaluation.scores import Score
@@ -38,20 +37,16 @@ def measure_label_agreement(evaluation: Evaluation) -> list[Score]:
             "label agreement needs domain networks of the model's own data"
         )
     agreed = (logits.argmax(1) == labels).double()
-    share = float(agreed.mean())
     evaluation.details["label_agreement_by_class"] = {
         name: float(agreed[labels == k].mean()) for k, name in enumerate(model.config.class_names)
     }
     return [
-        Score(
+        share_score(
             "label_agreement",
-            share,
-            share_error(share, count),
-            BINOMIAL,
-            "higher",
+            float(agreed.mean()),
+            count,
             extractor=extractor.name,
             weights_hash=extractor.weights_hash,
-            samples=count,
             reference="the label asked for",
             image_size=extractor.resizing,
         )

@@ -13,8 +13,7 @@ from spikevae.console import progress
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import KEPT_SAMPLES, Evaluation
-from spikevae.evaluation.metrics.precision_recall import share_error
-from spikevae.evaluation.metrics.registry import BINOMIAL, NotComputedError, register
+from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
 from spikevae.evaluation.networks.bundle import NoNetworkError
 from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
 from spikevae.evaluation.scores import Score
@@ -110,13 +109,11 @@ def measure_near_copies(evaluation: Evaluation) -> list[Score]:
             "nearest_training_images": near.index[:_SHOWN].tolist(),
         }
         scores.append(
-            Score(
+            share_score(
                 metric,
                 copies.share,
-                share_error(copies.share, count),
-                BINOMIAL,
-                "at most 0.01",
-                samples=count,
+                count,
+                better="at most 0.01",
                 reference=training.name,
                 reference_count=training.count,
                 image_size=f"{size}x{size}",

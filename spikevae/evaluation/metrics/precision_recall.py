@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import BINOMIAL, check_features, register, score_in_space
+from spikevae.evaluation.metrics.registry import check_features, register, share_score
 from spikevae.evaluation.scores import Score
 
 _NEIGHBOURS = 3
@@ -30,14 +29,27 @@ def measure_precision_recall(evaluation: Evaluation) -> list[Score]:
 def precision_recall_scores(evaluation: Evaluation, prefix: str, space: str, layer: str) -> list[Score]:
     """Both shares in one layer's features, of as many samples as reference images, chosen by the seed."""
     ours, theirs = (tables[layer] for tables in evaluation.features(space))
-    count, seed = min(len(ours), len(theirs)), evaluation.config.seed
-    shares = precision_recall(ours[chosen(len(ours), count, seed)], theirs[chosen(len(theirs), count, seed)])
-    scores = []
-    for name, share in zip(("precision", "recall"), shares, strict=True):
-        error = share_error(share, count)
-        score = score_in_space(evaluation, space, f"{prefix}_{name}", share, error, BINOMIAL, "higher")
-        scores.append(replace(score, samples=count, reference_count=count))
-    return scores
+    extractor = evaluation.extractor(space)
+    return equal_precision_recall(
+        ours,
+        theirs,
+        prefix,
+        evaluation.config.seed,
+        extractor=extractor.name,
+        weights_hash=extractor.weights_hash,
+        reference=evaluation.reference.name,
+        image_size=extractor.resizing,
+    )
+
+
+def equal_precision_recall(ours: Tensor, theirs: Tensor, prefix: str, seed: int, **about: Any) -> list[Score]:
+    """Both shares as scores, of as many samples as reference images; ``about`` is what else a `Score` takes."""
+    count = min(len(ours), len(theirs))
+    shares = precision_recall(*(each[chosen(len(each), count, seed)] for each in (ours, theirs)))
+    return [
+        share_score(f"{prefix}_{name}", share, count, reference_count=count, **about)
+        for name, share in zip(("precision", "recall"), shares, strict=True)
+    ]
 
 
 def chosen(count: int, wanted: int, seed: int) -> Tensor:
@@ -63,8 +75,3 @@ def precision_recall(samples: Tensor, reference: Tensor) -> tuple[float, float]:
         verbose=False,
     )
     return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
-
-
-def share_error(share: float, count: int) -> float:
-    """Standard error of a share of ``count`` independent images (binomial)."""
-    return float(np.sqrt(share * (1 - share) / count))

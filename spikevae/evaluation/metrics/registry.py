@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -17,7 +17,6 @@ Need = Literal["model", "split", "papers' files"]
 Measure = Callable[[Evaluation], Sequence[Score]]
 
 JACKKNIFE = "standard error, jackknife over the samples in ten groups"
-BINOMIAL = "standard error, binomial"
 
 
 class NotComputedError(Exception):
@@ -119,6 +118,12 @@ def score_in_space(
         reference_count=evaluation.reference.count,
         image_size=extractor.resizing,
     )
+
+
+def share_score(metric: str, share: float, count: int, *, better: str = "higher", **about: Any) -> Score:
+    """A share of so many independent images, with its standard error; ``about`` is what else a `Score` takes."""
+    error = (share * (1 - share) / count) ** 0.5
+    return Score(metric, share, error, "standard error, binomial", better, samples=count, **about)
 
 
 def check_features(name: str, features: Tensor, *, at_least: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-import torch
+from torch import nn
 
+from spikevae.evaluation.costs import Cost
 from spikevae.evaluation.energy import measure_costs, parameter_count
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, register
@@ -14,19 +17,21 @@ from spikevae.evaluation.streams import first_images
 
 _IMAGES = 250
 
+Rates = Mapping[str, Sequence[float]]
+"""By spiking layer, the share of its neurons that fire at each time step."""
 
-@register(
-    "spikes",
-    {
-        "firing_rate": "firing rate",
-        "encode_energy": "energy of encoding (µJ)",
-        "decode_energy": "energy of decoding (µJ)",
-        "sample_energy": "energy of a sample (µJ)",
-        "classify_energy": "energy of a classification (µJ)",
-        "classify_flip_energy": "energy of a classification with flip (µJ)",
-    },
-    needs=("model",),
-)
+
+NAMES = {
+    "firing_rate": "firing rate",
+    "encode_energy": "energy of encoding (µJ)",
+    "decode_energy": "energy of decoding (µJ)",
+    "sample_energy": "energy of a sample (µJ)",
+    "classify_energy": "energy of a classification (µJ)",
+    "classify_flip_energy": "energy of a classification with flip (µJ)",
+}
+
+
+@register("spikes", NAMES, needs=("model",))
 def measure_spikes(evaluation: Evaluation) -> list[Score]:
     """Mean firing rate, and energy with every use of a gated spike as a multiplication (docs/energy.md)."""
     model = evaluation.model
@@ -38,21 +43,36 @@ def measure_spikes(evaluation: Evaluation) -> list[Score]:
         raise NotComputedError(f"the reference images are not {config.image_size} pixels wide")
     costs = measure_costs(model, images.to(model.device), seed=evaluation.config.seed)
     rates = {**costs["encode"].firing_rates, **costs["decode"].firing_rates}
-    evaluation.details["firing_rates"] = rates
-    evaluation.details["costs"] = {call: cost.to_dict() for call, cost in costs.items()}
-    evaluation.details["parameters"] = parameter_count(model)
-    common: dict[str, Any] = {"samples": len(images), "reference": evaluation.reference.name}
-    mean_rate = float(torch.tensor([rate for steps in rates.values() for rate in steps]).mean())
+    evaluation.details |= spike_details(model, costs, rates)
+    return spike_scores(costs, rates, samples=len(images), reference=evaluation.reference.name)
+
+
+def spike_details(model: nn.Module, costs: Mapping[str, Cost], rates: Rates) -> dict[str, Any]:
+    """The tables that a report shows."""
+    counted = {call: cost.to_dict() for call, cost in costs.items()}
+    return {"firing_rates": rates, "costs": counted, "parameters": parameter_count(model)}
+
+
+def spike_scores(costs: Mapping[str, Cost], rates: Rates, *, once: str = "", **about: Any) -> list[Score]:
+    """The mean of all firing rates, and the energy of each call.
+
+    Args:
+        costs: by call.
+        rates: by layer, of each time step.
+        once: what an ordinary network sees, where that is less than the spiking one does.
+        about: what else a `Score` takes.
+    """
+    mean_rate = fmean(rate for steps in rates.values() for rate in steps)
     return [
-        Score("firing_rate", mean_rate, note="mean over spiking layers and time steps", **common),
+        Score("firing_rate", mean_rate, note="mean over spiking layers and time steps", **about),
         *(
             Score(
                 f"{call}_energy",
                 cost.microjoule,
                 better="lower",
                 note=f"every use of a gated spike multiplied; with gates folded {cost.microjoule_folded:.3g} µJ; "
-                f"the same layers as an ordinary network {cost.ann_microjoule:.3g} µJ",
-                **common,
+                f"the same layers as an ordinary network{once} {cost.ann_microjoule:.3g} µJ",
+                **about,
             )
             for call, cost in costs.items()
         ),
