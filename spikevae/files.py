@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,33 @@ def check_can_write(path: Path | str) -> Path:
         raise ValueError(f"{path} is a folder; name a file in it")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is a pipe, a socket or a device; name a file")
+    return _check_above(path)
+
+
+def check_output(path: Path | str, what: str, suffixes: Sequence[str]) -> Path:
+    """:func:`check_can_write` for what is written as a file with one of these suffixes, or else as a folder.
+
+    Raises:
+        ValueError: also if the suffix is another one, or a folder is not empty.
+        OSError: if the folder that it would lie in takes no new files.
+    """
+    path = Path(path)
+    suffix, known = path.suffix.lower(), ", ".join(suffixes)
+    refuse_standard_output(path)
+    if path.is_dir():
+        if suffix in suffixes:
+            raise ValueError(f"{path} is a folder; give the name of a {suffix} file")
+        if any(path.iterdir()):
+            raise ValueError(f"{path} is not empty; name a new folder, or a file ({known})")
+        return _check_above(path)
+    if suffix and suffix not in suffixes:
+        raise ValueError(f"{path}: {what} are not written as {suffix}; use {known}, or a folder (no suffix)")
+    if not suffix and path.exists():
+        raise ValueError(f"{path} exists and is not a folder; name a new folder, or a file ({known})")
+    return check_can_write(path)
+
+
+def _check_above(path: Path) -> Path:
     above = next(parent for parent in path.absolute().parents if parent.exists() or parent.is_symlink())
     if not above.is_dir():
         raise ValueError(f"{path} cannot be written: {above} is no folder; name another place")

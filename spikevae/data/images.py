@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikevae.data.decode import FORMATS, PIXEL_LIMIT, read_pixels
-from spikevae.files import check_can_write, refuse_standard_output, write_atomically
+from spikevae.files import check_output, write_atomically
 
 
 def read_image(
@@ -104,21 +104,9 @@ def check_save_path(path: Path | str) -> Path:
 
     Raises:
         ValueError: if the suffix is unknown, or something is in the way that would not be replaced by its like.
+        OSError: if the folder that it would lie in takes no new files.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    refuse_standard_output(path)
-    if path.is_dir():
-        if suffix in (".png", ".npz"):
-            raise ValueError(f"{path} is a folder; give the name of a {suffix} file")
-        if any(path.iterdir()):
-            raise ValueError(f"{path} is not empty; name a new folder, or a .png or .npz file")
-        return path
-    if suffix not in ("", ".png", ".npz"):
-        raise ValueError(f"{path}: images are not written as {suffix}; use .png, .npz, or a folder (no suffix)")
-    if path.exists() and (suffix == "" or not path.is_file()):
-        raise ValueError(f"{path} exists and is not a folder; name a new folder, or a .png or .npz file")
-    return check_can_write(path)
+    return check_output(path, "images", (".png", ".npz"))
 
 
 def _write_grid(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8[Tensor, "N C H W"] | None) -> None:

@@ -12,9 +12,9 @@ from jaxtyping import UInt8
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.pictures import write_animation, write_film_strip
 from spikevae.data.events.recording import Recording
-from spikevae.files import check_can_write, refuse_standard_output, write_atomically
+from spikevae.files import check_output, write_atomically
 
-_SUFFIXES = ("", ".bin", ".gif", ".npz", ".png", ".webp")
+_SUFFIXES = (".bin", ".gif", ".npz", ".png", ".webp")
 _ATIS_ROWS, _ATIS_COLUMNS, _ATIS_TIME = 240, 256, 2**23
 
 
@@ -25,19 +25,10 @@ def check_recordings_path(path: Path | str, count: int) -> Path:
         ValueError: if the suffix is unknown, something is in the way, or a ``.bin`` is to hold several.
         OSError: if the folder that it would lie in takes no new files.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        known = ", ".join(_SUFFIXES[1:])
-        raise ValueError(f"{path}: recordings are not written as {suffix}; use {known}, or a folder (no suffix)")
-    if suffix == ".bin" and count > 1:
+    path = check_output(path, "recordings", _SUFFIXES)
+    if path.suffix.lower() == ".bin" and count > 1:
         raise ValueError(f"{path} can hold one recording, not {count}; name a folder (no suffix) or an .npz file")
-    refuse_standard_output(path)
-    if suffix and path.is_dir():
-        raise ValueError(f"{path} is a folder; give the name of a {suffix} file")
-    if not suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path} exists and is not an empty folder; name a new one")
-    return path if path.is_dir() else check_can_write(path)
+    return path
 
 
 def save_recordings(
