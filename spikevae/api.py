@@ -42,6 +42,7 @@ def save(model: Network, folder: str | os.PathLike[str], *, dataset: str, card: 
         card: text of README.md; otherwise two lines.
 
     Raises:
+        ValueError: if it is no model of this package, or a weight of it is not finite.
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
@@ -62,6 +63,8 @@ def evaluate(model: str | os.PathLike[str] | Network, **settings: Any) -> Scores
     Raises:
         ValueError, OSError: if the settings, the model or the data are not usable; one line says why.
     """
+    if isinstance(settings.get("metrics"), str):
+        settings["metrics"] = (settings["metrics"],)
     if not isinstance(model, nn.Module):
         return run_evaluation(EvaluationConfig(model=os.fspath(model), **settings))
     was_training = model.training

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -29,6 +30,14 @@ def _fixed_seed() -> None:
 def generator() -> torch.Generator:
     """A source of randomness that is the same in every run."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """As in use: in tests alone, other types than those of the annotations are refused before they come in."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spikevae.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, from_dict, to_dict
+from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.presets import PRESETS, preset_for
 
 
@@ -20,6 +23,40 @@ def as_json(config: Any) -> Any:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_survives_json(name: str) -> None:
     assert from_dict(RunConfig, as_json(PRESETS[name])) == PRESETS[name]
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("config_class", "name", "value"),
+    [
+        (ModelConfig, "time_steps", 4.0),
+        (ModelConfig, "tau", "2"),
+        (ModelConfig, "class_names", "abc"),
+        (ModelConfig, "encoder_widths", (8, "8")),
+        (TrainConfig, "epochs", True),
+        (TrainConfig, "learning_rate", float("nan")),
+        (DataConfig, "slice_by", "size"),
+        (ObjectiveConfig, "label_smoothing", None),
+        (RunConfig, "model", "mnist"),
+        (EvaluationConfig, "split", "train"),
+        (EvaluationConfig, "count", 10.5),
+        (EvaluationConfig, "data", 3),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_in_python_as_in_a_file(config_class: Any, name: str, value: Any) -> None:
+    model = {"model": "mnist"} if config_class is EvaluationConfig else {}
+    with pytest.raises(ValueError, match=f"{name}|RunConfig|ModelConfig: expected"):
+        config_class(**model, **{name: value})
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_numbers_of_numpy_lists_and_names_of_files_become_what_a_file_can_hold() -> None:
+    made: Any = ModelConfig
+    config = made(time_steps=np.int64(5), tau=np.float32(2.5), encoder_widths=[8, np.int32(16)], class_names=["a", "b"])
+    assert from_dict(ModelConfig, as_json(config)) == config
+    assert (config.time_steps, config.encoder_widths, config.class_names) == (5, (8, 16), ("a", "b"))
+    measured: Any = EvaluationConfig
+    assert measured("mnist", json="scores.json", seed=np.int64(3)).json == Path("scores.json")
 
 
 def test_whole_numbers_are_read_where_fractions_are_meant() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from spikevae.config.checks import require_types
 from spikevae.config.classes import (
     CIFAR10_CLASSES,
     CIFAR100_CLASSES,
@@ -54,6 +55,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        require_types(self)
         for name in ("shift", "discriminator_shift"):
             if not getattr(self.train, name) < min(self.model.frame_size):
                 raise ValueError(

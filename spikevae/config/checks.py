@@ -5,6 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from spikevae.config.reading import hints_of, typed
+
+
+def require_types(config: Any) -> None:
+    """Refuse settings of other types than those of the config, as a file of settings would be refused."""
+    for name, hint in hints_of(type(config)).items():  # type: ignore[arg-type]  # classes have a hash
+        object.__setattr__(config, name, typed(name, hint, getattr(config, name)))
+
 
 def require_positive(config: Any, *names: str) -> None:
     """Refuse settings of these names that are not finite and larger than 0."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Suppress, arg
 
+from spikevae.config.checks import require_types
 from spikevae.config.model import ModelConfig, SliceBy
 
 Split = Literal["train", "validation", "test"]
@@ -37,6 +38,7 @@ class DataConfig:
     """Ignore that the subfolders of a folder:PATH are classes."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         if not 0 <= self.validation_share < 1:
             raise ValueError(f"validation_share={self.validation_share} is outside [0, 1)")
         if self.image_size is not None and self.image_size < 4:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spikevae.config.checks import require_positive
+from spikevae.config.checks import require_positive, require_types
 
 ReadOut = Literal["weighted", "membrane"]
 Synapses = Literal["instant", "exponential"]
@@ -87,6 +87,7 @@ class ModelConfig:
     """Time into an image: one learned weight per step, or the last potential of a leaky neuron."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(
             self, "image_size", "time_steps", "latent_size", "latent_choices", "prior_rank", "prior_components"
         )

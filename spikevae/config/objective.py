@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spikevae.config.checks import require_not_negative
+from spikevae.config.checks import require_not_negative, require_types
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class ObjectiveConfig:
     """Share of a layer's neurons that may fire at a time step for nothing."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
         if not 0 <= self.firing_rate_target <= 1:
             raise ValueError(f"firing_rate_target={self.firing_rate_target} is outside [0, 1]")

@@ -5,8 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+import numbers
+import operator
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _FORMER_NAMES = {
     "settling_share": "deterministic_share",
@@ -17,6 +22,8 @@ _FORMER_NAMES = {
 """Settings by the names they had: run folders and command lines of those times still work."""
 
 _REMOVED: dict[str, object] = {"read_out_scale": 1, "decoder_depth": 0}
+
+_EXACT: Any = 2**53  # whole numbers below it are the same as floats
 
 Config = TypeVar("Config", bound=Any)
 
@@ -34,7 +41,7 @@ def from_dict(config_class: type[Config], values: object) -> Config:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{config_class.__name__}: expected a JSON object, found {type(values).__name__}")
-    hints = get_type_hints(config_class)
+    hints = hints_of(config_class)  # type: ignore[arg-type]  # classes have a hash
     values = {_FORMER_NAMES.get(str(name), str(name)): value for name, value in values.items()}
     for name in _REMOVED.keys() & values.keys() - hints.keys():
         if (value := values.pop(name)) != _REMOVED[name]:
@@ -51,29 +58,42 @@ def from_dict(config_class: type[Config], values: object) -> Config:
     missing = [name for name in hints if name not in values]
     if missing:
         raise ValueError(f"{config_class.__name__}: the setting {missing[0]!r} is missing")
-    config: Config = config_class(**{name: _checked(name, hints[name], value) for name, value in values.items()})
+    config: Config = config_class(**{name: typed(name, hints[name], value) for name, value in values.items()})
     return config
 
 
-def _checked(name: str, hint: Any, value: Any) -> Any:
+@lru_cache
+def hints_of(config_class: Hashable) -> dict[str, Any]:
+    """Types of the settings, by name."""
+    return get_type_hints(config_class)
+
+
+def typed(name: str, hint: Any, value: Any) -> Any:
+    """A setting's value as its type asks for: lists become tuples, words paths, numbers of numpy those of Python.
+
+    Raises:
+        ValueError: if it is of another type.
+    """
+    if get_origin(hint) in (Union, UnionType):  # a type, or None
+        return None if value is None else typed(name, get_args(hint)[0], value)
     if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value)  # type: ignore[arg-type]
+        return value if isinstance(value, hint) else from_dict(hint, value)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{name}={value!r} is not a list")
-        return tuple(_checked(name, get_args(hint)[0], item) for item in value)
+        return tuple(typed(name, get_args(hint)[0], item) for item in value)
     if get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
         raise ValueError(f"{name}={value!r} is none of {', '.join(map(str, get_args(hint)))}")
-    allowed = get_args(hint) or (hint,)
-    choices = [kind for kind in allowed if get_origin(kind) is Literal]
-    if choices:  # one of several words, or None
-        return value if value is None else _checked(name, choices[0], value)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
-        return float(value)
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        raise ValueError(f"{name}={value!r} is not of type {getattr(hint, '__name__', hint)}")
+    if hint is Path and isinstance(value, str):
+        value = Path(value)
+    elif hint is int and hasattr(value, "__index__") and not isinstance(value, bool):
+        value = int(operator.index(value))
+    elif hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < _EXACT:
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{name}={value!r} is not of type {hint.__name__}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name}={value!r} is not a finite number")
     return value

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from spikevae.config.checks import require_not_negative, require_positive
+from spikevae.config.checks import require_not_negative, require_positive, require_types
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class TrainConfig:
     """Use only the first so many training images (for trying things out)."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "learning_rate", "deterministic_learning_rate")
         require_positive(self, "adversarial_learning_rate", "gradient_clip")
         for name in ("deterministic_share", "adversarial_share"):

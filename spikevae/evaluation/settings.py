@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from spikevae.config.checks import require_types
+
 Protocol = Literal["paper", "torch-fidelity"]
 BUILT_IN = (
     "fad", "fid", "fad_papers", "domain", "sharpness", "kid", "is", "precision-recall",
@@ -67,6 +69,7 @@ class EvaluationConfig:
     """Folder for a page with pictures, report.html."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         if (self.model is None) == (self.images is None):
             raise ValueError("give either a model or --images PATH to be measured")
         if self.images is not None and self.data is None and self.reference is None:

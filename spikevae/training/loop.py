@@ -81,6 +81,8 @@ def train(
         TrainingError: if the loss is no longer a number, a file cannot be written, or another process trains in this
             folder. What was saved stays.
     """
+    if not isinstance(config, RunConfig):
+        raise ValueError(f"expected a RunConfig, got {type(config).__qualname__}; make one with spikevae.preset_for")
     run = Path(run)
     started_with = None if is_new else read_run(run)
     if is_new:
