@@ -20,6 +20,7 @@ from spikevae.data.events.readers import read_recording
 from spikevae.data.events.recording import Recording, recording_of
 from spikevae.data.events.writers import save_recordings
 from spikevae.evaluation.energy import counting
+from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.frames import sample_recording
 from spikevae.nn.intensity import IntensityReadOut, log_likelihood
@@ -309,6 +310,17 @@ def test_what_recordings_cannot_do_is_said_in_one_line(
     said = capsys.readouterr().err
     assert line in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_frames_that_count_no_events_get_no_answer(value: float) -> None:
+    frames = torch.zeros(T, N, 2, SIZE, SIZE)
+    frames[1, 1, 0, 2, 2] = value
+    vae = SpikingEventVAE(TINY).eval()
+    classifier = SpikingClassifier(replace(TINY, network="classifier", layers="conv4 readout")).eval()
+    for call in (vae.encode, vae.classify, vae.reconstruct, vae.features, classifier, classifier.classify):
+        with pytest.raises(ValueError, match="event frames are counts of at least 0, these go from"):
+            call(frames)
 
 
 # ------------------------------------------------------------ scores

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -373,14 +371,6 @@ def test_pictures_that_are_not_in_range_are_refused(value: float, message: str) 
             call(x)
 
 
-@pytest.fixture
-def unchecked_types() -> Iterator[None]:
-    """As in use: in tests alone, other types than those of the annotations are refused before they come in."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 @pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize("given", [np.zeros((2, 1, 10, 10), "f4"), [[0.0]], None, Image.new("L", (10, 10)), "a.png"])
 def test_what_is_no_tensor_is_refused_in_the_same_words_everywhere(given: Any) -> None:
@@ -401,6 +391,38 @@ def test_what_is_no_tensor_is_refused_in_the_same_words_everywhere(given: Any) -
 
 
 @pytest.mark.usefixtures("unchecked_types")
+def test_latent_spikes_that_are_none_are_refused_and_no_picture_is_made_of_them() -> None:
+    model = trained(POTENTIAL)
+    posterior = model.encode(images())
+    potential, z_seq = posterior.potential, posterior.mode()
+    assert potential is not None
+    event_vae: Any = build_network(replace(POTENTIAL, network="event-vae", image_channels=2, slice_by="time")).eval()
+    for network in (model, event_vae):
+        for given in (potential * 10, -z_seq - 0.1, z_seq * torch.nan, z_seq.half() + torch.inf):
+            with pytest.raises(
+                ValueError, match=r"latent spikes are 0 or 1, these go from .* decode \(potential > 0\)"
+            ):
+                network.decode(given)
+        for spikes in (z_seq > 0, z_seq.int(), z_seq.double()):
+            assert torch.equal(network.decode(spikes), network.decode(z_seq))
+        assert network.decode(z_seq + potential - potential).isfinite().all()  # spikes with a gradient, and rounding
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_tensors_that_no_layer_computes_with_are_refused_in_one_line() -> None:
+    model, x = trained(POTENTIAL), images()
+    calls = (model.encode, model.reconstruct, model.classify, model.features)
+    for given, message in (
+        (x.to_sparse(), r"a dense tensor, got a sparse one; call \.to_dense\(\)"),
+        (x.to(torch.float8_e4m3fn), r"floats of 16 bits or more, got .*; call \.float\(\)"),
+        (x.sum(), r"images must be \[N, C, H, W\]"),
+    ):
+        for call in calls:
+            with pytest.raises(ValueError, match=message):
+                call(given)
+
+
+@pytest.mark.usefixtures("unchecked_types")
 def test_wrong_images_and_numbers_are_named_and_right_ones_of_numpy_taken() -> None:
     model, x = trained(POTENTIAL), images()
     for call in (model, model.encode, model.reconstruct, model.classify):
@@ -412,9 +434,13 @@ def test_wrong_images_and_numbers_are_named_and_right_ones_of_numpy_taken() -> N
     nothing, two, sample = cast(Any, None), cast(Any, np.int64(2)), cast(Any, model.sample)
     with pytest.raises(ValueError, match="mask must be numbers"):
         model.inpaint(x[:1], nothing)
-    for name, wrong in (("seed", 1.5), ("seed", "1"), ("count", None), ("temperature", "1"), ("size", 32.0)):
+    wrong_numbers = [("seed", 1.5), ("seed", "1"), ("count", None), ("temperature", "1"), ("size", 32.0)]
+    wrong_numbers += [("start", wrong) for wrong in (1.5, "1", None, -1, 2**70)]
+    for name, wrong in wrong_numbers:
         with pytest.raises(ValueError, match=f"{name}="):
             sample(**{"count": 2, name: wrong})
+    assert torch.equal(sample(2, start=two), sample(4)[2:])
+    assert sample(1, size=True).shape[2:] == (1, 1)  # a whole number of Python
     with pytest.raises(ValueError, match="a number goes to seed"):
         sample(2, generator=3)
     assert torch.equal(model.classify(x, batch_size=two), model.classify(x))

@@ -14,7 +14,7 @@ from spikevae.labels import Label, class_indices
 from spikevae.nn.classifier import RateClassifier
 from spikevae.nn.decoder import SpikingDecoder
 from spikevae.nn.encoder import SpikingEncoder
-from spikevae.nn.images import image_rngs
+from spikevae.nn.images import first_number, image_rngs
 from spikevae.nn.latents import build_latent
 from spikevae.nn.latents.base import Latent, Posterior
 
@@ -103,9 +103,10 @@ class SpikingAutoencoder(nn.Module):
     ) -> Iterator[Tensor]:
         """What is decoded of the prior, in batches."""
         labels = None if label is None else torch.tensor(class_indices(label, count, self.config.class_names))
-        indices = range(start, start + count)
-        for first in range(0, count, batch_size):
-            part = slice(first, first + batch_size)
+        first = first_number(start)
+        indices = range(first, first + count)
+        for place in range(0, count, batch_size):
+            part = slice(place, place + batch_size)
             chosen = None if labels is None else labels[part]
             with torch.no_grad():
                 yield self.decode(self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature))

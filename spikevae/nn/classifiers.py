@@ -149,7 +149,7 @@ class SpikingClassifier(nn.Module):
         if not config.takes_events:
             require_images(x, config, is_training=self.training)
             return (2.0 * x.to(dtype) - 1.0).expand(config.time_steps, *x.shape)
-        require_frames(x, config)
+        require_frames(x, config, is_training=self.training)
         return x.to(dtype)
 
 

@@ -14,7 +14,7 @@ from spikevae.data.events.recording import Recording
 from spikevae.labels import Label
 from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
 from spikevae.nn.frames import require_frames, sample_recording
-from spikevae.nn.images import crop, image_rngs, in_batches, pad, require_at_least_one, require_tensor
+from spikevae.nn.images import crop, first_number, image_rngs, in_batches, pad, require_at_least_one, require_spikes
 
 
 class SpikingEventVAE(SpikingAutoencoder):
@@ -36,7 +36,7 @@ class SpikingEventVAE(SpikingAutoencoder):
         Raises:
             ValueError: if ``z_seq`` is not [T, N, L] with this model's T and L.
         """
-        require_tensor("latent spikes", z_seq)
+        require_spikes(z_seq, is_training=self.training)
         intensity = self.decoder(z_seq.to(next(self.parameters()).dtype))
         return crop(intensity, self.config.image_size)
 
@@ -119,7 +119,7 @@ class SpikingEventVAE(SpikingAutoencoder):
     ) -> list[Recording]:
         """A recording drawn from each of these expected events; ``start`` is the number of the first one."""
         made = []
-        for number, intensity in enumerate(intensities, start):
+        for number, intensity in enumerate(intensities, first_number(start)):
             latent_rng = image_rngs(seed, [number])[0]
             rng = np.random.Generator(latent_rng.bit_generator.jumped())  # type: ignore[attr-defined]
             made.append(sample_recording(intensity.numpy(), self.config.duration, rng))
@@ -140,7 +140,7 @@ class SpikingEventVAE(SpikingAutoencoder):
         yield from self._sampled(count, seed, label, temperature, batch_size, start)
 
     def _encoded(self, x_seq: Float[Tensor, "T N 2 H W"]) -> Float[Tensor, "T N *F"]:
-        require_frames(x_seq, self.config)
+        require_frames(x_seq, self.config, is_training=self.training)
         padded = pad(x_seq.to(next(self.parameters()).dtype), self.config.padded_size, border=0.0)
         spike_seq: Tensor = self.encoder(padded)
         return spike_seq

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from spikevae.config import ModelConfig
 from spikevae.data.events.recording import Recording, Size
-from spikevae.nn.images import require_tensor
+from spikevae.nn.images import ends_of, require_tensor
 
 
-def require_frames(x: Tensor, config: ModelConfig) -> None:
-    """Refuse what are no event frames for this network.
+def require_frames(x: Tensor, config: ModelConfig, *, is_training: bool) -> None:
+    """Refuse what are no event frames for this network; their values are looked at only in use.
 
     Raises:
-        ValueError: if they are not floats [T, N, 2, H, W] with the sizes of ``config``.
+        ValueError: if they are not floats [T, N, 2, H, W] with the sizes of ``config``, finite and at least 0.
     """
     require_tensor("event frames", x)
     sizes = (2, *config.frame_size)
@@ -24,6 +26,9 @@ def require_frames(x: Tensor, config: ModelConfig) -> None:
         raise ValueError(f"event frames must be [T, N, 2, H, W] = {expected}, got {list(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"event frames must be floats, got {x.dtype}; call .float()")
+    ends = ends_of(x, is_training)
+    if ends is not None and not (ends[0] >= 0 and ends[1] < math.inf):  # NaN is neither
+        raise ValueError(f"event frames are counts of at least 0, these go from {ends[0]:.4g} to {ends[1]:.4g}")
 
 
 def sample_recording(intensity: Float[np.ndarray, "T 2 H W"], duration: int, rng: np.random.Generator) -> Recording:

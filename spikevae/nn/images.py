@@ -9,12 +9,14 @@ from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, bfloat16, float16, float32, float64, strided
 from torch.nn import functional
 
 from spikevae.config import ModelConfig
 from spikevae.ops import is_traced, is_transformed
 
+_FLOATS = (float16, bfloat16, float32, float64)
+_ROUNDING = 1e-2  # of spikes that carry a gradient: s + p - p
 _SLACK = 0.5  # how far beyond [0, 1] an image may go: enlarging and shrinking overshoot, other scales go further
 
 
@@ -30,9 +32,9 @@ def require_images(x: Tensor, config: ModelConfig, *, is_training: bool) -> None
         raise ValueError(f"images must be [N, C, H, W] = [N, {', '.join(map(str, expected))}], got {list(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"images must be floats in [0, 1], got {x.dtype}; call .float(), and divide bytes by 255")
-    if is_training or x.numel() == 0 or x.is_meta or is_traced() or is_transformed():
+    if (ends := ends_of(x, is_training)) is None:
         return
-    least, most = (float(value) for value in x.detach().aminmax())
+    least, most = ends
     if not (math.isfinite(least) and math.isfinite(most)):
         raise ValueError("images must be floats in [0, 1]; some values are not finite (NaN or infinite)")
     if least < -_SLACK or most > 1 + _SLACK:
@@ -42,15 +44,42 @@ def require_images(x: Tensor, config: ModelConfig, *, is_training: bool) -> None
         )
 
 
-def require_tensor(what: str, x: object) -> None:
-    """Refuse what is no tensor of torch, as an array of numpy.
+def require_spikes(z_seq: Tensor, *, is_training: bool) -> None:
+    """Refuse what are no latent spikes, as the potentials that they fire from; values are looked at only in use.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is no tensor, or a value is not a number from 0 to 1.
+    """
+    require_tensor("latent spikes", z_seq)
+    ends = ends_of(z_seq, is_training)
+    if ends is not None and not (ends[0] > -_ROUNDING and ends[1] < 1 + _ROUNDING):  # NaN is neither
+        raise ValueError(
+            f"latent spikes are 0 or 1, these go from {ends[0]:.4g} to {ends[1]:.4g}; "
+            "of potentials, decode (potential > 0).float()"
+        )
+
+
+def ends_of(x: Tensor, is_training: bool) -> tuple[float, float] | None:
+    """The least and the largest value, NaN if one is; None where values are not looked at."""
+    if is_training or x.numel() == 0 or x.is_meta or is_traced() or is_transformed():
+        return None
+    least, most = x.detach().aminmax()
+    return float(least), float(most)
+
+
+def require_tensor(what: str, x: object) -> None:
+    """Refuse what is no tensor of torch, as an array of numpy, and tensors that no layer computes with.
+
+    Raises:
+        ValueError: if it is none, or sparse, or of a kind of number with fewer than 16 bits beside whole numbers.
     """
     if not isinstance(x, Tensor):
         found = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
         raise ValueError(f"{what} must be a tensor of torch, got {found}; for an array say torch.as_tensor(x)")
+    if x.layout is not strided:
+        raise ValueError(f"{what} must be a dense tensor, got a sparse one; call .to_dense()")
+    if x.is_floating_point() and x.dtype not in _FLOATS:
+        raise ValueError(f"{what} must be floats of 16 bits or more, got {x.dtype}; call .float()")
 
 
 def require_at_least_one(unit: str, **numbers: SupportsIndex) -> None:
@@ -71,9 +100,21 @@ def whole_number(name: str, number: SupportsIndex) -> int:
         ValueError: if it is none; the message calls it by its name.
     """
     try:
-        return operator.index(number)
+        return int(operator.index(number))
     except TypeError:
         raise ValueError(f"{name}={number!r}: expected a whole number") from None
+
+
+def first_number(start: SupportsIndex) -> int:
+    """The number of a first image.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    number = whole_number("start", start)
+    if not 0 <= number < 2**62:
+        raise ValueError(f"start={start}: expected a whole number from 0 to 2^62 - 1")
+    return number
 
 
 def in_batches(x: Tensor, batch_size: SupportsIndex, unit: str, *, dim: int = 0) -> tuple[Tensor, ...]:
@@ -84,7 +125,9 @@ def in_batches(x: Tensor, batch_size: SupportsIndex, unit: str, *, dim: int = 0)
     """
     require_tensor("images" if unit == "image" else "event frames", x)
     require_at_least_one(unit, batch_size=batch_size)
-    parts: tuple[Tensor, ...] = x.split(operator.index(batch_size), dim=min(dim, x.dim() - 1))
+    if x.dim() <= dim:
+        return (x,)  # which the network refuses
+    parts: tuple[Tensor, ...] = x.split(operator.index(batch_size), dim=dim)
     return parts
 
 
@@ -105,7 +148,7 @@ def resized(x: Float[Tensor, "N C H W"], size: int | None) -> Float[Tensor, "N C
     """Images of so many pixels each way, enlarged or shrunk bilinearly; None leaves them."""
     if size is None or size == x.shape[-1]:
         return x
-    return functional.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+    return functional.interpolate(x, size=(int(size), int(size)), mode="bilinear", align_corners=False)
 
 
 def image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Generator]:

@@ -18,7 +18,7 @@ from spikevae.nn.images import (
     pad,
     require_at_least_one,
     require_images,
-    require_tensor,
+    require_spikes,
     resized,
 )
 from spikevae.nn.inpainting import inpaint
@@ -58,7 +58,7 @@ class SpikingVAE(SpikingAutoencoder):
             ValueError: if ``z_seq`` is not [T, N, L] with this model's T and L.
         """
         z_seq = z_seq() if callable(z_seq) else z_seq  # `encode(x).mode` was a value once, and is a method now
-        require_tensor("latent spikes", z_seq)
+        require_spikes(z_seq, is_training=self.training)
         centred = self.decoder(z_seq.to(next(self.parameters()).dtype))
         return crop(centred, self.config.image_size).add(1).div(2)
 
