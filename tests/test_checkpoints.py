@@ -175,6 +175,50 @@ def test_an_additional_weight_is_named(folder: Path) -> None:
     assert_refused(folder, "the weight extra is unknown to this config")
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_what_could_not_be_read_back_is_not_written_and_what_was_there_stays(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    broken = SpikingVAE(CONFIG)
+    torch.nn.init.constant_(broken.get_parameter(NAME), torch.nan)
+    anything: Any = spikevae.save
+    for model, dataset, message in (
+        (broken, "mnist", f"the weight {NAME} is not finite"),
+        (SpikingVAE(CONFIG).to("meta"), "mnist", "is not finite"),
+        (torch.nn.Linear(2, 2), "mnist", "expected a model of spikevae, got Linear"),
+        (torch.nn.DataParallel(SpikingVAE(CONFIG)), "mnist", r"got DataParallel; of a wrapped one give \.module"),
+        (None, "mnist", "got NoneType"),
+        (SpikingVAE(CONFIG), None, "dataset=None is no name"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            anything(model, folder, dataset=dataset)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_model_of_any_precision_is_read_back(dtype: torch.dtype, folder: Path) -> None:
+    spikevae.save(SpikingVAE(CONFIG).to(dtype), folder, dataset="mnist")
+    assert spikevae.load(folder).sample(2).isfinite().all()
+
+
+def test_a_model_is_read_whole_whatever_the_program_does_with_its_own_tensors(folder: Path) -> None:
+    """Weights that are made on another device, or in inference mode, could neither be computed with nor learned."""
+    expected = spikevae.load(folder).sample(2, seed=1)
+    with torch.device("meta"):
+        model = spikevae.load(folder)
+    assert torch.equal(model.sample(2, seed=1), expected)
+    with torch.inference_mode():
+        model = spikevae.load(folder)
+        assert torch.equal(model.sample(2, seed=1), expected)
+    model.requires_grad_(True)(torch.rand(2, 1, 10, 10)).reconstruction.sum().backward()
+
+
+@pytest.mark.parametrize("device", ["tpu", "", "cuda:99"])
+def test_a_device_that_is_not_there_is_named_in_one_line(device: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=f"device='{device}': PyTorch has no such device here") as caught:
+        spikevae.load(folder, device=device)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_weight_that_is_not_a_number_is_refused(folder: Path, value: float) -> None:
     edit_weights(folder, lambda state: state[NAME][0].fill_(value))

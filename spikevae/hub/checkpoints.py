@@ -47,7 +47,7 @@ def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None
         FileNotFoundError: if there is no such model.
         ValueError: if a revision is given for another than one of the hub, or its repository holds something else.
     """
-    name = os.fspath(name_or_folder)
+    name = os.fsdecode(name_or_folder)
     if name.startswith(HUB_PREFIX):
         from spikevae.hub.remote import fetch
 
@@ -72,6 +72,7 @@ def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None
     return folder
 
 
+@torch.inference_mode(False)  # which would keep the weights from ever being learned
 def load(
     name_or_folder: str | os.PathLike[str],
     *,
@@ -93,6 +94,10 @@ def load(
     folder = model_folder(name_or_folder, revision=revision)
     config = read_config(folder)
     try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch's words for a device that is not there
+        raise ValueError(f"device={device!r}: PyTorch has no such device here: {str(error).splitlines()[0]}") from None
+    try:
         with torch.device("meta"):  # no memory: a config cannot make us allocate what the file does not hold
             expected = build_network(config).state_dict()
     except ValueError as error:  # a part that is not there
@@ -103,7 +108,8 @@ def load(
     if count > _MOST_WEIGHTS:
         raise ValueError(f"{folder / CONFIG_NAME} asks for {count:,} weights; at most {_MOST_WEIGHTS:,} are read")
     state = _read_weights(folder / WEIGHTS_NAME, expected)
-    model = build_network(config)
+    with torch.device("cpu"):  # whatever device the program makes its tensors on
+        model = build_network(config)
     model.load_state_dict(state, strict=True)
     return model.to(device).eval().requires_grad_(False)
 
@@ -219,8 +225,18 @@ def _read_tensor(weights: Any, path: Path, name: str, shape: tuple[int, ...], ki
 def save_release(model: Network, folder: Path, *, dataset: str, card: str, weights: Precision = "float16") -> None:
     """Write a release folder: matrices and kernels as float16 where they fit it, or in fewer bits; the rest as it is.
 
+    Raises:
+        ValueError: if it is no model, or a weight is not finite: what could not be read back is not written.
+
     Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
     """
+    if not isinstance(model, Network):
+        raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")
+    if not isinstance(dataset, str):
+        raise ValueError(f"dataset={dataset!r} is no name of a data set")
+    for name, tensor in model.state_dict().items():
+        if tensor.is_meta or not bool(tensor.isfinite().all()):
+            raise ValueError(f"the weight {name} is not finite, so no model can be read back; nothing is written")
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "dataset": dataset, "model": to_dict(model.config)}
     state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -236,9 +252,9 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """A matrix or kernel as float16, unless a number of it is too large for that."""
+    """A matrix or kernel as float16, unless a number of it is too large for that; of others no float64."""
     if not tensor.is_floating_point() or tensor.dim() < 2:
-        return tensor
+        return tensor.float() if tensor.dtype == torch.float64 else tensor
     half = tensor.half()
     return half if bool(half.isfinite().all()) else tensor
 
