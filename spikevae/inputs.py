@@ -101,6 +101,8 @@ def read_inputs(
         raise ValueError(f"give either {kind} or --data NAME")
     if count is not None and count < 1:
         raise ValueError(f"--count {count}: expected at least 1")
+    if count is not None and data is None:
+        raise ValueError(f"--count {count} goes with --data; of files, name those that are wanted")
     if data is None and config.takes_events:
         return _event_set(files, config)
     if data is None:
@@ -124,7 +126,11 @@ def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:
     if events:
         from spikevae.data.events.files import RecordingFile, list_recordings
 
-        return [file for path in paths for file in (list_recordings(path) if path.is_dir() else [RecordingFile(path)])]
+        found = [list_recordings(path) if path.is_dir() else [RecordingFile(path)] for path in paths]
+        empty = next((path for path, files in zip(paths, found, strict=True) if not files), None)
+        if empty is not None:
+            raise ValueError(f"{empty} holds no recordings (files such as .bin, .aedat, .npz)")
+        return [file for files in found for file in files]
     from spikevae.data.own import list_own
 
     return [file for path in paths for file in list_own(path)]

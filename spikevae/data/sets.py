@@ -223,6 +223,8 @@ def is_events(config: DataConfig) -> bool:
 
 def _opener(config: DataConfig) -> Opener:
     name = config.dataset
+    if name in ("folder:", "events:"):
+        raise ValueError(f"{name} names no folder; say {name}PATH, or {name}. for the one you are in")
     if name.startswith("events:"):
         return DATASETS["events"]
     if folder_of(config) is not None:
