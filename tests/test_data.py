@@ -15,8 +15,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import platformdirs
 import pytest
 import torch
@@ -27,6 +29,7 @@ from torchvision import datasets
 from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, DataConfig, Split
 from spikevae.data import sets as data
 from spikevae.data.division import divide
+from spikevae.data.events.eventset import EventSet
 from spikevae.data.image_files import ImageFile
 from spikevae.data.pixels import StreamedPixels, converted
 from spikevae.data.sets import ImageSet, data_root, load_split
@@ -47,6 +50,36 @@ def textured(generator: torch.Generator) -> ImageSet:
     """23 images of noise, without labels."""
     pixels = torch.randint(256, (23, 3, 8, 8), dtype=torch.uint8, generator=generator)
     return ImageSet(pixels, name="textured", split="train")
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x.float() / 255, y), r"uint8 tensor .* got torch.float32 .*\(255 \* x\)\.round\(\)\.byte\(\)"),
+        (lambda x, y: (x[:, 0], y), r"got torch.uint8 \[6, 8, 8\]"),
+        (lambda x, y: (x.expand(-1, 5, -1, -1), y), "1 or 3 channels"),
+        (lambda x, y: (x[..., :5], y), r"\[N, C, H, H\]"),
+        (lambda x, y: (x.numpy(), y), "uint8 tensor"),
+        (lambda x, y: (x, y[:5]), r"an int64 tensor \[6\], got torch.int64 \[5\]"),
+        (lambda x, y: (x, y.float()), "got torch.float32"),
+        (lambda x, y: (x, y.tolist()), r"got list \[\]"),
+        (lambda x, y: (x, y + 1), "labels go from 1 to 2, and there are 2 classes, from 0 on"),
+        (lambda x, y: (x, y - 2), "labels go from -2 to -1"),
+    ],
+)
+def test_images_and_labels_of_another_kind_are_refused(change: Callable[..., Any], message: str) -> None:
+    """Floats above all: they would be taken for bytes, and a network would learn from all but black images."""
+    pixels, labels = change(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.arange(6) % 2)
+    with pytest.raises(ValueError, match=f"mine: .*{message}"):
+        ImageSet(pixels, labels, name="mine", split="train", class_names=("a", "b"))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_frames_that_are_no_counts_in_bytes_are_refused(dtype: str) -> None:
+    with pytest.raises(ValueError, match=r"mine: frames must be a uint8 array of numpy .*, got"):
+        EventSet(np.zeros((3, 4, 2, 5, 5), dtype), name="mine", split="train")
 
 
 @pytest.fixture
@@ -138,7 +171,7 @@ def test_flipping_mirrors_about_half_and_changes_no_other(generator: torch.Gener
 
 
 def test_shifting_moves_each_image_by_whole_pixels_and_repeats_its_edge(generator: torch.Generator) -> None:
-    pixels = torch.randint(256, (200, 2, 6, 5), dtype=torch.uint8, generator=generator)[..., :5, :]
+    pixels = torch.randint(256, (200, 3, 6, 5), dtype=torch.uint8, generator=generator)[..., :5, :]
     images = ImageSet(pixels, torch.arange(200), name="noise", split="train")
     padded = torch.nn.functional.pad(pixels.float() / 255, (2, 2, 2, 2), mode="replicate")
     windows = {

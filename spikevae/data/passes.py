@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -19,6 +20,22 @@ def check_pass(batch_size: int, rank: int, world_size: int, **numbers: int | Non
     if any(number is not None and number < 0 for number in numbers.values()):
         given = ", ".join(f"{name}={number}" for name, number in numbers.items())
         raise ValueError(f"{given}: none may be negative")
+
+
+def check_labels(labels: object, count: int, classes: int, name: str) -> None:
+    """Refuse labels that are not one whole number, -1 (unknown) or a class, for each of the entries; None will do.
+
+    Raises:
+        ValueError: if they are none.
+    """
+    if labels is None:
+        return
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != (count,):
+        found = f"{getattr(labels, 'dtype', type(labels).__name__)} {list(getattr(labels, 'shape', ()))}"
+        raise ValueError(f"{name}: labels must be an int64 tensor [{count}], got {found}")
+    if count and not (int(labels.min()) >= -1 and (int(labels.max()) < classes or not classes)):
+        least, most = int(labels.min()), int(labels.max())
+        raise ValueError(f"{name}: labels go from {least} to {most}, and there are {classes} classes, from 0 on")
 
 
 def shares(order: Tensor, batch_size: int, *, is_shuffled: bool, skip: int, rank: int, world_size: int) -> list[Tensor]:

@@ -64,6 +64,23 @@ class StreamedPixels:
         return self._files[index].read(self._channels, self._size, self._crop)
 
 
+def check_pixels(pixels: object, name: str) -> None:
+    """Refuse what are no images; floats above all, which would be taken for bytes and be all but black.
+
+    Raises:
+        ValueError: if they are none.
+    """
+    if isinstance(pixels, StreamedPixels):
+        return
+    found = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {list(getattr(pixels, 'shape', ()))}"
+    is_right = isinstance(pixels, Tensor) and pixels.dtype == torch.uint8 and pixels.dim() == 4
+    if not is_right or pixels.shape[1] not in (1, 3) or pixels.shape[2] != pixels.shape[3]:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"{name}: pixels must be a uint8 tensor [N, C, H, H] with 1 or 3 channels, got {found}; "
+            "of floats x in [0, 1] say (255 * x).round().byte()"
+        )
+
+
 def to_float(pixels: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Bytes as numbers in [0, 1]."""
     return pixels.to(torch.float32).div_(255)

@@ -29,9 +29,9 @@ from spikevae.data.arrays import ARRAY_SUFFIXES
 from spikevae.data.division import choose
 from spikevae.data.folders import list_parts
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
-from spikevae.data.passes import check_pass, shares
+from spikevae.data.passes import check_labels, check_pass, shares
 from spikevae.data.pixels import Channels as Channels
-from spikevae.data.pixels import StreamedPixels, augmented, converted, to_float
+from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, converted, to_float
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
 from spikevae.files import cache_folder
 from spikevae.registry import register as add_part
@@ -49,6 +49,9 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         name: what the user called the data set.
         split: the part of the data set this is.
         class_names: names of the labels, in their order; empty without labels.
+
+    Raises:
+        ValueError: if pixels or labels are of another type or shape, or a label is none of the classes.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         split: Split,
         class_names: tuple[str, ...] = (),
     ) -> None:
+        check_pixels(pixels, name)
+        check_labels(labels, len(pixels), len(class_names), name)
         self._pixels = pixels
         self.labels = labels
         self.name = name

@@ -102,7 +102,8 @@ class SpikingAutoencoder(nn.Module):
         start: int,
     ) -> Iterator[Tensor]:
         """What is decoded of the prior, in batches."""
-        labels = None if label is None else torch.tensor(class_indices(label, count, self.config.class_names))
+        numbers = None if label is None else class_indices(label, count, self.config.class_names)
+        labels = None if numbers is None else torch.tensor(numbers, device="cpu")
         first = first_number(start)
         indices = range(first, first + count)
         for place in range(0, count, batch_size):

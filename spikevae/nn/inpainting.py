@@ -61,7 +61,7 @@ def inpaint(
     weight = (~is_hidden).to(image.dtype) / (~is_hidden).sum().clamp(min=1) / len(image)
 
     def images_of(noise: Tensor) -> Tensor:
-        labels = None if number is None else torch.full((len(noise),), number)
+        labels = None if number is None else torch.full((len(noise),), number, device=noise.device)
         potential = self.latent.potential_of(noise, labels)
         return self.decode(straight_through((potential > 0).to(potential.dtype), potential.sigmoid()))
 
@@ -73,7 +73,7 @@ def inpaint(
     found = []
     for best in noise[errors.argsort(stable=True)[:count]].split(_BATCH):
         choice, white = best[:, :_CHOICES], best[:, _CHOICES:]
-        mean = square = torch.zeros(())
+        mean = square = torch.zeros((), device=white.device)
         for step in range(1, _STEPS + 1):
             with torch.enable_grad():
                 white.requires_grad_()

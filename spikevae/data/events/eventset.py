@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from spikevae.config import Split
 from spikevae.data.events.augment import Draws, EventAugmentation, augmented, draw
-from spikevae.data.passes import check_pass, shares
+from spikevae.data.passes import check_labels, check_pass, shares
 
 
 class EventSet(Dataset[tuple[Tensor, Tensor]]):
@@ -28,6 +28,9 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         class_names: names of the labels, in their order; empty without labels.
         rows: int64 [n], which of the N frames and labels are meant, in this order; otherwise all.
         augmentation: of shuffled batches, beside what `batches` is asked for.
+
+    Raises:
+        ValueError: if frames or labels are of another type or shape, or a label is none of the classes.
     """
 
     image_channels = 2
@@ -43,6 +46,10 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         rows: Int64[Tensor, " n"] | None = None,
         augmentation: EventAugmentation | None = None,
     ) -> None:
+        if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != 2:
+            found = f"{getattr(frames, 'dtype', type(frames).__name__)} {list(getattr(frames, 'shape', ()))}"
+            raise ValueError(f"{name}: frames must be a uint8 array of numpy [N, T, 2, H, W], got {found}")
+        check_labels(labels, len(frames), len(class_names), name)
         self._frames = frames
         self._rows = torch.arange(len(frames)) if rows is None else rows
         self.labels = labels if labels is None or rows is None else labels[rows]
