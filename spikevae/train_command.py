@@ -64,7 +64,6 @@ def train_command(default: RunConfig) -> Callable[..., None]:
                 raise ValueError(f"{run} was trained on {settings.data.dataset}, not on {dataset}")
         settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, data_root=data_root))
         logging.getLogger("spikevae").setLevel(logging.INFO)
-        say(f"training in {run}; Ctrl-C stops and saves")
         try:
             scores = run_training(settings, run, is_new=resume is None)
         except KeyboardInterrupt:

@@ -34,6 +34,7 @@ def test_a_preset_survives_json(name: str) -> None:
         (ModelConfig, "class_names", "abc"),
         (ModelConfig, "encoder_widths", (8, "8")),
         (TrainConfig, "epochs", True),
+        (TrainConfig, "seed", 2**63),
         (TrainConfig, "learning_rate", float("nan")),
         (DataConfig, "slice_by", "size"),
         (ObjectiveConfig, "label_smoothing", None),

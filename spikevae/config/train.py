@@ -81,6 +81,8 @@ class TrainConfig:
         require_types(self)
         require_positive(self, "learning_rate", "deterministic_learning_rate")
         require_positive(self, "adversarial_learning_rate", "gradient_clip")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed={self.seed}: expected a whole number from 0 to 2^63 - 1")
         for name in ("deterministic_share", "adversarial_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1]")
@@ -91,7 +93,6 @@ class TrainConfig:
             "shift",
             "discriminator_shift",
             "checkpoint_seconds",
-            "seed",
             "rotation",
             "shear",
             "cutout",

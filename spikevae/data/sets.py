@@ -239,7 +239,7 @@ def _opener(config: DataConfig) -> Opener:
         return DATASETS[name]
     known = [*(other for other in DATASETS if other not in kinds), "folder:PATH", "events:FOLDER"]
     near = difflib.get_close_matches(name, known, n=1)
-    if Path(name).expanduser().exists():
+    if name and Path(name).expanduser().exists():
         advice = f"for the pictures there, say folder:{name}"
     else:
         advice = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"

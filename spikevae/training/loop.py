@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from spikevae.config import RunConfig
+from spikevae.config.reading import typed
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
 from spikevae.runtime import machine
+from spikevae.text import printable
 from spikevae.training.batches import batches_left, mixed
 from spikevae.training.interruption import Interruption, Stop
 from spikevae.training.learner import Batch, Learner, make_accelerator
@@ -81,9 +83,7 @@ def train(
         TrainingError: if the loss is no longer a number, a file cannot be written, or another process trains in this
             folder. What was saved stays.
     """
-    if not isinstance(config, RunConfig):
-        raise ValueError(f"expected a RunConfig, got {type(config).__qualname__}; make one with spikevae.preset_for")
-    run = Path(run)
+    run, config = Path(run), typed("config", RunConfig, config)
     started_with = None if is_new else read_run(run)
     if is_new:
         check_run_place(run)
@@ -141,7 +141,8 @@ class Trainer:
         """Run the remaining epochs."""
         self._resume()
         if self.is_main:
-            log.info(plan(self.settings, self.phases, len(self.train_set), len(self.validation_set)))
+            said = plan(self.settings, self.phases, len(self.train_set), len(self.validation_set))
+            log.info("training in %s; Ctrl-C stops and saves: %s", printable(self.run), said)
         try:
             with self.interruption:
                 return self._run_phases()
@@ -207,10 +208,8 @@ class Trainer:
         return terms
 
     def _learning_rate(self, phase: Phase) -> float:
-        epoch_images = self.steps_per_epoch * self.settings.batch_size
-        return phase.learning_rate(
-            self.progress.images_seen, self.settings.batch_size, epoch_images, self.settings.warmup_images
-        )
+        size, seen = self.settings.batch_size, self.progress.images_seen
+        return phase.learning_rate(seen, size, self.steps_per_epoch * size, self.settings.warmup_images)
 
     # ------------------------------------------------------------ after an epoch
 
@@ -219,8 +218,7 @@ class Trainer:
         self.learner.require_finite_weights()
         done = self.progress.epoch + 1
         following = next((later for later in self.phases if done in later.epochs), None)
-        is_turn = done % self.settings.preview_epochs == 0 or following is None or following is not phase
-        if not is_turn:
+        if done % self.settings.preview_epochs and following is phase:
             return {}
         if not phase.samples:
             is_final = following is None or following.samples
