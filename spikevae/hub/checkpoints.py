@@ -230,7 +230,7 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
 
     Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
     """
-    if not isinstance(model, Network):
+    if not isinstance(getattr(model, "config", None), ModelConfig):  # also of a network that was registered
         raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")
     if not isinstance(dataset, str):
         raise ValueError(f"dataset={dataset!r} is no name of a data set")
