@@ -65,10 +65,12 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                 SampleTab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
                 tabs: list[Tab] = [ReconstructTab(actions, model, show, examples)]
-            with gr.Tab("Edit", id="edit", elem_id="edit"):
+            with gr.Tab("Edit", id="edit", elem_id="edit") as edit:
                 tabs.append(EditTab(actions, model, show))
-            with gr.Tab("Complete", id="complete", elem_id="complete"):
+                edit.select(**tabs[-1].appearance, **QUIET)
+            with gr.Tab("Complete", id="complete", elem_id="complete") as complete:
                 tabs.append(CompleteTab(actions, model, show, examples))
+                complete.select(**tabs[-1].appearance, **QUIET)
             with gr.Tab("Walk", id="walk", elem_id="walk"):
                 tabs.append(WalkTab(actions, model, show, examples))
             with gr.Tab("Look inside", id="inside", elem_id="inside"):

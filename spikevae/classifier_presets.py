@@ -152,7 +152,7 @@ CLASSIFIERS: dict[str, RunConfig] = {
     "tcja-fashion-mnist": RunConfig(
         model=ModelConfig(network="classifier", layers=_NARROW, class_names=FASHION_MNIST_CLASSES),
         train=dataclasses.replace(
-            _classifier_training(13, batch_size=64, learning_rate=4e-3), weight_decay=0.05, flip=True, shift=2
+            _classifier_training(12, batch_size=64, learning_rate=4e-3), weight_decay=0.05, flip=True, shift=2
         ),
     ),
     "tcja-cifar10": RunConfig(

@@ -57,6 +57,11 @@ class CompleteTab(PictureTab):
                 self._picture = upload("Your picture", example)
         self._mask = gr.Textbox(visible="hidden", label="Mask, as a data URL with a PNG")
         self._connect()
+        self.appearance = {
+            "fn": self._appear,
+            "inputs": [model],
+            "outputs": [self._all, self._why, self._label],
+        }
         self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
@@ -99,6 +104,10 @@ class CompleteTab(PictureTab):
         file = content(self._show, picture)
         seen = "" if file is None else data_url(pictures.png(self._actions.studio.read(model, file)))
         return seen, [], hint(_PAINT)
+
+    def _appear(self, model: Sent) -> tuple[Any, ...]:
+        can, has_choice = self._actions.studio.can_edit(model), self._actions.has_class_choice(model)
+        return gr.Row(visible=where(can)), gr.HTML(visible=where(not can)), gr.Dropdown(visible=where(has_choice))
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         chosen = self._examples[model][0] if self._examples.has(picture) else picture

@@ -63,6 +63,11 @@ class EditTab(Tab):
             with gr.Column(scale=5, min_width=280):
                 self._build_sliders(first, label)
         self._connect()
+        self.appearance = {
+            "fn": self._appear,
+            "inputs": [model],
+            "outputs": [self._all, self._why, self._label, self._towards, self._way],
+        }
         self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
@@ -168,6 +173,11 @@ class EditTab(Tab):
     def _new_class(self, model: Sent, label: Sent) -> tuple[Any, ...]:
         ends = self._actions.studio.ends(model, label)
         return (*self._shown_ends(ends), *self._reset_sliders(ends))
+
+    def _appear(self, model: Sent) -> tuple[Any, ...]:
+        can, has_classes = self._actions.studio.can_edit(model), where(bool(self._actions.class_names(model)))
+        boxes = gr.Dropdown(visible=has_classes), gr.Dropdown(visible=has_classes), gr.Slider(visible=has_classes)
+        return (gr.Row(visible=where(can)), gr.HTML(visible=where(not can)), *boxes)
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         can = self._actions.studio.can_edit(model)

@@ -26,6 +26,9 @@ class Tab:
 
     refresh: dict[str, Any]
     """The event that shows the same for another model."""
+    appearance: dict[str, Any]
+    """Of a tab that some models cannot use, the event that shows what there is and hides the rest when it is opened:
+    Gradio loses such a change of boxes that are not on the page yet."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         self._actions, self._show, self._model = actions, show, model
