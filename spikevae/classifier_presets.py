@@ -27,7 +27,7 @@ _MS_RESNET18 = (
     "res{3}/2+attention res{3}+attention fire avgpool readout"
 )
 _WIDE = _MS_RESNET18.format(64, 128, 256, 512)
-_NARROW = _MS_RESNET18.format(16, 48, 96, 192)  # a seventh of the multiplications, for training without a GPU
+_NARROW = _MS_RESNET18.format(16, 48, 96, 192)  # an eighth of the multiplications, for training without a GPU
 
 
 def _classifier_training(epochs: int, *, batch_size: int = 16, learning_rate: float = 1e-3) -> TrainConfig:
