@@ -13,10 +13,8 @@ _LIBRARIES = ("spikevae", "torch", "torchvision", "torch-fidelity", "spikingjell
 
 
 def library_versions(device: torch.device | None = None) -> dict[str, str]:
-    """Versions that numbers can depend on, and what they were computed on (None: the best device of this machine)."""
+    """Versions that numbers can depend on, of torch with the name of its build; and the device, if one is given."""
     import torch
-
-    from spikevae.runtime import pick_device
 
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
@@ -24,7 +22,8 @@ def library_versions(device: torch.device | None = None) -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed as a package"
-    used = device or pick_device()
-    is_cuda = used.type == "cuda"
-    found["device"] = torch.cuda.get_device_name(used) if is_cuda else f"{used.type}, {platform.machine()}"
+    found["torch"] = torch.__version__
+    if device is not None:
+        is_cuda = device.type == "cuda"
+        found["device"] = torch.cuda.get_device_name(device) if is_cuda else f"{device.type}, {platform.machine()}"
     return found

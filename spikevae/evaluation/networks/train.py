@@ -246,7 +246,7 @@ def _describe(settings: NetworkTraining, role: Role, train: ImageSet, test: Imag
         "test_images": len(test),
         "epochs": settings.epochs,
         "seed": settings.seed,
-        "versions": library_versions(),
+        "versions": library_versions(pick_device()),
     }
 
 
