@@ -168,7 +168,7 @@ def test_a_missing_data_set_is_told_in_one_line_that_says_what_to_put_where(
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize(("name", "message"), [("n-minst", "did you mean 'n-mnist'"), ("x", "none of n-mnist, ")])
+@pytest.mark.parametrize(("name", "message"), [("n-minst", "did you mean 'n-mnist'"), ("x", "use n-mnist, ")])
 def test_an_unknown_data_set_is_refused_with_the_nearest_name(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         load(name, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from spikevae.data.events.frames import FrameConfig, kept_frames
 from spikevae.data.events.made import simulated_digits, simulated_gestures, simulated_shapes
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.sources import EventSource, cifar10_dvs, dvs128_gesture, from_folder, n_caltech101, n_mnist
-from spikevae.registry import choose
 
 
 def load_events(
@@ -78,7 +78,13 @@ def _find(name: str) -> Callable[[Path, bool], EventSource]:
     if name.startswith("events:"):
         folder = Path(name.removeprefix("events:")).expanduser()
         return lambda root, is_test: from_folder(folder, is_test)
-    return choose(EVENT_DATASETS, "event data set", name)
+    if name in EVENT_DATASETS:
+        return EVENT_DATASETS[name]
+    known = [*EVENT_DATASETS, "events:FOLDER"]
+    near = difflib.get_close_matches(name, known, n=1)
+    raise ValueError(
+        f"there is no event data set {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}")
+    )
 
 
 EVENT_DATASETS: dict[str, Callable[[Path, bool], EventSource]] = {
