@@ -15,8 +15,9 @@ from spikevae.cli import main
 from spikevae.config import CIFAR10_CLASSES, DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from spikevae.data.events.writers import encode_atis
 from spikevae.data.sets import ImageSet, load_split
-from spikevae.nn.classifiers import ResidualBlock, SpikingClassifier
+from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.networks import build_network
+from spikevae.nn.residual import ResidualBlock
 from spikevae.presets import PRESETS, preset_for
 from spikevae.training.loop import train
 from spikevae.training.losses import classification_loss

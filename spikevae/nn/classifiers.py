@@ -32,6 +32,7 @@ from spikevae.nn.attention import attention_layer
 from spikevae.nn.frames import require_frames
 from spikevae.nn.images import in_batches, require_images
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
+from spikevae.nn.residual import ResidualBlock, each_step
 from spikevae.nn.stage import SpikingStage, convolutional_stage
 from spikevae.nn.synapses import SpikeConv2d
 
@@ -153,40 +154,6 @@ class SpikingClassifier(nn.Module):
         return x.to(dtype)
 
 
-class ResidualBlock(nn.Module):
-    """Neurons, convolution, norm, twice, then attention; added to the currents that came in, which stay as they are.
-
-    Args:
-        config: neurons, attention and T.
-        in_channels: maps of the input.
-        out_channels: maps of the output.
-        stride: 2 halves the image.
-    """
-
-    def __init__(self, config: ModelConfig, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.fire = spiking_layer(config)
-        self.first = SpikingStage(
-            replace(config, attention="none"), SpikeConv2d(in_channels, out_channels, stride), out_channels
-        )
-        self.second = nn.Sequential(
-            SpikeConv2d(out_channels, out_channels), threshold_scaled(nn.BatchNorm2d(out_channels), config)
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-                threshold_scaled(nn.BatchNorm2d(out_channels), config),
-            )
-        self.attention = attention_layer(config, out_channels)
-
-    def forward(self, x_seq: Float[Tensor, "T N C H W"]) -> Float[Tensor, "T N C2 H2 W2"]:
-        """Currents of the next block."""
-        inner = _each_step(self.second, self.first(self.fire(x_seq)))
-        currents: Tensor = self.attention(inner) + _each_step(self.shortcut, x_seq)
-        return currents
-
-
 class _EachStep(nn.Module):
     """A layer without memory, applied to every step of a sequence."""
 
@@ -195,7 +162,7 @@ class _EachStep(nn.Module):
         self.layer = layer
 
     def forward(self, x_seq: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N ..."]:
-        return _each_step(self.layer, x_seq)
+        return each_step(self.layer, x_seq)
 
 
 class _SameDropout(nn.Dropout):
@@ -215,14 +182,6 @@ class _Votes(nn.Module):
     def forward(self, spike_seq: Float[Tensor, "T N V"]) -> Float[Tensor, "T N K"]:
         votes: Tensor = spike_seq.unflatten(2, (-1, self.voters))
         return votes.mean(dim=3)
-
-
-def _each_step(layer: nn.Module, x_seq: Tensor) -> Tensor:
-    if x_seq.stride(0) == 0:  # one input, shown at every step
-        once: Tensor = layer(x_seq[0])
-        return once.expand(len(x_seq), *once.shape)
-    result: Tensor = layer(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
-    return result
 
 
 Shape = tuple[int, ...]
