@@ -41,19 +41,18 @@ def export(
         raise ValueError(f"--calibrate {calibrate}: expected at least 1 image, and --format nir (ONNX keeps the gates)")
 
     from spikevae.files import check_can_write
-    from spikevae.hub.checkpoints import load, load_generator, model_folder, read_config
+    from spikevae.hub.checkpoints import load, model_folder, read_config
 
     check_can_write(out)
     kind = read_config(model_folder(model)).network
-    is_alone = kind == "classifier"
     if kind == "event-vae":
         raise ValueError(
             f"{printable(model)} is a VAE of event recordings, which cannot be exported; a classifier of them can, "
             "to ONNX: spikevae train n-mnist --preset n-mnist-classifier"
         )
-    if is_alone and format == "nir":
+    if kind == "classifier" and format == "nir":
         raise ValueError(f"{printable(model)} is a classifier without a decoder; it goes to ONNX alone: --format onnx")
-    network = load(model) if is_alone else load_generator(model)
+    network = load(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     if format == "onnx":
         from spikevae.hub.export.onnx import export_onnx

@@ -117,15 +117,16 @@ class SpikingClassifier(nn.Module):
         A model with attention weighs its steps in sight of all of them. Arguments as for :meth:`classify`.
         """
         has_events = self.config.takes_events
-        flips = self.config.classify_mirrored if flip_tta is None else flip_tta
-        answers = []
-        for part in in_batches(x, batch_size, "recording" if has_events else "image", dim=1 if has_events else 0):
-            views = [part, part.flip(-1)] if flips else [part]
-            answers.append(torch.stack([self.forming(view) for view in views]).mean(dim=0))
-        return torch.cat(answers, dim=1)
+        parts = in_batches(x, batch_size, "recording" if has_events else "image", dim=1 if has_events else 0)
+        return torch.cat([self.probabilities_together(part, flip_tta=flip_tta) for part in parts], dim=1)
 
-    def forming(self, x: Float[Tensor, ...]) -> Float[Tensor, "T N K"]:
-        """:meth:`probabilities` of one view, all inputs together."""
+    def probabilities_together(self, x: Float[Tensor, ...], *, flip_tta: bool | None = None) -> Float[Tensor, "T N K"]:
+        """The same of all inputs at once, however many."""
+        flips = self.config.classify_mirrored if flip_tta is None else flip_tta
+        views = [x, x.flip(-1)] if flips else [x]
+        return torch.stack([self._probabilities_of_view(view) for view in views]).mean(dim=0)
+
+    def _probabilities_of_view(self, x: Tensor) -> Tensor:
         score_seq = self(x).float()
         steps = torch.arange(1, len(score_seq) + 1, device=score_seq.device)[:, None, None]
         mean_seq = score_seq.cumsum(dim=0) / steps

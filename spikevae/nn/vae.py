@@ -83,14 +83,15 @@ class SpikingVAE(SpikingAutoencoder):
         Raises:
             ValueError: if the model has no classifier, or ``x`` has not this model's C, H, W.
         """
+        parts = in_batches(x, batch_size, "image")
+        return torch.cat([self.classify_together(part, flip_tta=flip_tta) for part in parts])
+
+    def classify_together(self, x: Float[Tensor, "N C H W"], *, flip_tta: bool | None = None) -> Float[Tensor, "N K"]:
+        """:meth:`classify` of all images at once, however many."""
         classifier = self._require_classifier()
         flips = self.config.classify_mirrored if flip_tta is None else flip_tta
-        answers = []
-        for part in in_batches(x, batch_size, "image"):
-            views = [part, part.flip(-1)] if flips else [part]
-            each = [classifier(self.features(view)).softmax(dim=1) for view in views]
-            answers.append(torch.stack(each).mean(dim=0))
-        return torch.cat(answers)
+        views = [x, x.flip(-1)] if flips else [x]
+        return torch.stack([classifier(self.features(view)).softmax(dim=1) for view in views]).mean(dim=0)
 
     inpaint = inpaint
 

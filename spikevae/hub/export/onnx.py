@@ -64,11 +64,8 @@ class _Classifier(nn.Module):
         self.example, self.batch_axis = _Encoder(model).example, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        views = [x, x.flip(3)] if self.model.config.classify_mirrored else [x]
-        assert self.model.classifier is not None
         # Not `classify`: it cuts a batch into parts, and then the number of images would be fixed in the file.
-        answers = [self.model.classifier(self.model.features(view)).softmax(dim=1) for view in views]
-        return torch.stack(answers).mean(dim=0)
+        return self.model.classify_together(x)
 
 
 class _LayersAlone(nn.Module):
@@ -83,8 +80,7 @@ class _LayersAlone(nn.Module):
         self.example = torch.rand(*steps, 2, config.image_channels, *config.frame_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        views = [x, x.flip(-1)] if self.model.config.classify_mirrored else [x]
-        return torch.stack([self.model.forming(view)[-1] for view in views]).mean(dim=0)
+        return self.model.probabilities_together(x)[-1]  # not `classify`: see `_Classifier`
 
 
 _Exported = _Encoder | _Decoder | _Classifier | _LayersAlone
