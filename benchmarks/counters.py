@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -139,9 +140,7 @@ def memory_table(part: Part, plain: Comparison, images: int) -> list[str]:
     op_counter charges an ordinary convolution for the zeros beyond its edges. Spikes lie within, so the last row, which
     leaves those zeros out of column (c) too, is the fairer one to compare with.
     """
-    in_folds = folded(part.network)
-    torch.testing.assert_close(in_folds(part.x), part.network(part.x), rtol=1e-3, atol=1e-3)
-    in_folds = folded(part.network)  # anew: that call was counted
+    in_folds = _in_form(part, folded)
     folding = profile(in_folds, part.x).get_report().breakdown_pj
     gates = gate_cost(in_folds)
     ordinary = profile(part.ordinary, part.ordinary_x).get_report().breakdown_pj
@@ -156,9 +155,7 @@ def memory_table(part: Part, plain: Comparison, images: int) -> list[str]:
         "(b) gates folded": (folding, gates.folded, 0.0),
     }
     if has_shifts(part.network):
-        in_shifts = shifted(part.network)
-        torch.testing.assert_close(in_shifts(part.x), part.network(part.x), rtol=1e-3, atol=1e-3)
-        in_shifts = shifted(part.network)
+        in_shifts = _in_form(part, shifted)
         found = profile(in_shifts, part.x).get_report().breakdown_pj
         ways["(b) gates shifted, as op_counter sees it"] = (found, shift_cost(in_shifts), 0.0)
     ways["(c) ordinary network"] = (ordinary, 0.0, 0.0)
@@ -173,6 +170,12 @@ def memory_table(part: Part, plain: Comparison, images: int) -> list[str]:
         ]
         lines.append(_line([name, *(f"{value / 1e6 / images:,.1f}" for value in (*values, sum(values)))]))
     return lines
+
+
+def _in_form(part: Part, form: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """The network of a part in another form, which computes the same; nothing is counted in it yet."""
+    torch.testing.assert_close(form(part.network)(part.x), part.network(part.x), rtol=1e-3, atol=1e-3)
+    return form(part.network)
 
 
 def _line(cells: list[str]) -> str:

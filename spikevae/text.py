@@ -17,3 +17,12 @@ def printable(text: object, limit: int = 200) -> str:
         mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in given[: limit + 1]
     )
     return shown if len(given) <= limit and len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def kind_of(x: object) -> str:
+    """Kind of numbers and shape of a tensor or array, for a message; of anything else its type.
+
+    >>> kind_of([1, 2])
+    'list []'
+    """
+    return f"{getattr(x, 'dtype', type(x).__name__)} {list(getattr(x, 'shape', ()))}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spikevae.text import kind_of
+
 
 def check_pass(batch_size: int, rank: int, world_size: int, **numbers: int | None) -> None:
     """Refuse a pass that cannot be shared.
@@ -31,10 +33,11 @@ def check_labels(labels: object, count: int, classes: int, name: str) -> None:
     if labels is None:
         return
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != (count,):
-        found = f"{getattr(labels, 'dtype', type(labels).__name__)} {list(getattr(labels, 'shape', ()))}"
-        raise ValueError(f"{name}: labels must be an int64 tensor [{count}], got {found}")
-    if count and not (int(labels.min()) >= -1 and (int(labels.max()) < classes or not classes)):
-        least, most = int(labels.min()), int(labels.max())
+        raise ValueError(f"{name}: labels must be an int64 tensor [{count}], got {kind_of(labels)}")
+    if not count:
+        return
+    least, most = (int(end) for end in labels.aminmax())
+    if least < -1 or (classes and most >= classes):
         raise ValueError(f"{name}: labels go from {least} to {most}, and there are {classes} classes, from 0 on")
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from spikevae.data.image_files import ImageFile
+from spikevae.text import kind_of
 
 Channels = Literal[1, 3]
 
@@ -72,11 +73,10 @@ def check_pixels(pixels: object, name: str) -> None:
     """
     if isinstance(pixels, StreamedPixels):
         return
-    found = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {list(getattr(pixels, 'shape', ()))}"
     is_right = isinstance(pixels, Tensor) and pixels.dtype == torch.uint8 and pixels.dim() == 4
     if not is_right or pixels.shape[1] not in (1, 3) or pixels.shape[2] != pixels.shape[3]:  # type: ignore[attr-defined]
         raise ValueError(
-            f"{name}: pixels must be a uint8 tensor [N, C, H, H] with 1 or 3 channels, got {found}; "
+            f"{name}: pixels must be a uint8 tensor [N, C, H, H] with 1 or 3 channels, got {kind_of(pixels)}; "
             "of floats x in [0, 1] say (255 * x).round().byte()"
         )
 

@@ -225,10 +225,10 @@ def _read_tensor(weights: Any, path: Path, name: str, shape: tuple[int, ...], ki
 def save_release(model: Network, folder: Path, *, dataset: str, card: str, weights: Precision = "float16") -> None:
     """Write a release folder: matrices and kernels as float16 where they fit it, or in fewer bits; the rest as it is.
 
+    Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
+
     Raises:
         ValueError: if it is no model, or a weight is not finite: what could not be read back is not written.
-
-    Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
     """
     if not isinstance(getattr(model, "config", None), ModelConfig):  # also of a network that was registered
         raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from spikevae.config import Split
 from spikevae.data.events.augment import Draws, EventAugmentation, augmented, draw
 from spikevae.data.passes import check_labels, check_pass, shares
+from spikevae.text import kind_of
 
 
 class EventSet(Dataset[tuple[Tensor, Tensor]]):
@@ -47,8 +48,7 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         augmentation: EventAugmentation | None = None,
     ) -> None:
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != 2:
-            found = f"{getattr(frames, 'dtype', type(frames).__name__)} {list(getattr(frames, 'shape', ()))}"
-            raise ValueError(f"{name}: frames must be a uint8 array of numpy [N, T, 2, H, W], got {found}")
+            raise ValueError(f"{name}: frames must be a uint8 array of numpy [N, T, 2, H, W], got {kind_of(frames)}")
         check_labels(labels, len(frames), len(class_names), name)
         self._frames = frames
         self._rows = torch.arange(len(frames)) if rows is None else rows
