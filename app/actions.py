@@ -102,10 +102,6 @@ class Actions:
         """Whether the spread of a model's samples can be chosen."""
         return self.models.known(model).latent.has_density
 
-    def fit_temperature(self, model: Sent, temperature: Sent) -> Sent:
-        """The temperature, or 1 where it cannot be chosen."""
-        return temperature if self.has_temperature(model) else 1.0
-
     def has_class_choice(self, model: Sent) -> bool:
         """Whether samples of one class can be asked for."""
         return self.models.known(model).latent.is_conditional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -92,9 +93,14 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
             actions.models.known(model)
             return terms[model]
 
-        # Another model, by hand or by a link: whatever the other tabs show is of the old one. One after the other,
-        # so that a visitor who only looks at samples waits for nothing.
-        event = model.change(say_terms, model, said, **QUIET, **SHARED)
-        for tab in tabs:
-            event = ring(event.then(**tab.refresh, **QUIET, **SHARED), tab.bell)
+        _follow(model.change(say_terms, model, said, **QUIET, **SHARED), tabs)
     return page
+
+
+def _follow(event: Any, tabs: Sequence[Tab]) -> None:
+    """Another model, by hand or by a link: whatever the other tabs show is of the old one.
+
+    One after the other, so that a visitor who only looks at samples waits for nothing.
+    """
+    for tab in tabs:
+        event = ring(event.then(**tab.refresh, **QUIET, **SHARED), tab.bell)

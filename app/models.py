@@ -72,6 +72,10 @@ class Models(Generic[Kind]):
         is_of_some = any(label in other.config.class_names for other in self._models.values())
         return ANY if is_of_some else label
 
+    def fit_temperature(self, model: Sent, temperature: Sent) -> Sent:
+        """The temperature, or 1 where the spread of samples cannot be chosen. Errors as for :meth:`known`."""
+        return temperature if self.known(model).latent.has_density else 1.0
+
     @contextmanager
     def alone(self, model: Sent) -> Iterator[Kind]:
         """A model that computes for nobody else meanwhile. Errors as for :meth:`known`."""

@@ -57,7 +57,7 @@ class CompareTab:
     def _side(self, place: int) -> list[Any]:
         """Model, class, temperature, gallery and line."""
         first = self._actions.names[0]
-        spread = self._actions.fit_temperature(first, _TEMPERATURES[place])
+        spread = self._actions.models.fit_temperature(first, _TEMPERATURES[place])
         images, line = self._shown(first, _COUNT, _SEED, limits.ANY, spread)
         with gr.Column(min_width=280):
             with gr.Row():

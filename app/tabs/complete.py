@@ -106,13 +106,10 @@ class CompleteTab(PictureTab):
         return seen, [], hint(_PAINT)
 
     def _appear(self, model: Sent) -> tuple[Any, ...]:
-        can, has_choice = self._actions.studio.can_edit(model), self._actions.has_class_choice(model)
-        return gr.Row(visible=where(can)), gr.HTML(visible=where(not can)), gr.Dropdown(visible=where(has_choice))
+        return (*self._usable(model, _CANNOT), gr.Dropdown(visible=where(self._actions.has_class_choice(model))))
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         chosen = self._examples[model][0] if self._examples.has(picture) else picture
         new = chosen if self._examples.has(picture) else gr.skip()
-        can = self._actions.studio.can_edit(model)
-        shown = gr.Row(visible=where(can)), gr.HTML("" if can else hint(_CANNOT), visible=where(not can))
         choices = label_choices(self._actions, model), self._examples.choices(model)
-        return (*shown, *choices, new, *self._seen(model, chosen))
+        return (*self._usable(model, _CANNOT), *choices, new, *self._seen(model, chosen))

@@ -175,14 +175,13 @@ class EditTab(Tab):
         return (*self._shown_ends(ends), *self._reset_sliders(ends))
 
     def _appear(self, model: Sent) -> tuple[Any, ...]:
-        can, has_classes = self._actions.studio.can_edit(model), where(bool(self._actions.class_names(model)))
+        has_classes = where(bool(self._actions.class_names(model)))
         boxes = gr.Dropdown(visible=has_classes), gr.Dropdown(visible=has_classes), gr.Slider(visible=has_classes)
-        return (gr.Row(visible=where(can)), gr.HTML(visible=where(not can)), *boxes)
+        return (*self._usable(model, _CANNOT), *boxes)
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
-        can = self._actions.studio.can_edit(model)
-        shown = gr.Row(visible=where(can)), gr.HTML("" if can else hint(_CANNOT), visible=where(not can))
-        if not can:
+        shown = self._usable(model, _CANNOT)
+        if not self._actions.studio.can_edit(model):
             return (*shown, *(gr.skip(),) * (4 + 2 * SLIDERS))
         names, label = self._actions.class_names(model), self._first_class(model)
         ends = self._actions.studio.ends(model, label)

@@ -177,13 +177,13 @@ def temperature_slider(
     box = TemperatureBox(
         0,
         limits.TEMPERATURE_LIMIT,
-        value=actions.fit_temperature(first, value),
+        value=actions.models.fit_temperature(first, value),
         step=0.05,
         label=label,
         info="Less is more typical, more is more varied.",
         visible=where(actions.has_temperature(first)),
     )
-    box.belongs = model, actions.fit_temperature
+    box.belongs = model, actions.models.fit_temperature
     return box
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 
 from ..actions import Actions
+from ..limits import Sent
 from ..show import Show
 from ..upload import Upload
-from .parts import CHOOSE, Examples, bell
+from .parts import CHOOSE, Examples, bell, hint, where
 
 _HERE = Path(__file__).parents[1]
 
@@ -33,6 +34,11 @@ class Tab:
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         self._actions, self._show, self._model = actions, show, model
         self.bell = bell()
+
+    def _usable(self, model: Sent, why_not: str) -> tuple[gr.Row, gr.HTML]:
+        """Of a tab that needs a density: all of it, and the line that stands there where the model has none."""
+        can = self._actions.studio.can_edit(model)
+        return gr.Row(visible=where(can)), gr.HTML("" if can else hint(why_not), visible=where(not can))
 
 
 class PictureTab(Tab):

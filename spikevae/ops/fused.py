@@ -69,8 +69,7 @@ def fire_gated(x_seq: Tensor, leak: float | Tensor, norm: nn.BatchNorm2d, gate: 
     """:func:`fire` without gradient, on float32 [T, N, C, H, W]: spikes and gates apart, not multiplied."""
     leak = leak if isinstance(leak, Tensor) else torch.tensor(leak)
     x_seq = _channels_last(x_seq, may_be_constant=False)
-    mean, inverse_deviation = _statistics(norm, x_seq)
-    currents = _Currents(x_seq, leak, True, norm.weight, norm.bias, mean, inverse_deviation)
+    currents = _Currents(x_seq, leak, True, norm.weight, norm.bias, *_statistics(norm, x_seq))
     spikes, means = _fire(x_seq, currents, torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=torch.uint8))
     gates = torch.ones_like(means) if gate is None else gate.of_means(means).float().contiguous()
     return GatedSpikes(spikes, gates)
