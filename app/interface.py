@@ -27,6 +27,7 @@ from .tabs.scores import ScoresTab
 from .tabs.spikes import SpikesTab
 from .tabs.tab import Tab
 from .tabs.walk import WalkTab
+from .traits import told
 
 _HERE = Path(__file__).parent
 CSS = (_HERE / "style.css").read_text(encoding="utf-8")
@@ -66,12 +67,10 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                 SampleTab(page, actions, model, show)
             with gr.Tab("Reconstruct", id="reconstruct", elem_id="reconstruct"):
                 tabs: list[Tab] = [ReconstructTab(actions, model, show, examples)]
-            with gr.Tab("Edit", id="edit", elem_id="edit") as edit:
+            with gr.Tab("Edit", id="edit", elem_id="edit"):
                 tabs.append(EditTab(actions, model, show))
-                edit.select(**tabs[-1].appearance, **QUIET)
-            with gr.Tab("Complete", id="complete", elem_id="complete") as complete:
+            with gr.Tab("Complete", id="complete", elem_id="complete"):
                 tabs.append(CompleteTab(actions, model, show, examples))
-                complete.select(**tabs[-1].appearance, **QUIET)
             with gr.Tab("Walk", id="walk", elem_id="walk"):
                 tabs.append(WalkTab(actions, model, show, examples))
             with gr.Tab("Look inside", id="inside", elem_id="inside"):
@@ -93,6 +92,7 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
             actions.models.known(model)
             return terms[model]
 
+        model.change(inputs=model, **told(actions), **QUIET)
         _follow(model.change(say_terms, model, said, **QUIET, **SHARED), tabs)
     return page
 

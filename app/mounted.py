@@ -32,6 +32,7 @@ from .interface import CSS, HEAD, TITLE_HTML, build_page
 from .preview import Described, preview_route
 from .receiving import upload_routes
 from .theme import theme
+from .traits import head
 
 _START_SECONDS = 60.0
 
@@ -57,7 +58,7 @@ def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Acces
     page.state_session_capacity = limits.SESSIONS
     first = actions.sample(actions.names[0], 24, 0, limits.ANY, 1.0).images
     is_welcome = _welcome(page)
-    app = _application(page, files, access, first, is_welcome)
+    app = _application(page, actions, files, access, first, is_welcome)
     files.keep_present()
     described = Described(app, access.root_path, painter(first_paint(TITLE_HTML, first), is_welcome), is_welcome)
     server = uvicorn.Server(_config(Guard(described, access, Calls(page, files), files), access))
@@ -87,7 +88,12 @@ def _welcome(page: gr.Blocks) -> Callable[[Request], bool]:
 
 
 def _application(
-    page: gr.Blocks, files: Files, access: Access, first: Tensor, is_welcome: Callable[[Request], bool]
+    page: gr.Blocks,
+    actions: Actions,
+    files: Files,
+    access: Access,
+    first: Tensor,
+    is_welcome: Callable[[Request], bool],
 ) -> Starlette:
     """Gradio's application, inside one that receives uploads, previews the first pictures and answers other sites."""
     cors = Middleware(
@@ -117,7 +123,7 @@ def _application(
         footer_links=["api"],
         theme=theme(),
         css=CSS,
-        head=HEAD,
+        head=head(actions) + HEAD,
     )
     # The application that is served knows who has logged in; what the page had until now is another one.
     served = next(route.app for route in app.routes if isinstance(route, Mount))

@@ -276,7 +276,7 @@ def test_looking_inside_shows_spikes_gates_rates_and_energy(page: Any) -> None:
 
 def test_a_slider_changes_a_picture_and_undo_takes_it_back(page: Any) -> None:
     panel = tab(page, "Edit")
-    sync_api.expect(panel.locator(".facts")).to_have_text("0 of 36 latent spikes differ from the start.")
+    sync_api.expect(panel.locator(".facts:visible")).to_have_text("0 of 36 latent spikes differ from the start.")
     amounts = [panel.get_by_label(f"number input for Direction {number}") for number in (1, 2, 3)]
     panel.get_by_role("button", name="Surprise me").click()
     sync_api.expect(amounts[0]).not_to_have_value("0")

@@ -10,17 +10,7 @@ from .. import limits
 from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
-from .parts import (
-    LIVE,
-    QUIET,
-    bell,
-    gallery,
-    label_choices,
-    label_dropdown,
-    ring,
-    temperature_box,
-    temperature_slider,
-)
+from .parts import LIVE, QUIET, bell, gallery, label_dropdown, ring, temperature_slider, where
 
 _COUNT, _SEED = 16, 0
 _TEMPERATURES = (1.0, 0.5)  # to begin with, of the two sides
@@ -62,8 +52,9 @@ class CompareTab:
         with gr.Column(min_width=280):
             with gr.Row():
                 model = gr.Dropdown(list(self._actions.names), value=first, label=f"Model {'AB'[place]}", min_width=150)
-                label = label_dropdown(self._actions, model, f"Class {'AB'[place]}")
-            slider = temperature_slider(self._actions, model, f"Temperature {'AB'[place]}", spread)
+                label = label_dropdown(self._actions, model, f"Class {'AB'[place]}", **self._label_of(first))
+            name = f"Temperature {'AB'[place]}"
+            slider = temperature_slider(self._actions, model, name, spread, **self._temperature_of(first))
             box = gallery(f"Pictures {'AB'[place]}", images)
             return [model, label, slider, box, gr.HTML(line, padding=False)]
 
@@ -88,4 +79,13 @@ class CompareTab:
         return self._show.side(found)
 
     def _fit(self, model: Sent) -> tuple[Any, Any]:
-        return label_choices(self._actions, model), temperature_box(self._actions, model)
+        label, temperature = self._label_of(model), self._temperature_of(model)
+        choices = [limits.ANY, *self._actions.class_names(model)]
+        return gr.Dropdown(choices, value=limits.ANY, **label), gr.Slider(value=1.0, **temperature)
+
+    def _label_of(self, model: Sent) -> dict[str, Any]:
+        """Whether classes are shown for a side's model, whatever the page's is."""
+        return {"visible": where(self._actions.has_class_choice(model)), "elem_classes": []}
+
+    def _temperature_of(self, model: Sent) -> dict[str, Any]:
+        return {"visible": where(self._actions.has_temperature(model)), "elem_classes": []}

@@ -13,7 +13,7 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import data_url
-from .parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload, where
+from .parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload
 from .tab import PictureTab, paper_html, paper_script
 
 _READ_MASK = """(model, picture, _, ...rest) => {
@@ -39,9 +39,7 @@ class CompleteTab(PictureTab):
         first = actions.names[0]
         example = examples[first][0]
         seen = data_url(Path(example).read_bytes())
-        can = actions.studio.can_edit(first)
-        self._why = gr.HTML("" if can else hint(_CANNOT), padding=False, visible=where(not can))
-        with gr.Row(visible=where(can)) as self._all:
+        with self._with_density(_CANNOT):
             with gr.Column(scale=3, min_width=260):
                 paper = paper_html("The picture: paint over the part to fill in", "Clear the paint")
                 self._paper = gr.HTML(seen, html_template=paper, js_on_load=paper_script("mask.js"), padding=False)
@@ -57,17 +55,10 @@ class CompleteTab(PictureTab):
                 self._picture = upload("Your picture", example)
         self._mask = gr.Textbox(visible="hidden", label="Mask, as a data URL with a PNG")
         self._connect()
-        self.appearance = {
-            "fn": self._appear,
-            "inputs": [model],
-            "outputs": [self._all, self._why, self._label],
-        }
         self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
             "outputs": [
-                self._all,
-                self._why,
                 self._label,
                 self._choices,
                 self._picture,
@@ -105,11 +96,8 @@ class CompleteTab(PictureTab):
         seen = "" if file is None else data_url(pictures.png(self._actions.studio.read(model, file)))
         return seen, [], hint(_PAINT)
 
-    def _appear(self, model: Sent) -> tuple[Any, ...]:
-        return (*self._usable(model, _CANNOT), gr.Dropdown(visible=where(self._actions.has_class_choice(model))))
-
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         chosen = self._examples[model][0] if self._examples.has(picture) else picture
         new = chosen if self._examples.has(picture) else gr.skip()
         choices = label_choices(self._actions, model), self._examples.choices(model)
-        return (*self._usable(model, _CANNOT), *choices, new, *self._seen(model, chosen))
+        return (*choices, new, *self._seen(model, chosen))

@@ -11,7 +11,8 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import SLIDERS, Ends, data_url
-from .parts import LIVE, QUIET, class_box, content, hint, picture, ring, upload, where
+from ..traits import needs
+from .parts import LIVE, QUIET, class_box, content, picture, ring, upload, where
 from .tab import Tab
 
 _SURPRISE = f"""() => {{
@@ -48,8 +49,7 @@ class EditTab(Tab):
         first = actions.names[0]
         label, can = self._first_class(first), actions.studio.can_edit(first)
         shown = self.edit(first, 1, label, None, 0, 0, 0, 0, 0, 0, limits.ANY, 0) if can else (None, None, "")
-        self._why = gr.HTML("" if can else hint(_CANNOT), padding=False, visible=where(not can))
-        with gr.Row(visible=where(can)) as self._all:
+        with self._with_density(_CANNOT):
             with gr.Column(scale=5, min_width=280, elem_classes="start"):
                 with gr.Row(equal_height=True):
                     self._surprise = gr.Button("Surprise me", variant="primary", min_width=90)
@@ -63,24 +63,10 @@ class EditTab(Tab):
             with gr.Column(scale=5, min_width=280):
                 self._build_sliders(first, label)
         self._connect()
-        self.appearance = {
-            "fn": self._appear,
-            "inputs": [model],
-            "outputs": [self._all, self._why, self._label, self._towards, self._way],
-        }
         self.refresh = {
             "fn": self._refresh,
             "inputs": [model, self._picture],
-            "outputs": [
-                self._all,
-                self._why,
-                self._label,
-                self._towards,
-                self._picture,
-                *self._ends,
-                *self._sliders,
-                self._way,
-            ],
+            "outputs": [self._label, self._towards, self._picture, *self._ends, *self._sliders, self._way],
         }
 
     def _build_sliders(self, model: str, label: str) -> None:
@@ -95,33 +81,17 @@ class EditTab(Tab):
                 )
         with gr.Row():
             names = self._actions.class_names(model)
-            choices, has_classes = [limits.ANY, *names], where(bool(names))
             self._towards = class_box(
-                self._actions.models,
-                self._model,
-                choices,
-                limits.ANY,
-                "Towards class",
-                info="any: stay",
-                visible=has_classes,
+                self._actions.models, self._model, [limits.ANY, *names], limits.ANY, "Towards class", info="any: stay"
             )
-            self._way = gr.Slider(
-                0,
-                1,
-                value=0,
-                step=0.02,
-                label="Part of the way there",
-                visible=has_classes,
-            )
+            self._way = gr.Slider(0, 1, value=0, step=0.02, label="Part of the way there", elem_classes=needs("label"))
 
     def _build_start(self, model: str, label: str) -> None:
         with gr.Row():
             self._seed = gr.Number(1, label="Seed of the start", min_width=110)
             names = self._actions.class_names(model)
-            choices, visible = list(names) or [limits.ANY], where(bool(names))
-            self._label = class_box(
-                self._actions.models, self._model, choices, label, "Class of the start", visible=visible
-            )
+            choices = list(names) or [limits.ANY]
+            self._label = class_box(self._actions.models, self._model, choices, label, "Class of the start")
         self._picture = upload("Or start from a picture of yours")
 
     def _connect(self) -> None:
@@ -174,25 +144,18 @@ class EditTab(Tab):
         ends = self._actions.studio.ends(model, label)
         return (*self._shown_ends(ends), *self._reset_sliders(ends))
 
-    def _appear(self, model: Sent) -> tuple[Any, ...]:
-        has_classes = where(bool(self._actions.class_names(model)))
-        boxes = gr.Dropdown(visible=has_classes), gr.Dropdown(visible=has_classes), gr.Slider(visible=has_classes)
-        return (*self._usable(model, _CANNOT), *boxes)
-
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
-        shown = self._usable(model, _CANNOT)
         if not self._actions.studio.can_edit(model):
-            return (*shown, *(gr.skip(),) * (4 + 2 * SLIDERS))
+            return (gr.skip(),) * (4 + 2 * SLIDERS)
         names, label = self._actions.class_names(model), self._first_class(model)
         ends = self._actions.studio.ends(model, label)
         return (
-            *shown,
-            gr.Dropdown(list(names) or [limits.ANY], value=label, visible=where(bool(names))),
-            gr.Dropdown([limits.ANY, *names], value=limits.ANY, visible=where(bool(names))),
+            gr.Dropdown(list(names) or [limits.ANY], value=label),
+            gr.Dropdown([limits.ANY, *names], value=limits.ANY),
             gr.skip() if picture is None else None,  # a change of it would be answered before the rest is there
             *self._shown_ends(ends),
             *self._reset_sliders(ends),
-            gr.Slider(value=0, visible=where(bool(names))),
+            0,
         )
 
     def _shown_ends(self, ends: list[Ends]) -> list[str]:

@@ -15,6 +15,7 @@ from ..boxes import ClassBox, TemperatureBox
 from ..limits import Number, Sent
 from ..models import Models
 from ..show import Show
+from ..traits import needs
 from ..upload import Upload
 
 _EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -40,13 +41,13 @@ class Answer(NamedTuple):
     line: gr.HTML
 
 
-def answer(shown: Sequence[Any], has_classes: bool) -> Answer:
+def answer(shown: Sequence[Any]) -> Answer:
     """Boxes for an answer, with what they show first: `Show.reconstruction`'s, or nothing and a line."""
     seen, again, named, facts = shown
     line = gr.HTML(facts, padding=False)
     with gr.Row():
         boxes = picture("What the model sees", seen), picture("Its reconstruction", again)
-    classes = gr.Label(named, label="Classes", num_top_classes=5, visible=where(has_classes))
+    classes = gr.Label(named, label="Classes", num_top_classes=5, elem_classes=needs("classes"))
     return Answer(*boxes, classes, line)
 
 
@@ -141,23 +142,22 @@ def choice(label: str, value: Sequence[Any]) -> gr.Gallery:
     return gallery(label, value, "examples", is_choice=True)
 
 
-def label_dropdown(actions: Actions, model: Component, name: str, value: str = limits.ANY) -> ClassBox:
-    """Classes to choose from, or nothing where there is no choice."""
-    first = actions.names[0]
-    choices = [limits.ANY, *actions.class_names(first)]
-    return class_box(actions.models, model, choices, value, name, visible=where(actions.has_class_choice(first)))
+def label_dropdown(actions: Actions, model: Component, name: str, value: str = limits.ANY, **more: Any) -> ClassBox:
+    """Classes to choose from."""
+    choices = [limits.ANY, *actions.class_names(actions.names[0])]
+    return class_box(actions.models, model, choices, value, name, **more)
 
 
 def class_box(
     models: Models[Any], model: Component, choices: list[str], value: str, name: str, **more: Any
 ) -> ClassBox:
-    """A box for a class of the model that another box holds."""
+    """A box for a class of the model that another box holds, or nothing where samples of one class cannot be had."""
     box = ClassBox(
         choices,
         value=value,
         label=name,
         allow_custom_value=True,  # checked by the action: the choices differ between models
-        **{"min_width": 110, **more},
+        **{"min_width": 110, "elem_classes": needs("label"), **more},
     )
     box.belongs = model, models.fit_class
     return box
@@ -165,12 +165,11 @@ def class_box(
 
 def label_choices(actions: Actions, model: Sent, value: str = limits.ANY) -> gr.Dropdown:
     """The same, for another model."""
-    choices = [limits.ANY, *actions.class_names(model)]
-    return gr.Dropdown(choices, value=value, visible=where(actions.has_class_choice(model)))
+    return gr.Dropdown([limits.ANY, *actions.class_names(model)], value=value)
 
 
 def temperature_slider(
-    actions: Actions, model: Component, label: str = "Temperature", value: Number = 1.0
+    actions: Actions, model: Component, label: str = "Temperature", value: Number = 1.0, **more: Any
 ) -> TemperatureBox:
     """How varied new pictures are, or nothing where that cannot be chosen."""
     first = actions.names[0]
@@ -181,15 +180,10 @@ def temperature_slider(
         step=0.05,
         label=label,
         info="Less is more typical, more is more varied.",
-        visible=where(actions.has_temperature(first)),
+        **{"elem_classes": needs("density"), **more},
     )
     box.belongs = model, actions.models.fit_temperature
     return box
-
-
-def temperature_box(actions: Actions, model: Sent, value: Number = 1.0) -> gr.Slider:
-    """The same, for another model."""
-    return gr.Slider(value=value, visible=where(actions.has_temperature(model)))
 
 
 def content(show: Show, picture: Sent) -> bytes | None:

@@ -11,7 +11,8 @@ from ..actions import Actions
 from ..limits import Sent
 from ..reading import BACKGROUNDS, NothingDrawn
 from ..show import Show
-from .parts import LIVE, Examples, answer, content, hint, keep_answered, unanswered, upload, where
+from ..traits import needs
+from .parts import LIVE, Examples, answer, content, hint, keep_answered, unanswered, upload
 from .tab import PictureTab, paper_html, paper_script
 
 _READ_DRAWING = "(model, _) => [model, document.querySelector('#paper canvas').toDataURL('image/png')]"
@@ -37,11 +38,8 @@ class ReconstructTab(PictureTab):
             "outputs": [
                 self._picture,
                 self._choices,
-                self._background,
-                self._picture_answer.classes,
                 self._drawing_tab,
                 self._advice,
-                self._drawing_answer.classes,
             ],
         }
 
@@ -59,11 +57,11 @@ class ReconstructTab(PictureTab):
                     value="auto",
                     label="Background",
                     info="Grey models know light things on black; a light background is inverted.",
-                    visible=where(not self._actions.is_colour(first)),
+                    elem_classes=needs("grey"),
                 )
             with gr.Column(scale=6, min_width=280):
                 shown = self._show.reconstruction(found)
-                self._picture_answer = answer(shown, bool(self._actions.class_names(first)))
+                self._picture_answer = answer(shown)
 
     def _build_drawing(self) -> None:
         first = self._actions.names[0]
@@ -80,7 +78,7 @@ class ReconstructTab(PictureTab):
                 self._drawing = gr.Textbox(visible="hidden", label="Drawing, as a data URL with a PNG")
                 self._go_drawing = gr.Button("Reconstruct and classify the drawing", variant="primary")
             with gr.Column(scale=6, min_width=280):
-                self._drawing_answer = answer(unanswered(_DRAW), bool(self._actions.class_names(first)))
+                self._drawing_answer = answer(unanswered(_DRAW))
 
     def _connect_picture(self) -> None:
         inputs = [self._model, self._picture, self._background]
@@ -119,15 +117,11 @@ class ReconstructTab(PictureTab):
             return unanswered(_DRAW)
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
-        is_grey, classes = not self._actions.is_colour(model), bool(self._actions.class_names(model))
         return (
             self._examples[model][0] if self._examples.has(picture) else gr.skip(),
             self._examples.choices(model),
-            gr.Radio(visible=where(is_grey)),
-            gr.Label(visible=where(classes)),
-            gr.Tab(visible=is_grey),
+            gr.Tab(visible=not self._actions.is_colour(model)),
             self._advice_for(model),
-            gr.Label(visible=where(classes)),
         )
 
     def _advice_for(self, model: Sent) -> str:

@@ -82,6 +82,7 @@ class RecordingsTab:
                 limits.ANY,
                 "Class",
                 visible=where(bool(classes)),
+                elem_classes=[],
                 min_width=90,
             )
             self._seed = gr.Number(0, label="Seed", min_width=90)

@@ -21,7 +21,6 @@ from .parts import (
     label_choices,
     label_dropdown,
     ring,
-    temperature_box,
     temperature_slider,
 )
 
@@ -151,9 +150,9 @@ class SampleTab:
         found = self._actions.sample(model, count, seed, label, temperature, report=progress)
         return self._show.samples(found, _settings(model, count, seed, label, temperature))
 
-    def fit_choices(self, model: Sent) -> tuple[gr.Dropdown, gr.Slider]:
+    def fit_choices(self, model: Sent) -> tuple[gr.Dropdown, float]:
         """The choices that a model has."""
-        return label_choices(self._actions, model), temperature_box(self._actions, model)
+        return label_choices(self._actions, model), 1.0
 
     def open_link(self, request: gr.Request) -> list[Any]:
         """What the page's address asks for, if it asks for anything."""
@@ -169,8 +168,14 @@ class SampleTab:
         )
         found = self._actions.sample(*values)
         name, count, seed, chosen, spread = values
-        boxes = (label_choices(self._actions, name, chosen), temperature_box(self._actions, name, spread))
-        return [name, count, seed, *boxes, *self._show.samples(found, _settings(*values))]
+        return [
+            name,
+            count,
+            seed,
+            label_choices(self._actions, name, chosen),
+            spread,
+            *self._show.samples(found, _settings(*values)),
+        ]
 
 
 def _settings(model: Sent, count: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from ..actions import Actions
-from ..limits import Sent
 from ..show import Show
+from ..traits import needs
 from ..upload import Upload
-from .parts import CHOOSE, Examples, bell, hint, where
+from .parts import CHOOSE, Examples, bell, hint
 
 _HERE = Path(__file__).parents[1]
 
@@ -27,18 +27,15 @@ class Tab:
 
     refresh: dict[str, Any]
     """The event that shows the same for another model."""
-    appearance: dict[str, Any]
-    """Of a tab that some models cannot use, the event that shows what there is and hides the rest when it is opened:
-    Gradio loses such a change of boxes that are not on the page yet."""
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         self._actions, self._show, self._model = actions, show, model
         self.bell = bell()
 
-    def _usable(self, model: Sent, why_not: str) -> tuple[gr.Row, gr.HTML]:
-        """Of a tab that needs a density: all of it, and the line that stands there where the model has none."""
-        can = self._actions.studio.can_edit(model)
-        return gr.Row(visible=where(can)), gr.HTML("" if can else hint(why_not), visible=where(not can))
+    def _with_density(self, why_not: str) -> gr.Row:
+        """A row for all of a tab that needs a density, behind a line for models that have none."""
+        gr.HTML(hint(why_not), padding=False, elem_classes=needs("no-density"))
+        return gr.Row(elem_classes=needs("density"))
 
 
 class PictureTab(Tab):
