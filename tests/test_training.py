@@ -610,6 +610,18 @@ def test_neurons_fire_less_where_firing_costs(config: RunConfig, tmp_path: Path)
     assert rates[1] < 0.7 * rates[0]
 
 
+def test_the_decoder_fires_less_after_fine_tuning_in_which_firing_costs(config: RunConfig, tmp_path: Path) -> None:
+    rates = []
+    for weight in (1e-6, 30.0):
+        objective = replace(config.objective, firing_rate_weight=weight, firing_rate_target=0.0)
+        few = short(
+            config, epochs=4, adversarial_share=0.75, image_limit=None, batch_size=16, adversarial_learning_rate=5e-3
+        )
+        train(replace(few, objective=objective), tmp_path / str(weight))
+        rates.append([entry["firing_rate"] for entry in statistics_of(tmp_path / str(weight)) if "features" in entry])
+    assert rates[1][-1] < 0.5 * rates[0][-1]
+
+
 def test_training_makes_a_model_better(config: RunConfig, tmp_path: Path) -> None:
     first = train(short(config), tmp_path / "short")
     more = short(config, epochs=6, image_limit=None, batch_size=16, learning_rate=1e-2, checkpoint_seconds=1e6)

@@ -33,7 +33,7 @@ class ObjectiveConfig:
     """Of the discriminator's cross-entropy on the classes of samples and reconstructions, likewise."""
 
     firing_rate_weight: float = field(default=0.0, metadata={"before": 0.0})
-    """Of how far firing rates lie above the target (mean square over the spiking layers), before fine-tuning."""
+    """Of how far firing rates lie above the target (mean square over the spiking layers that learn)."""
     firing_rate_target: float = field(default=0.1, metadata={"before": 0.1})
     """Share of a layer's neurons that may fire at a time step for nothing."""
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.training.learner import Batch, Learner
-from spikevae.training.losses import discriminator_hinge_loss, feature_distance, reconstruction_error
+from spikevae.training.losses import add_firing_rates, discriminator_hinge_loss, feature_distance, reconstruction_error
 
 
 def learn_to_paint(learner: Learner) -> None:
@@ -31,7 +31,7 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     shown = x[: max(1, len(range(rank, half, world_size)))]
     share, shown_share = learner.share(len(x), total), learner.share(len(shown), max(half, world_size))
 
-    with learner.autocast():
+    with learner.autocast(), learner.firing_rates() as rates:
         outputs = learner.model(shown, new_z_seq=new_z_seq)
         moved = Shift(learner.config.train.discriminator_shift, x)
         real = learner.discriminator(moved(x), given)
@@ -54,13 +54,14 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     )
     score = share * (seen.patches[len(shown) :].mean() + seen.whole[len(shown) :].mean())
     loss = error + weights.feature_weight * features - weights.adversarial_weight * score
-    terms = {"reconstruction_error": error, "discriminator": discriminator_loss, "features": features}
+    terms = {"loss": loss, "reconstruction_error": error, "discriminator": discriminator_loss, "features": features}
     if asked is not None:
         asked_share = learner.share(len(asked), max(half, world_size) + total)
         terms["cross_entropy"] = asked_share * nn.functional.cross_entropy(seen.logits.float(), asked)
-        loss = loss + weights.label_weight * terms["cross_entropy"]
-    learner.descend(loss)
-    return {name: value.detach().float() for name, value in ({"loss": loss} | terms).items()}
+        terms["loss"] = loss + weights.label_weight * terms["cross_entropy"]
+    add_firing_rates(terms, rates, share, weights)
+    learner.descend(terms["loss"])
+    return {name: value.detach().float() for name, value in terms.items()}
 
 
 class Shift:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import accelerate
@@ -20,6 +20,7 @@ from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import has_bfloat16
 from spikevae.training.discriminator import Discriminator
+from spikevae.training.losses import firing_rates
 
 _ADVERSARIAL_BETAS = (0.5, 0.99)
 _DISCRIMINATOR_RATE = 2  # learning rate, times that of the decoder
@@ -101,6 +102,10 @@ class Learner:
         """The network itself, without the wrapper that shares its gradients between processes."""
         model: Network = self.accelerator.unwrap_model(self.model)
         return model
+
+    def firing_rates(self) -> AbstractContextManager[list[Tensor]]:
+        """Collects the firing rates of the layers that run meanwhile, where firing costs."""
+        return firing_rates(self.plain_model) if self.config.objective.firing_rate_weight else nullcontext([])
 
     @property
     def generator(self) -> SpikingVAE:

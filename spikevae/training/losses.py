@@ -125,6 +125,14 @@ def firing_rate_excess(rates: list[Tensor], target: float) -> Tensor:
     return (torch.stack(rates) - target).clamp(min=0).square().mean()
 
 
+def add_firing_rates(terms: dict[str, Tensor], rates: list[Tensor], share: float, weights: ObjectiveConfig) -> None:
+    """Add what firing costs to the loss among these terms, and the term itself; of the layers that learn alone."""
+    learned = [rate for rate in rates if rate.requires_grad]
+    if learned:
+        terms["firing_rate"] = share * firing_rate_excess(learned, weights.firing_rate_target)
+        terms["loss"] = terms["loss"] + weights.firing_rate_weight * terms["firing_rate"]
+
+
 def discriminator_hinge_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """The discriminator's loss: scores above 1 for images, below -1 for generated ones cost nothing."""
     return functional.relu(1.0 - real_scores).mean() + functional.relu(1.0 + fake_scores).mean()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from spikevae.config import RunConfig
 from spikevae.training.adversarial import adversarial_step, learn_to_paint
 from spikevae.training.learner import Batch, Learner
-from spikevae.training.losses import classification_loss, firing_rate_excess, firing_rates, vae_objective
+from spikevae.training.losses import add_firing_rates, classification_loss, vae_objective
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
     ``random``: whether latent spikes are drawn; otherwise they are the most probable ones.
     """
     weights = learner.config.objective
-    with learner.autocast(), _measured_rates(learner) as rates:
+    with learner.autocast(), learner.firing_rates() as rates:
         outputs = learner.model(batch.x, random=random)
     found = vae_objective(outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights)
     share = learner.share(len(batch.labels), batch.total)
@@ -83,22 +82,15 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
 
 def classify_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """One step of a classifier."""
-    with learner.autocast(), _measured_rates(learner) as rates:
+    with learner.autocast(), learner.firing_rates() as rates:
         score_seq = learner.model(batch.x)
     share = learner.share(len(batch.labels), batch.total)
     loss = share * classification_loss(score_seq, batch.labels, learner.config.objective)
     return _descend(learner, {"loss": loss}, rates, share)
 
 
-def _measured_rates(learner: Learner) -> AbstractContextManager[list[Tensor]]:
-    return firing_rates(learner.plain_model) if learner.config.objective.firing_rate_weight else nullcontext([])
-
-
 def _descend(learner: Learner, terms: dict[str, Tensor], rates: list[Tensor], share: float) -> dict[str, Tensor]:
     """Add what firing costs, if it does, and take the step."""
-    weights = learner.config.objective
-    if rates:
-        terms["firing_rate"] = share * firing_rate_excess(rates, weights.firing_rate_target)
-        terms["loss"] = terms["loss"] + weights.firing_rate_weight * terms["firing_rate"]
+    add_firing_rates(terms, rates, share, learner.config.objective)
     learner.descend(terms["loss"])
     return {name: value.detach() for name, value in terms.items()}
