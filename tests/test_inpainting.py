@@ -175,3 +175,23 @@ def test_directions_that_are_not_there_are_refused(
     assert len(principal_directions(unlabelled, count=3)) == 3
     with pytest.raises(ValueError, match="no classes"):
         class_directions(unlabelled, 0)
+
+
+@pytest.mark.parametrize("name", [*MODELS, "autoregressive_release"])
+def test_another_default_device_changes_nothing(name: str, request: pytest.FixtureRequest) -> None:
+    model = spikevae.load(request.getfixturevalue(name))
+    size = model.config.image_size
+    x, mask = torch.rand(model.config.image_channels, size, size), right_half(size)
+
+    def images() -> list[torch.Tensor]:
+        made = [model.sample(3, seed=1), model.reconstruct(x[None])]
+        if model.latent.has_density:
+            made += [model.sample(2, seed=1, temperature=0.5), model.inpaint(x, mask, count=2)]
+            made.append(model.sample_potential([1], seed=1))
+        return made
+
+    expected = images()
+    with torch.device("meta"):
+        found = images()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)

@@ -14,7 +14,7 @@ from spikevae.labels import Label, class_indices
 from spikevae.nn.classifier import RateClassifier
 from spikevae.nn.decoder import SpikingDecoder
 from spikevae.nn.encoder import SpikingEncoder
-from spikevae.nn.images import first_number, image_rngs
+from spikevae.nn.images import cpu_by_default, first_number, image_rngs
 from spikevae.nn.latents import build_latent
 from spikevae.nn.latents.base import Latent, Posterior
 
@@ -69,6 +69,7 @@ class SpikingAutoencoder(nn.Module):
         raise NotImplementedError
 
     @torch.no_grad()
+    @cpu_by_default()
     def sample_prior(
         self,
         indices: Sequence[int],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import SupportsIndex
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, bfloat16, float16, float32, float64, strided
 from torch.nn import functional
@@ -149,6 +151,16 @@ def resized(x: Float[Tensor, "N C H W"], size: int | None) -> Float[Tensor, "N C
     if size is None or size == x.shape[-1]:
         return x
     return functional.interpolate(x, size=(int(size), int(size)), mode="bilinear", align_corners=False)
+
+
+@contextmanager
+def cpu_by_default() -> Iterator[None]:
+    """Make new tensors on the CPU, as random numbers are, also where a caller has set another default device."""
+    if torch.get_default_device().type == "cpu":
+        yield
+    else:
+        with torch.device("cpu"):
+            yield
 
 
 def image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Generator]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spikevae.labels import Label, class_index
-from spikevae.nn.images import image_rngs, require_images, require_tensor, whole_number
+from spikevae.nn.images import cpu_by_default, image_rngs, require_images, require_tensor, whole_number
 from spikevae.nn.latents.base import straight_through
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _BATCH = 64  # images decoded together
 
 @torch.inference_mode(False)  # which would keep the gradients away that it is made with
 @torch.no_grad()
+@cpu_by_default()
 def inpaint(
     self: SpikingVAE,
     x: Float[Tensor, "*n C H W"],

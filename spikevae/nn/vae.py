@@ -12,6 +12,7 @@ from torch import Tensor
 from spikevae.labels import Label
 from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
 from spikevae.nn.images import (
+    cpu_by_default,
     crop,
     image_rngs,
     in_batches,
@@ -150,6 +151,7 @@ class SpikingVAE(SpikingAutoencoder):
             yield resized(images, size)
 
     @torch.no_grad()
+    @cpu_by_default()
     def sample_potential(
         self,
         indices: Sequence[int],
