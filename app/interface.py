@@ -84,7 +84,7 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
                     RecordingsTab(actions, show, terms)
             with gr.Tab("Scores", id="scores", elem_id="scores"):
                 ScoresTab(models)
-        said = gr.HTML(terms[first], padding=False)
+        said = gr.HTML(terms[first], padding=False, elem_id="terms")
         gr.HTML(footer(), padding=False, elem_id="foot")
 
         def say_terms(model: Sent) -> str:

@@ -92,6 +92,7 @@ def test_the_first_pictures_are_there_without_a_click(page: Any, page_address: s
     assert len(set(pictures(page.locator("#sample"), 24))) > 1
     sync_api.expect(page.locator("#first")).to_have_count(0)  # what stood there before has gone
     assert page.title() == "spikevae: images from spikes"
+    assert page.locator("#terms").evaluate("line => getComputedStyle(line).display") != "none"
     assert (
         page.locator(".pictures img").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
     )
@@ -325,6 +326,8 @@ def test_two_recordings_play_once_on_one_clock(page: Any, tmp_path: Path) -> Non
     panel = tab(page, "Recordings")
     button = panel.get_by_role("button", name=re.compile("^(Play|Pause|Play again)$"))
     sync_api.expect(button).to_have_text("Play again")  # it began by itself, and ended
+    terms = page.locator("#terms")  # of the images' model
+    assert terms.evaluate("line => getComputedStyle(line).display") == "none"
     clock = panel.get_by_label("Time", exact=True)
     assert clock.input_value() == clock.get_attribute("max")
     drawn = (
