@@ -25,6 +25,7 @@ from spikevae.nn.stage import convolutional_stage, latent_stage
 from spikevae.nn.vae import SpikingVAE
 from spikevae.ops import (
     GatedSpikes,
+    RateMeter,
     lif_step,
     norm_fire_gate,
     points_of_gaussians,
@@ -108,6 +109,40 @@ def test_a_fused_stage_has_the_spikes_and_the_gradients_of_its_reference(
         torch.testing.assert_close(gated_seq, expected)
     for found, wanted in zip(grads, expected_grads, strict=True):  # a spike that differs changes a few elements by far
         assert (found - wanted).norm() < (0.25 if is_half else 1e-3) * wanted.norm() + 1e-4
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("parts", PARTS)
+def test_a_meter_of_firing_rates_reads_what_it_reads_on_the_reference(
+    parts: str, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norm, attention = PARTS[parts]()
+    neurons = ParametricSpikingLayer(2.0, 2.0)
+    if isinstance(norm, nn.BatchNorm2d):
+        nn.init.constant_(norm.weight, 2.0)
+    x_seq = sequence("plain", torch.float32)
+    weights = torch.zeros(T, N, C, H, W) if alone else torch.randn(T, N, C, H, W)
+    meter, seen = RateMeter(), []
+    neurons.register_forward_hook(meter)
+
+    def run() -> tuple[Tensor, ...]:
+        given = x_seq.detach().requires_grad_()
+        gated_seq = norm_fire_gate(given, norm, neurons, attention)
+        rate = meter.rates.pop()
+        assert meter.rates == []
+        seen.append(type(gated_seq.grad_fn).__name__)
+        loss = 3 * N * C * rate if alone else (gated_seq * weights).sum() + 3 * N * C * rate
+        parameters = [p for p in (*norm.parameters(), *neurons.parameters()) if p.requires_grad]
+        with torch.no_grad():
+            norm_fire_gate(x_seq, norm, neurons, attention)
+        return rate, meter.rates.pop(), *torch.autograd.grad(loss, [given, *parameters])
+
+    found = run()
+    expected = as_reference(run, monkeypatch)
+    assert seen[0] == "_FireBackward" != seen[1]  # the meter does not keep it from the fast way
+    assert 0.05 < found[0] < 0.6
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() < 1e-3 * other.norm() + 1e-6
 
 
 @pytest.mark.parametrize("learns", ["nothing", "attention", "norm"])
@@ -459,11 +494,12 @@ def test_gradients_of_gradients_are_those_of_the_reference(monkeypatch: pytest.M
         convolutional_stage(CONFIG, 32, 32, "same"),
         TimeReadOut("weighted", T, 32, 1),
     )
-    x_seq = sequence()
+    x_seq, meter = sequence(), RateMeter()
+    stages.get_submodule("0.neurons").register_forward_hook(meter)
 
     def run() -> tuple[Tensor, ...]:
         given = x_seq.detach().requires_grad_()
-        (grad,) = torch.autograd.grad(stages(given).sum(), given, create_graph=True)
+        (grad,) = torch.autograd.grad(stages(given).sum() + 50 * meter.rates.pop(), given, create_graph=True)
         return torch.autograd.grad(grad.square().sum(), list(stages.parameters()), allow_unused=True)
 
     found, expected = run(), as_reference(run, monkeypatch)

@@ -8,7 +8,15 @@ everything on the references.
 from __future__ import annotations
 
 from spikevae.ops.density import points_of_gaussians, triangles
-from spikevae.ops.dispatch import is_traced, is_transformed, known, known_reader, known_synapses, reference_only
+from spikevae.ops.dispatch import (
+    RateMeter,
+    is_traced,
+    is_transformed,
+    known,
+    known_reader,
+    known_synapses,
+    reference_only,
+)
 from spikevae.ops.lif import THRESHOLD, lif, lif_step
 from spikevae.ops.planes import GatedSpikes
 from spikevae.ops.read_out import weighted_sum
@@ -20,6 +28,7 @@ from spikevae.ops.synapses import spike_convolution
 __all__ = [
     "THRESHOLD",
     "GatedSpikes",
+    "RateMeter",
     "Remembered",
     "is_traced",
     "is_transformed",

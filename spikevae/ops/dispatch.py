@@ -26,6 +26,25 @@ _HOOKS_OF_ALL = (
 )  # fmt: skip
 
 
+class RateMeter:
+    """A forward hook of neurons that keeps their mean firing rate, a scalar with a gradient, for every call.
+
+    A stage that does not call its neurons tells it all the same, so this hook does not keep it from the fast way.
+    """
+
+    def __init__(self) -> None:
+        self.rates: list[Tensor] = []
+
+    def __call__(self, neurons: nn.Module, inputs: object, spike_seq: Tensor) -> None:
+        """Keep the rate of spikes."""
+        self.rates.append(spike_seq.float().mean())
+
+
+def meters_of(neurons: nn.Module) -> list[RateMeter]:
+    """Of the hooks those that are meters."""
+    return [hook for hook in neurons._forward_hooks.values() if isinstance(hook, RateMeter)]
+
+
 def known(module: Module) -> Module:
     """Mark a class, not its subclasses, as one whose arithmetic the fast way knows."""
     _KNOWN.add(module)
@@ -57,14 +76,17 @@ def makes_new(module: nn.Module) -> bool:
     return type(module) in _COMPUTING and is_known(module)
 
 
-def is_known(module: nn.Module) -> bool:
-    """Whether the fast way computes just what calling this module would, and nobody watches the call."""
+def is_known(module: nn.Module, *, but_for: int = 0) -> bool:
+    """Whether the fast way computes just what calling this module would, and nobody watches the call.
+
+    Args:
+        module: any.
+        but_for: forward hooks that do not count.
+    """
     if type(module) not in _KNOWN or "forward" in vars(module):
         return False
-    has_hooks = (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
-    return not has_hooks and not any(_HOOKS_OF_ALL)
+    has_hooks = module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return len(module._forward_hooks) == but_for and not has_hooks and not any(_HOOKS_OF_ALL)
 
 
 def reference_only() -> bool:

@@ -6,7 +6,7 @@ spikes are computed again, for some neurons at a time. Every buffer is this oper
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.ops.cpu import compile, neurons
+from spikevae.ops.dispatch import RateMeter
 from spikevae.ops.planes import GatedSpikes, scale_planes
 
 
@@ -33,6 +34,7 @@ def fire(
     gate: Gate | None = None,
     *,
     in_place: bool = False,
+    meters: Iterable[RateMeter] = (),
 ) -> Tensor:
     """Spikes of leaky integrate-and-fire neurons that start at rest, times their gates.
 
@@ -43,6 +45,7 @@ def fire(
         norm: normalises the currents over time and batch together. In training it takes the batch's statistics.
         gate: None passes spikes on.
         in_place: whether the result may take the place of the currents in memory, if there is no gradient.
+        meters: are told how many of the neurons fire.
 
     Returns:
         Of the input's shape and dtype; with a norm or a gate the channels come last in memory.
@@ -59,10 +62,13 @@ def fire(
     if not torch.is_grad_enabled():
         currents = _Currents(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
         fired, means = _fire(x_seq, currents, x_seq if in_place else None)
+        _tell(meters, fired if gate is None else means)
         return fired if gate is None else scale_planes(fired, gate.of_means(means), into=fired)
     weights, eps = () if gate is None else gate.weights, None if norm is None else norm.eps
-    gated: Tensor = _Fire.apply(x_seq, leak, slope, eps, gate, weight, bias, mean, inverse_deviation, *weights)
-    return gated
+    gated, means = _Fire.apply(x_seq, leak, slope, eps, gate, weight, bias, mean, inverse_deviation, *weights)
+    _tell(meters, gated if gate is None else means)
+    fired_seq: Tensor = gated
+    return fired_seq
 
 
 def fire_gated(x_seq: Tensor, leak: float | Tensor, norm: nn.BatchNorm2d, gate: Gate | None) -> GatedSpikes:
@@ -84,6 +90,11 @@ def fire_once(x: Tensor, v: Tensor, leak: float | Tensor) -> tuple[Tensor, Tenso
         count=x.numel(), together=compile.BLOCK,
     )  # fmt: skip
     return spikes, after
+
+
+def _tell(meters: Iterable[RateMeter], rates: Tensor) -> None:
+    for meter in meters:
+        meter.rates.append(rates.float().mean())
 
 
 def _fire(x_seq: Tensor, currents: _Currents, into: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -125,25 +136,27 @@ class _Fire(torch.autograd.Function):
         mean: Tensor | None,
         inverse_deviation: Tensor | None,
         *gate_weights: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
+        """Gated spikes, and the means of the planes of spikes [T, N, C] where there is a gate."""
         currents = _Currents(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
         ctx.slope, ctx.eps, ctx.gate = slope, eps, gate
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x_seq, leak, weight, bias, mean, inverse_deviation, *gate_weights)
         fired, means = _fire(x_seq, currents)
         if gate is None:
-            return fired
+            return fired, None
         wants_gradient = any(ctx.needs_input_grad)
         with torch.set_grad_enabled(wants_gradient):
             ctx.means = means.requires_grad_(wants_gradient)
             ctx.factor = gate.of_means(ctx.means)  # [T, N, C]
-        return scale_planes(fired, ctx.factor.detach(), into=fired)
+        return scale_planes(fired, ctx.factor.detach(), into=fired), means.detach()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            return _differentiable_gradients(ctx, grads[0])
+            return _differentiable_gradients(ctx, *grads)
         x_seq, leak, weight, bias, mean, inverse_deviation, *gate_weights = ctx.saved_tensors
-        grad_seq = grads[0].to(x_seq.dtype)
+        grad_seq = torch.zeros_like(x_seq) if grads[0] is None else grads[0].to(x_seq.dtype)
         if grad_seq.stride() != _strides(x_seq):
             grad_seq = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype).copy_(grad_seq)
         currents = _Currents(x_seq, leak, ctx.gate is not None, weight, bias, mean, inverse_deviation)
@@ -160,6 +173,8 @@ class _Fire(torch.autograd.Function):
             of_means, *rest = torch.autograd.grad(
                 ctx.factor, [ctx.means, *learned], of_factor, retain_graph=True, allow_unused=True
             )
+            if grads[1] is not None:
+                of_means = of_means + grads[1]
             addend = of_means / x_seq.shape[3:].numel()
             of_gate_weights = tuple(rest.pop(0) if x.requires_grad else None for x in gate_weights)
         norm = (weight, bias, mean, inverse_deviation)
@@ -206,7 +221,9 @@ def _gradients(
     return of_x, of_leak, (product * inverse_deviation).to(weight.dtype), total.to(bias.dtype)
 
 
-def _differentiable_gradients(ctx: Any, grad_seq: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiable_gradients(
+    ctx: Any, grad_seq: Tensor | None, of_means: Tensor | None
+) -> tuple[Tensor | None, ...]:
     """The same gradients, by PyTorch's operators, where they shall have gradients themselves."""
     from spikingjelly.activation_based import surrogate
 
@@ -219,14 +236,18 @@ def _differentiable_gradients(ctx: Any, grad_seq: Tensor) -> tuple[Tensor | None
         x = functional.batch_norm(x, None, None, weight, bias, training=True, eps=ctx.eps)
         current_seq = x.unflatten(0, x_seq.shape[:2])
     gated_seq = lif_reference(current_seq, leak, surrogate.ATan(alpha=ctx.slope))
+    means = None
     if ctx.gate is not None:
-        gated_seq = gated_seq * ctx.gate.of_means(gated_seq.mean(dim=(3, 4)))[..., None, None].to(gated_seq.dtype)
+        means = gated_seq.mean(dim=(3, 4))
+        gated_seq = gated_seq * ctx.gate.of_means(means)[..., None, None].to(gated_seq.dtype)
+    pairs = [(x, grad) for x, grad in ((gated_seq, grad_seq), (means, of_means)) if x is not None and grad is not None]
+    outputs, grads = zip(*pairs, strict=True)
     given = [x_seq, leak, weight, bias, *gate_weights]
     wanted = [x for x in given if x is not None and x.requires_grad]
     found = dict(
         zip(
             map(id, wanted),
-            torch.autograd.grad(gated_seq, wanted, grad_seq, create_graph=True, allow_unused=True),
+            torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True),
             strict=True,
         )
     )

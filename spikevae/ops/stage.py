@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from spikevae.ops.dispatch import is_known, makes_new, may_fuse
+from spikevae.ops.dispatch import is_known, makes_new, may_fuse, meters_of
 from spikevae.ops.fused import Gate, fire
 
 
@@ -90,7 +90,8 @@ def _norm_fire_gate(
     fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) else None
     if fused_norm is None:
         current_seq = _over_time_and_batch(norm, current_seq)
-    return fire(current_seq, leak, slope, fused_norm, gate, in_place=is_own and not torch.is_grad_enabled())
+    in_place = is_own and not torch.is_grad_enabled()
+    return fire(current_seq, leak, slope, fused_norm, gate, in_place=in_place, meters=meters_of(neurons))
 
 
 def gate_of(attention: nn.Module, x_seq: Tensor, weights: tuple[Tensor, ...] = ()) -> Gate | None:
@@ -103,8 +104,9 @@ def gate_of(attention: nn.Module, x_seq: Tensor, weights: tuple[Tensor, ...] = (
 
 
 def fuses_neurons(neurons: nn.Module, attention: nn.Module) -> bool:
-    """Whether the operator does what these neurons and this attention do, and nobody watches them."""
-    return is_known(neurons) and is_known(attention) and cast(Neurons, neurons).is_standard
+    """Whether the operator does what these neurons and this attention do, and nobody watches more than rates."""
+    is_alone = is_known(neurons, but_for=len(meters_of(neurons)))
+    return is_alone and is_known(attention) and cast(Neurons, neurons).is_standard
 
 
 def fuses_norm(norm: nn.Module) -> bool:

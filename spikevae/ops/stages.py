@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spikevae.ops.cpu import compile
 from spikevae.ops.cpu.stages import fire_convolved
 from spikevae.ops.cpu.synapses import reached
-from spikevae.ops.dispatch import is_known, makes_new, may_fuse, reads_gated
+from spikevae.ops.dispatch import is_known, makes_new, may_fuse, meters_of, reads_gated
 from spikevae.ops.fused import fire_gated
 from spikevae.ops.planes import GatedSpikes, split_gated
 from spikevae.ops.stage import Neurons, currents, fuses_neurons, fuses_norm, gate_of, norm_fire_gate
@@ -74,7 +74,8 @@ def _is_known_stage(module: nn.Module) -> bool:
     if not (is_known(module) and hasattr(module, "synapses")):
         return False
     stage = cast(Stage, module)
-    return fuses_norm(stage.norm) and fuses_neurons(stage.neurons, stage.attention)
+    is_watched = meters_of(stage.neurons)
+    return fuses_norm(stage.norm) and fuses_neurons(stage.neurons, stage.attention) and not is_watched
 
 
 def _numbers(stage: Stage) -> list[Tensor]:

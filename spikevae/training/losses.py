@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.config import ObjectiveConfig
+from spikevae.ops import RateMeter
 
 
 class Terms(NamedTuple):
@@ -106,15 +107,11 @@ def firing_rates(model: nn.Module) -> Iterator[list[Tensor]]:
 
     Layers that are called step by step (of an autoregressive latent) have no gradient, and are left out.
     """
-    rates: list[Tensor] = []
-
-    def collect(layer: nn.Module, inputs: object, spike_seq: Tensor) -> None:
-        rates.append(spike_seq.float().mean())
-
+    meter = RateMeter()
     layers = [layer for layer in model.modules() if isinstance(layer, neuron.BaseNode) and layer.step_mode == "m"]
-    hooks = [layer.register_forward_hook(collect) for layer in layers]
+    hooks = [layer.register_forward_hook(meter) for layer in layers]
     try:
-        yield rates
+        yield meter.rates
     finally:
         for hook in hooks:
             hook.remove()
