@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikevae.ops.cpu import compile, neurons
+from spikevae.ops.currents import LaidOut, channels_last, is_dense, strides
 from spikevae.ops.dispatch import RateMeter
 from spikevae.ops.planes import GatedSpikes, scale_planes
 
@@ -52,15 +53,15 @@ def fire(
     """
     leak = leak if isinstance(leak, Tensor) else torch.tensor(leak)
     if norm is not None or gate is not None:
-        x_seq = _channels_last(x_seq, may_be_constant=norm is None)
-    elif not _is_dense(x_seq[0]):
+        x_seq = channels_last(x_seq, may_be_constant=norm is None)
+    elif not is_dense(x_seq[0]):
         x_seq = x_seq.contiguous()
     mean = inverse_deviation = weight = bias = None
     if norm is not None:
         mean, inverse_deviation = _statistics(norm, x_seq)
         weight, bias = norm.weight, norm.bias
     if not torch.is_grad_enabled():
-        currents = _Currents(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
+        currents = LaidOut(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
         fired, means = _fire(x_seq, currents, x_seq if in_place else None)
         _tell(meters, fired if gate is None else means)
         return fired if gate is None else scale_planes(fired, gate.of_means(means), into=fired)
@@ -74,9 +75,9 @@ def fire(
 def fire_gated(x_seq: Tensor, leak: float | Tensor, norm: nn.BatchNorm2d, gate: Gate | None) -> GatedSpikes:
     """:func:`fire` without gradient, on float32 [T, N, C, H, W]: spikes and gates apart, not multiplied."""
     leak = leak if isinstance(leak, Tensor) else torch.tensor(leak)
-    x_seq = _channels_last(x_seq, may_be_constant=False)
-    currents = _Currents(x_seq, leak, True, norm.weight, norm.bias, *_statistics(norm, x_seq))
-    spikes, means = _fire(x_seq, currents, torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=torch.uint8))
+    x_seq = channels_last(x_seq, may_be_constant=False)
+    currents = LaidOut(x_seq, leak, True, norm.weight, norm.bias, *_statistics(norm, x_seq))
+    spikes, means = _fire(x_seq, currents, torch.empty_strided(x_seq.shape, strides(x_seq), dtype=torch.uint8))
     gates = torch.ones_like(means) if gate is None else gate.of_means(means).float().contiguous()
     return GatedSpikes(spikes, gates)
 
@@ -97,10 +98,10 @@ def _tell(meters: Iterable[RateMeter], rates: Tensor) -> None:
         meter.rates.append(rates.float().mean())
 
 
-def _fire(x_seq: Tensor, currents: _Currents, into: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _fire(x_seq: Tensor, currents: LaidOut, into: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Spikes, laid out like the currents, and the means of their planes [T, N, C], if planes matter."""
     if into is None:
-        into = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
+        into = torch.empty_strided(x_seq.shape, strides(x_seq), dtype=x_seq.dtype)
     sums = torch.zeros(x_seq.shape[:3] if currents.loop.image else 0, dtype=torch.float32)
     compile.in_parallel(neurons.fire, currents.loop, compile.flat(into), compile.flat(sums), **currents.shares(x_seq))
     return into, sums / x_seq.shape[3:].numel()
@@ -138,7 +139,7 @@ class _Fire(torch.autograd.Function):
         *gate_weights: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """Gated spikes, and the means of the planes of spikes [T, N, C] where there is a gate."""
-        currents = _Currents(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
+        currents = LaidOut(x_seq, leak, gate is not None, weight, bias, mean, inverse_deviation)
         ctx.slope, ctx.eps, ctx.gate = slope, eps, gate
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x_seq, leak, weight, bias, mean, inverse_deviation, *gate_weights)
@@ -157,9 +158,9 @@ class _Fire(torch.autograd.Function):
             return _differentiable_gradients(ctx, *grads)
         x_seq, leak, weight, bias, mean, inverse_deviation, *gate_weights = ctx.saved_tensors
         grad_seq = torch.zeros_like(x_seq) if grads[0] is None else grads[0].to(x_seq.dtype)
-        if grad_seq.stride() != _strides(x_seq):
-            grad_seq = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype).copy_(grad_seq)
-        currents = _Currents(x_seq, leak, ctx.gate is not None, weight, bias, mean, inverse_deviation)
+        if grad_seq.stride() != strides(x_seq):
+            grad_seq = torch.empty_strided(x_seq.shape, strides(x_seq), dtype=x_seq.dtype).copy_(grad_seq)
+        currents = LaidOut(x_seq, leak, ctx.gate is not None, weight, bias, mean, inverse_deviation)
         factor = addend = torch.empty(0)
         of_gate_weights: tuple[Tensor | None, ...] = ()
         if ctx.gate is not None:
@@ -187,7 +188,7 @@ def _gradients(
     x_seq: Tensor,
     leak: Tensor,
     norm: tuple[Any, ...],
-    currents: _Currents,
+    currents: LaidOut,
     grad_seq: Tensor,
     factor: Tensor,
     addend: Tensor,
@@ -195,7 +196,7 @@ def _gradients(
     """Gradients of currents, leak, and weight and bias of the norm from that of the gated spikes."""
     weight, bias, mean, inverse_deviation = norm
     wants_leak = ctx.needs_input_grad[1]
-    of_x = torch.empty_strided(x_seq.shape, _strides(x_seq), dtype=x_seq.dtype)
+    of_x = torch.empty_strided(x_seq.shape, strides(x_seq), dtype=x_seq.dtype)
     parts = compile.in_parallel(
         neurons.push_back, currents.loop, np.float32(ctx.slope), compile.flat(grad_seq),
         compile.flat(factor.contiguous()), compile.flat(addend.contiguous()), compile.flat(of_x),
@@ -221,9 +222,7 @@ def _gradients(
     return of_x, of_leak, (product * inverse_deviation).to(weight.dtype), total.to(bias.dtype)
 
 
-def _differentiable_gradients(
-    ctx: Any, grad_seq: Tensor | None, of_means: Tensor | None
-) -> tuple[Tensor | None, ...]:
+def _differentiable_gradients(ctx: Any, grad_seq: Tensor | None, of_means: Tensor | None) -> tuple[Tensor | None, ...]:
     """The same gradients, by PyTorch's operators, where they shall have gradients themselves."""
     from spikingjelly.activation_based import surrogate
 
@@ -253,69 +252,3 @@ def _differentiable_gradients(
     )
     of_x, of_leak, of_weight, of_bias, *rest = (found.get(id(x)) for x in given)
     return of_x, of_leak, None, None, None, of_weight, of_bias, None, None, *rest
-
-
-class _Currents:
-    """Input currents as the loops take them.
-
-    Args:
-        x_seq: [T, N, ...], every step dense in memory; [T, N, C, H, W], channels last, if normalised or gated.
-        leak: 1 / tau, a scalar.
-        has_gates: whether planes matter for what comes after the neurons.
-        weight, bias, mean, inverse_deviation: [C] each, of the norm, or None.
-    """
-
-    def __init__(
-        self,
-        x_seq: Tensor,
-        leak: Tensor,
-        has_gates: bool,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor | None,
-        inverse_deviation: Tensor | None,
-    ) -> None:
-        channels = x_seq.shape[2] if has_gates or weight is not None else 1
-        self._repeats = max(1, compile.BLOCK // channels)
-        if weight is not None and bias is not None and mean is not None and inverse_deviation is not None:
-            weight = (weight * inverse_deviation).detach()
-            scale, shift = self.block(weight), self.block(bias - mean * weight)
-        else:
-            scale, shift = np.ones(self._repeats * channels, np.float32), np.zeros(self._repeats * channels, np.float32)
-        count = x_seq[0].numel()
-        stride = x_seq.stride(0) if count else 0
-        x = compile.flat(x_seq, stride * (len(x_seq) - 1) + count)
-        image = x_seq.shape[2:].numel() if has_gates else 0
-        self.loop = neurons.Currents(x, stride, scale, shift, np.float32(float(leak)), count, image)
-
-    def shares(self, x_seq: Tensor) -> dict[str, int]:
-        """How threads share the neurons: whole images at a time where planes matter, otherwise blocks."""
-        return {"count": self.loop.neurons, "together": self.loop.image or len(self.loop.scale), "work": len(x_seq)}
-
-    def block(self, values: Tensor) -> Any:
-        """A value for each channel, repeated to a block."""
-        return values.detach().float().repeat(self._repeats).numpy()
-
-
-def _channels_last(x_seq: Tensor, *, may_be_constant: bool) -> Tensor:
-    """[T, N, C, H, W] with the channels last in memory; one step shown again and again may stay one in memory."""
-    if may_be_constant and x_seq.stride(0) == 0 and x_seq[0].is_contiguous(memory_format=torch.channels_last):
-        return x_seq
-    laid_out: Tensor = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x_seq.shape[:2])
-    return laid_out
-
-
-def _is_dense(x: Tensor) -> bool:
-    """Whether the elements of ``x`` fill one block of memory, in whatever order."""
-    expected = 1
-    for stride, size in sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def _strides(x_seq: Tensor) -> tuple[int, ...]:
-    """Strides of a sequence laid out like the steps of ``x_seq``, which may all be one, one step after another."""
-    step = x_seq[0]
-    return (step.numel(), *step.stride())
