@@ -79,12 +79,12 @@ class EditTab(Tab):
                 self._sliders.append(
                     gr.Slider(-3, 3, value=0, step=0.1, label=name, visible=where(is_there), min_width=140, scale=3)
                 )
-        with gr.Row():
+        with gr.Row(elem_classes=needs("label")):
             names = self._actions.class_names(model)
             self._towards = class_box(
                 self._actions.models, self._model, [limits.ANY, *names], limits.ANY, "Towards class", info="any: stay"
             )
-            self._way = gr.Slider(0, 1, value=0, step=0.02, label="Part of the way there", elem_classes=needs("label"))
+            self._way = gr.Slider(0, 1, value=0, step=0.02, label="Part of the way there")
 
     def _build_start(self, model: str, label: str) -> None:
         with gr.Row():
