@@ -404,6 +404,35 @@ def test_another_model_brings_its_own_choices_and_results(page: Any) -> None:
         sync_api.expect(panel.get_by_text("has no density")).to_be_hidden()
 
 
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_model_that_is_chosen_at_once_leaves_nothing_of_the_one_before(
+    browser: Any, page_address: str, width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    context.set_default_timeout(120_000)  # all tabs follow three models
+    page = context.new_page()
+    asked: list[list[Any]] = []
+    page.on("request", lambda sent: asked.append(json.loads(sent.post_data)["data"]) if "join" in sent.url else None)
+    page.goto(page_address)
+    page.get_by_label("unlabelled").check()
+    panel = tab(page, "Edit")
+    sync_api.expect(panel.get_by_label("Class of the start")).to_be_hidden()
+    changed = panel.get_by_alt_text("Changed")
+    page.wait_for_function("image => image.naturalWidth === 272", arg=changed.element_handle())  # 17 times 16
+    assert panel.get_by_alt_text("Start").evaluate("image => image.naturalWidth") == 272
+    page.wait_for_load_state("networkidle")
+    sync_api.expect(page.locator("[data-testid=toast-body]")).to_have_count(0)
+    page.get_by_label("tiny").check()
+    page.get_by_label("unlabelled").check()
+    page.get_by_label("tiny").check()  # each before the one before it is answered
+    sync_api.expect(panel.get_by_label("Class of the start")).to_have_value("0")
+    page.wait_for_function("image => image.naturalWidth === 280", arg=changed.element_handle())
+    sync_api.expect(tab(page, "Walk").get_by_label("Last class")).to_have_value("9")
+    sync_api.expect(page.locator("[data-testid=toast-body]")).to_have_count(0)
+    assert [data[0] for data in asked if data and data[0] in ("tiny", "unlabelled")][-1] == "tiny"
+    context.close()
+
+
 def test_a_phone_shows_all_tabs_and_never_scrolls_sideways(browser: Any, page_address: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
     context.set_default_timeout(60_000)
