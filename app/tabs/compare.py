@@ -10,7 +10,7 @@ from .. import limits
 from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
-from .parts import LIVE, QUIET, bell, gallery, label_dropdown, ring, temperature_slider, where
+from .parts import LIVE, QUIET, bell, gallery, label_choices, label_dropdown, of_own_model, ring, temperature_slider
 
 _COUNT, _SEED = 16, 0
 _TEMPERATURES = (1.0, 0.5)  # to begin with, of the two sides
@@ -47,14 +47,15 @@ class CompareTab:
     def _side(self, place: int) -> list[Any]:
         """Model, class, temperature, gallery and line."""
         first = self._actions.names[0]
+        of_label, of_temperature = self._shown_of(first)
         spread = self._actions.models.fit_temperature(first, _TEMPERATURES[place])
         images, line = self._shown(first, _COUNT, _SEED, limits.ANY, spread)
         with gr.Column(min_width=280):
             with gr.Row():
                 model = gr.Dropdown(list(self._actions.names), value=first, label=f"Model {'AB'[place]}", min_width=150)
-                label = label_dropdown(self._actions, model, f"Class {'AB'[place]}", **self._label_of(first))
+                label = label_dropdown(self._actions, model, f"Class {'AB'[place]}", **of_label)
             name = f"Temperature {'AB'[place]}"
-            slider = temperature_slider(self._actions, model, name, spread, **self._temperature_of(first))
+            slider = temperature_slider(self._actions, model, name, spread, **of_temperature)
             box = gallery(f"Pictures {'AB'[place]}", images)
             return [model, label, slider, box, gr.HTML(line, padding=False)]
 
@@ -79,13 +80,10 @@ class CompareTab:
         return self._show.side(found)
 
     def _fit(self, model: Sent) -> tuple[Any, Any]:
-        label, temperature = self._label_of(model), self._temperature_of(model)
-        choices = [limits.ANY, *self._actions.class_names(model)]
-        return gr.Dropdown(choices, value=limits.ANY, **label), gr.Slider(value=1.0, **temperature)
+        label, temperature = self._shown_of(model)
+        return label_choices(self._actions, model, **label), gr.Slider(value=1.0, **temperature)
 
-    def _label_of(self, model: Sent) -> dict[str, Any]:
-        """Whether classes are shown for a side's model, whatever the page's is."""
-        return {"visible": where(self._actions.has_class_choice(model)), "elem_classes": []}
-
-    def _temperature_of(self, model: Sent) -> dict[str, Any]:
-        return {"visible": where(self._actions.has_temperature(model)), "elem_classes": []}
+    def _shown_of(self, model: Sent) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Whether the boxes for class and temperature are shown."""
+        has_choice, has_temperature = self._actions.has_class_choice(model), self._actions.has_temperature(model)
+        return of_own_model(has_choice), of_own_model(has_temperature)

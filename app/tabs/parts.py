@@ -74,6 +74,11 @@ def where(applies: bool) -> bool | Literal["hidden"]:
     return True if applies else "hidden"
 
 
+def of_own_model(applies: bool) -> dict[str, Any]:
+    """Settings of a box whose model is not the page's, where `app.traits` says nothing: whether it is shown."""
+    return {"visible": where(applies), "elem_classes": []}
+
+
 def ring(event: Any, box: gr.Textbox) -> Any:
     """Change a :func:`bell` once an event has answered: not with it, or the bell would be heard before the rest."""
     return event.then(None, None, box, js="() => String(Math.random())", **QUIET)
@@ -163,9 +168,9 @@ def class_box(
     return box
 
 
-def label_choices(actions: Actions, model: Sent, value: str = limits.ANY) -> gr.Dropdown:
+def label_choices(actions: Actions, model: Sent, value: str = limits.ANY, **more: Any) -> gr.Dropdown:
     """The same, for another model."""
-    return gr.Dropdown([limits.ANY, *actions.class_names(model)], value=value)
+    return gr.Dropdown([limits.ANY, *actions.class_names(model)], value=value, **more)
 
 
 def temperature_slider(

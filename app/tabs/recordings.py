@@ -16,7 +16,21 @@ from ..player import HTML, SCRIPT, Side, thumbnail
 from ..recordings import Example
 from ..show import Show
 from ..upload import RecordingUpload
-from .parts import CHOOSE, LIVE, QUIET, bell, choice, class_box, content, hint, keep_answered, path_of, ring, where
+from .parts import (
+    CHOOSE,
+    LIVE,
+    QUIET,
+    bell,
+    choice,
+    class_box,
+    content,
+    hint,
+    keep_answered,
+    of_own_model,
+    path_of,
+    ring,
+    where,
+)
 
 _EXPLAINED = (
     "An event camera reports only where its picture changes, and when. One recording is made up by the model. The "
@@ -81,9 +95,8 @@ class RecordingsTab:
                 [limits.ANY, *classes],
                 limits.ANY,
                 "Class",
-                visible=where(bool(classes)),
-                elem_classes=[],
                 min_width=90,
+                **of_own_model(bool(classes)),
             )
             self._seed = gr.Number(0, label="Seed", min_width=90)
         self._file = RecordingUpload(self._first_example(first), label="Recording beside it", height=110, buttons=[])

@@ -36,8 +36,11 @@ class RateMeter:
         self.rates: list[Tensor] = []
 
     def __call__(self, neurons: nn.Module, inputs: object, spike_seq: Tensor) -> None:
-        """Keep the rate of spikes."""
-        self.rates.append(spike_seq.float().mean())
+        self.keep(spike_seq)
+
+    def keep(self, fired: Tensor) -> None:
+        """Keep the rate of spikes, or of the means of as many planes each."""
+        self.rates.append(fired.float().mean())
 
 
 def meters_of(neurons: nn.Module) -> list[RateMeter]:
@@ -76,17 +79,18 @@ def makes_new(module: nn.Module) -> bool:
     return type(module) in _COMPUTING and is_known(module)
 
 
-def is_known(module: nn.Module, *, but_for: int = 0) -> bool:
+def is_known(module: nn.Module, *, may_be_metered: bool = False) -> bool:
     """Whether the fast way computes just what calling this module would, and nobody watches the call.
 
     Args:
         module: any.
-        but_for: forward hooks that do not count.
+        may_be_metered: whether meters of firing rates do not count as watching.
     """
     if type(module) not in _KNOWN or "forward" in vars(module):
         return False
+    meters = len(meters_of(module)) if may_be_metered else 0
     has_hooks = module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    return len(module._forward_hooks) == but_for and not has_hooks and not any(_HOOKS_OF_ALL)
+    return len(module._forward_hooks) == meters and not has_hooks and not any(_HOOKS_OF_ALL)
 
 
 def reference_only() -> bool:

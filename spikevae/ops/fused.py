@@ -93,9 +93,9 @@ def fire_once(x: Tensor, v: Tensor, leak: float | Tensor) -> tuple[Tensor, Tenso
     return spikes, after
 
 
-def _tell(meters: Iterable[RateMeter], rates: Tensor) -> None:
+def _tell(meters: Iterable[RateMeter], fired: Tensor) -> None:
     for meter in meters:
-        meter.rates.append(rates.float().mean())
+        meter.keep(fired)
 
 
 def _fire(x_seq: Tensor, currents: LaidOut, into: Tensor | None = None) -> tuple[Tensor, Tensor]:

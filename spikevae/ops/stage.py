@@ -105,8 +105,8 @@ def gate_of(attention: nn.Module, x_seq: Tensor, weights: tuple[Tensor, ...] = (
 
 def fuses_neurons(neurons: nn.Module, attention: nn.Module) -> bool:
     """Whether the operator does what these neurons and this attention do, and nobody watches more than rates."""
-    is_alone = is_known(neurons, but_for=len(meters_of(neurons)))
-    return is_alone and is_known(attention) and cast(Neurons, neurons).is_standard
+    knows_both = is_known(neurons, may_be_metered=True) and is_known(attention)
+    return knows_both and cast(Neurons, neurons).is_standard
 
 
 def fuses_norm(norm: nn.Module) -> bool:
