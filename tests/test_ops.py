@@ -26,6 +26,7 @@ from spikevae.nn.vae import SpikingVAE
 from spikevae.ops import (
     GatedSpikes,
     RateMeter,
+    at_every_step,
     lif_step,
     norm_fire_gate,
     points_of_gaussians,
@@ -36,6 +37,7 @@ from spikevae.ops import (
 from spikevae.ops.cpu import compile
 from spikevae.ops.lif import lif_step_reference
 from spikevae.ops.planes import join_gated, split_gated
+from spikevae.ops.repeated import at_every_step_reference
 
 T, N, C, H, W = 3, 2, 8, 7, 6
 CONFIG = ModelConfig(
@@ -579,3 +581,17 @@ def test_a_model_on_the_meta_device_gives_shapes() -> None:
     assert model.reconstruct(x).shape == x.shape
     assert model.classify(x).shape == (2, 2)
     assert model.train()(x).reconstruction.shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(N, C, H, W), (N, C)])
+def test_an_input_at_every_step_has_the_gradient_of_a_plain_expand_in_its_own_layout(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    x = (x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x).requires_grad_()
+    grad_seq = torch.randn(T, *shape).movedim(2, -1).contiguous().movedim(-1, 2)
+    given, expected = at_every_step(x, T), at_every_step_reference(x, T)
+    assert torch.equal(given, expected)
+    assert given.stride(0) == 0
+    (of_given,) = torch.autograd.grad(given, x, grad_seq)
+    (of_expected,) = torch.autograd.grad(expected, x, grad_seq)
+    assert torch.equal(of_given, of_expected)
+    assert of_given.stride() == x.stride()

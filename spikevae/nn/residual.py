@@ -15,6 +15,7 @@ from spikevae.nn.attention import attention_layer
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.synapses import SpikeConv2d
+from spikevae.ops import at_every_step
 
 
 class ResidualBlock(nn.Module):
@@ -55,6 +56,6 @@ def each_step(layer: nn.Module, x_seq: Float[Tensor, "T N ..."]) -> Float[Tensor
     """A layer without memory, applied to every step."""
     if x_seq.stride(0) == 0:  # one input, shown at every step
         once: Tensor = layer(x_seq[0])
-        return once.expand(len(x_seq), *once.shape)
+        return at_every_step(once, len(x_seq))
     result: Tensor = layer(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
     return result

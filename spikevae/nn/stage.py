@@ -12,7 +12,7 @@ from spikevae.config import ModelConfig
 from spikevae.nn.attention import attention_layer
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
-from spikevae.ops import known, norm_fire_gate, spiking_stage
+from spikevae.ops import at_every_step, known, norm_fire_gate, spiking_stage
 
 Resize = Literal["down", "same", "up"]
 
@@ -52,7 +52,7 @@ class SpikingStage(nn.Module):
     def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
         """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
         current = self.norm(self.synapses(x))  # [N, C, H, W]
-        current_seq = current.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1)
+        current_seq = at_every_step(current, self.time_steps)
         return norm_fire_gate(current_seq, nn.Identity(), self.neurons, self.attention)
 
 
