@@ -42,7 +42,7 @@ from spikevae.config import ModelConfig, to_dict
 from spikevae.data.images import read_image, to_uint8
 from spikevae.evaluation.energy import counting, parameter_count
 from spikevae.hub.checkpoints import save_release
-from spikevae.runtime import has_bfloat16
+from spikevae.runtime import prefers_bfloat16
 
 PLAIN = "plain reference (FSVAE's data layout)"
 
@@ -86,7 +86,7 @@ def training_paper(meter: Meter) -> list[Row]:
             return training_step(build(network, config, meter.device), config, sizes.batch, meter.device, precision)
 
         sides = {"ours": step("ours", "auto"), "reference": step("reference", "float32")}
-        if has_bfloat16(meter.device):
+        if prefers_bfloat16(meter.device):
             sides["ours in float32"] = step("ours", "float32")
         seconds = meter.seconds(sides)
         what = f"training step, `paper` preset{_attention(config)}"
@@ -117,7 +117,7 @@ def memory(meter: Meter) -> list[Row]:
         "ours": _memory_of(meter, "training", "ours", config, "auto"),
         "reference": _memory_of(meter, "training", "reference", config, "float32"),
     }
-    if has_bfloat16(meter.device):
+    if prefers_bfloat16(meter.device):
         sides["ours in float32"] = _memory_of(meter, "training", "ours", config, "float32")
     needed = meter.rounds(sides)
     what = f"peak memory of that training step, batch {sizes.batch}"
@@ -317,7 +317,7 @@ def settings(meter: Meter) -> list[Row]:
 def throughput(meter: Meter) -> list[Row]:
     """Images a second, the share of what the machine can do at most, and where the time goes."""
     sizes, rows = sizes_for(meter), []
-    in_training = torch.bfloat16 if has_bfloat16(meter.device) else torch.float32
+    in_training = torch.bfloat16 if prefers_bfloat16(meter.device) else torch.float32
     rate = _matrix_rate(meter, sizes.matrix, in_training)
     for name, config in ((RELEASED, sizes.small), ("paper", sizes.paper), ("pictures", sizes.pictures)):
         for subject in ("training", "sampling"):
@@ -354,7 +354,7 @@ def throughput(meter: Meter) -> list[Row]:
 def roofline(meter: Meter) -> list[Row]:
     """Layer by layer: the share of what the machine allows, by its matrix products and by copying memory."""
     sizes, rows = sizes_for(meter), []
-    has_half = has_bfloat16(meter.device)
+    has_half = prefers_bfloat16(meter.device)
     copied = torch.rand(sizes.matrix * sizes.matrix, device=meter.device)
     into = torch.empty_like(copied)
     seconds = medians(meter.seconds({"copying": lambda: into.copy_(copied)}))["copying"]

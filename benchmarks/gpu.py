@@ -35,7 +35,7 @@ from spikevae.config import ModelConfig
 from spikevae.files import write_atomically
 from spikevae.nn.vae import SpikingVAE
 from spikevae.presets import PRESETS
-from spikevae.runtime import has_bfloat16, pick_device
+from spikevae.runtime import pick_device, prefers_bfloat16
 from spikevae.training.learner import Batch, Learner, make_accelerator
 from spikevae.training.phases import phases_of
 from spikevae.training.recorded import RecordedStep, Step
@@ -132,7 +132,7 @@ def proof(config: ModelConfig, device: torch.device) -> Answer:
         "relative_difference_of_gradients": differences[0],
         "nudge": _NUDGE,
         "the_same_after_a_nudge": differences[1],
-        "bfloat16": has_bfloat16(device),
+        "bfloat16": prefers_bfloat16(device),
     }
 
 

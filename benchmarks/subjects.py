@@ -20,7 +20,7 @@ from spikevae.nn.neurons import SpikingLayer
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
 from spikevae.nn.vae import SpikingVAE
 from spikevae.presets import PRESETS
-from spikevae.runtime import has_bfloat16
+from spikevae.runtime import prefers_bfloat16
 from spikevae.training.losses import vae_objective
 
 Network = Literal["ours", "reference", "relu"]
@@ -123,7 +123,7 @@ def training_step(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     x = torch.rand(batch, config.image_channels, config.image_size, config.image_size, device=device)
     labels = torch.randint(max(config.classes, 1), (batch,), device=device)
-    use_bfloat16 = precision == "auto" and has_bfloat16(device)
+    use_bfloat16 = precision == "auto" and prefers_bfloat16(device)
 
     def step() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bfloat16):

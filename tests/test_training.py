@@ -23,9 +23,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import spikevae
+from spikevae import runtime
 from spikevae.config import DataConfig, RunConfig, TrainConfig
 from spikevae.data.sets import ImageSet
 from spikevae.nn.vae import SpikingVAE
+from spikevae.training import learner
 from spikevae.training.batches import batches_left
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
@@ -575,6 +577,23 @@ def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> 
     scores = train(replace(short(config), model=model), tmp_path / "run")
     assert scores["reconstruction_error"] > 0
     assert spikevae.load(tmp_path / "run").sample(2).shape == (2, 1, 28, 28)
+
+
+@pytest.mark.parametrize(("has_it", "seconds", "expected"), [(True, 1, "bf16"), (True, 3, "no"), (False, 1, "no")])
+def test_precision_auto_is_the_one_that_the_processor_multiplies_faster_in(
+    has_it: bool, seconds: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = {torch.bfloat16: seconds, torch.float32: 2}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
+    monkeypatch.setattr(runtime, "_product_seconds", took.__getitem__)
+    monkeypatch.setattr(learner, "prefers_bfloat16", runtime.prefers_bfloat16.__wrapped__)  # as a new process would
+    assert learner.make_accelerator("auto").mixed_precision == expected
+    assert learner.make_accelerator("float32").mixed_precision == "no"
+    assert learner.make_accelerator("bfloat16").mixed_precision == "bf16"
+
+
+def test_a_product_takes_time_in_either_precision() -> None:
+    assert all(0 < runtime._product_seconds(dtype) < 60 for dtype in (torch.bfloat16, torch.float32))
 
 
 def test_the_arithmetic_of_one_run_does_not_leak_into_the_next(

@@ -67,7 +67,7 @@ class TrainConfig:
     one_change: bool = field(default=True, metadata={"before": True})
     """Change an event recording by one of shift, rotation, shear and cut-out, drawn anew; otherwise by all of them."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of convolutions; auto: bfloat16 where the hardware has instructions for it."""
+    """Arithmetic of convolutions; auto: bfloat16 where the hardware multiplies faster in it."""
     seed: int = 0
     """Of weights, shuffling, augmentation and latent spikes."""
     checkpoint_seconds: float = 120.0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import accelerate
 import torch
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -18,7 +19,7 @@ from spikevae.distributed import is_one_of_many, share_batch_norm
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import has_bfloat16
+from spikevae.runtime import prefers_bfloat16
 from spikevae.training.discriminator import Discriminator
 from spikevae.training.losses import firing_rates
 
@@ -44,10 +45,12 @@ def make_accelerator(precision: str) -> accelerate.Accelerator:
     """Connect the processes of a run, if there are several, and choose device and arithmetic."""
     AcceleratorState._reset_state()  # shared by all runs of a process; it would keep the first one's precision
     on_cpus = is_one_of_many() and not torch.cuda.is_available()  # else accelerate would not connect them
-    is_half = precision == "bfloat16" or (precision == "auto" and has_bfloat16(PartialState(cpu=on_cpus).device))
+    is_half = [precision == "bfloat16" or (precision == "auto" and prefers_bfloat16(PartialState(cpu=on_cpus).device))]
+    if is_one_of_many():  # each has asked its own processor; all follow the first
+        broadcast_object_list(is_half)
     return accelerate.Accelerator(
         cpu=on_cpus,
-        mixed_precision="bf16" if is_half else "no",
+        mixed_precision="bf16" if is_half[0] else "no",
         step_scheduler_with_optimizer=False,
         kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
     )

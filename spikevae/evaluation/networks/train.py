@@ -26,7 +26,7 @@ from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderCon
 from spikevae.evaluation.networks.bundle import BUNDLED, prepared, save_networks
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.hub.checkpoints import write_weights
-from spikevae.runtime import has_bfloat16, pick_device, reuse_freed_memory, sleep_while_waiting
+from spikevae.runtime import pick_device, prefers_bfloat16, reuse_freed_memory, sleep_while_waiting
 from spikevae.versions import library_versions
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class NetworkTraining:
     shift: int = 1
     """The classifier sees images moved by up to so many pixels, and mirrored unless they are digits."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Arithmetic of convolutions while training; auto: bfloat16 where the hardware has instructions for it."""
+    """Arithmetic of convolutions while training; auto: bfloat16 where the hardware multiplies faster in it."""
     seed: int = 0
     """Of weights, order and augmentation."""
     image_limit: int | None = None
@@ -220,7 +220,7 @@ def _step(network: Any, x: Tensor, labels: Tensor, optimizer: torch.optim.Optimi
     device = next(network.parameters()).device
     x = prepared(x.to(device), network.config.image_channels, network.config.image_size)
     x = x.contiguous(memory_format=torch.channels_last)
-    is_half = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
+    is_half = precision == "bfloat16" or (precision == "auto" and prefers_bfloat16(device))
     with torch.autocast(device.type, torch.bfloat16, enabled=is_half):
         loss: Tensor = network.loss(x, labels.to(device))
     optimizer.zero_grad()
