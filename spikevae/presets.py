@@ -189,6 +189,8 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
         preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, "n-mnist" if has_events else "pictures")
     start = PRESETS[preset]
     data = dataclasses.replace(start.data, dataset=dataset)
+    if dataset.startswith("folder:"):
+        data = dataclasses.replace(data, image_size=start.model.image_size)  # pictures have none of their own
     if dataset != start.data.dataset:
         data = dataclasses.replace(data, validation_share=DataConfig.validation_share)
     never_mirror = dataset in _NO_MIRROR

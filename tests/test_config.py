@@ -249,6 +249,7 @@ def test_every_preset_adapts_to_every_data_set(dataset: str, channels: int, clas
     config = preset_for(dataset, preset)
     assert (config.model.image_channels, config.model.classes) == (channels, classes)
     assert config.data.dataset == dataset
+    assert not dataset.startswith("folder:") or config.data.image_size == config.model.image_size
     assert not (dataset == "mnist" and (config.train.flip or config.model.classify_mirrored))
     if preset is not None:
         assert replace(config.model, image_channels=1, class_names=()) == replace(
