@@ -56,6 +56,7 @@ def train_command(default: RunConfig) -> Callable[..., None]:
         run = resume or out or default_run(dataset)
         if resume is None:
             check_run_place(run)
+            settings = _with_one_size(settings, default)
         else:
             if settings != default:
                 raise ValueError("a resumed run keeps its settings; leave them out, or start a new run with --out")
@@ -73,6 +74,17 @@ def train_command(default: RunConfig) -> Callable[..., None]:
         say(f"{run} is trained: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
     return train
+
+
+def _with_one_size(settings: RunConfig, default: RunConfig) -> RunConfig:
+    """The settings with images of the network's size: where one of the two was changed alone, the other follows."""
+    data, model = settings.data.image_size, settings.model.image_size
+    has_data, has_model = data != default.data.image_size, model != default.model.image_size
+    if has_data and data is not None and not has_model:
+        return dataclasses.replace(settings, model=dataclasses.replace(settings.model, image_size=data))
+    if has_model and not has_data:
+        return dataclasses.replace(settings, data=dataclasses.replace(settings.data, image_size=model))
+    return settings
 
 
 def default_run(dataset: str) -> Path:

@@ -9,6 +9,7 @@ import pytest
 from spikevae.config import RunConfig
 from spikevae.presets import PRESETS, preset_for
 from spikevae.train_command import default_run, preset_asked_for
+from spikevae.training import loop
 from tests.test_cli import TINY, run
 
 
@@ -69,3 +70,21 @@ def test_nothing_is_promised_where_nothing_can_be_written(
     assert run("train", "folder:nowhere", "--out", tmp_path / "run") == 1
     printed = capsys.readouterr()
     assert "training in" not in printed.err + printed.out
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "model"),
+    [
+        ([], None, 28),
+        (["--data.image-size", "12"], 12, 12),
+        (["--model.image-size", "12"], 12, 12),
+        (["--data.image-size", "12", "--model.image-size", "16"], 12, 16),
+    ],
+)
+def test_images_have_the_size_of_the_network_where_only_one_of_the_two_is_given(
+    words: list[str], data: int | None, model: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[RunConfig] = []
+    monkeypatch.setattr(loop, "train", lambda config, run, *, is_new: given.append(config) or {})
+    assert run("train", "mnist", "--out", tmp_path / "run", *words) == 0
+    assert (given[0].data.image_size, given[0].model.image_size) == (data, model)
