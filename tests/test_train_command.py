@@ -85,6 +85,11 @@ def test_images_have_the_size_of_the_network_where_only_one_of_the_two_is_given(
     words: list[str], data: int | None, model: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[RunConfig] = []
-    monkeypatch.setattr(loop, "train", lambda config, run, *, is_new: given.append(config) or {})
+
+    def keep(config: RunConfig, run: Path, *, is_new: bool) -> dict[str, float]:
+        given.append(config)
+        return {}
+
+    monkeypatch.setattr(loop, "train", keep)
     assert run("train", "mnist", "--out", tmp_path / "run", *words) == 0
     assert (given[0].data.image_size, given[0].model.image_size) == (data, model)
