@@ -19,6 +19,10 @@ from spikevae.config import (
 )
 
 _SMALL = "conv32/2+attention conv64/2+attention conv128/2+attention dropout0.2 readout"
+_EIGHT = (  # a CIFAR10 network that two cores can train
+    "conv64 conv64/2+attention conv128+attention conv256/2+attention conv256+attention conv256/2+attention "
+    "conv256+attention avgpool readout"
+)
 _VGG = (
     "conv64 conv128{} avgpool2 conv256 conv256 avgpool2 conv512 conv512{} avgpool2 conv512 conv512{} avgpool2 readout"
 )
@@ -153,6 +157,23 @@ CLASSIFIERS: dict[str, RunConfig] = {
         model=ModelConfig(network="classifier", layers=_NARROW, class_names=FASHION_MNIST_CLASSES),
         train=dataclasses.replace(
             _classifier_training(12, batch_size=64, learning_rate=4e-3), weight_decay=0.05, flip=True, shift=2
+        ),
+    ),
+    "cifar10-classifier": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers=_EIGHT,
+            image_size=32,
+            image_channels=3,
+            class_names=CIFAR10_CLASSES,
+            time_steps=2,
+            temporal_kernel=2,
+            classify_mirrored=True,
+        ),
+        data=DataConfig(dataset="cifar10"),
+        objective=ObjectiveConfig(label_smoothing=0.1),
+        train=dataclasses.replace(
+            _classifier_training(18, batch_size=64, learning_rate=4e-3), weight_decay=0.05, flip=True, shift=3
         ),
     ),
     "tcja-cifar10": RunConfig(
