@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikevae.config import DataConfig, ModelConfig, Split
+from spikevae.config import ModelConfig, Split
 from spikevae.console import progress
 from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
+from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -107,7 +108,8 @@ def read_inputs(
         return _event_set(files, config)
     if data is None:
         return ImageSet(torch.stack([file.read(channels, config.image_size) for file in files]), name="", split="test")
-    settings = replace(_data_of(model, data, network), data_root=root).taken_by(config)
+    divided = data_divided_for(model, data, unlabelled=not network.config.classes)
+    settings = replace(divided, data_root=root).taken_by(config)
     if is_events(settings) != config.takes_events:
         raise ValueError(f"{model} takes {kind}, and {data} holds others; choose another data set or model")
     images = load_split(settings, split, image_channels=channels)
@@ -147,18 +149,6 @@ def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
         height, width = (max(sides) for sides in zip(recording.size, config.frame_size, strict=True))
         frames.append(to_frames(replace(recording, size=(height, width)), cut))
     return EventSet(np.stack(frames), name="", split="test")
-
-
-def _data_of(model: str, data: str, network: Network) -> DataConfig:
-    """A data set, divided as it was for the training of a model, as far as its folder says that."""
-    from spikevae.training.run_folder import RUN_NAME, read_run
-
-    folder = model_folder(model)
-    if (folder / RUN_NAME).is_file():
-        trained_on = read_run(folder).data
-        if trained_on.dataset == data:
-            return trained_on
-    return DataConfig(dataset=data, unlabelled=not network.config.classes)
 
 
 # ---------------------------------------------------------------- work

@@ -27,7 +27,7 @@ from spikevae.runtime import forget_proxies
 from tests.test_distributed import run_in_two_processes
 
 TINY = ["--model.encoder-widths", "4", "6", "6", "--model.decoder-widths", "6", "4", "4", "--model.latent-size", "49"]
-LARGER = ["--model.image-size", "32", "--model.latent-size", "64"]
+LARGER = ["--data.image-size", "30", "--model.image-size", "32", "--model.latent-size", "64"]
 TINY += ["--model.prior-rank", "4", "--train.batch-size", "16", "--train.warmup-images", "10"]
 
 

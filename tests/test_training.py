@@ -26,6 +26,7 @@ import spikevae
 from spikevae import runtime
 from spikevae.config import DataConfig, RunConfig, TrainConfig
 from spikevae.data.sets import ImageSet
+from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training import learner
 from spikevae.training.batches import batches_left
@@ -570,6 +571,19 @@ def test_what_is_validated_now_and_then_is_validated_at_the_end_of_each_phase(
     train(seldom, tmp_path / "run")
     assert [entry["epoch"] for entry in statistics_of(tmp_path / "run") if "epoch" in entry] == [2, 4, 6]
     assert len(list((tmp_path / "run" / "previews").iterdir())) == 6
+
+
+def test_evaluate_measures_what_was_held_out_of_training(config: RunConfig, tmp_path: Path) -> None:
+    data = replace(config.data, validation_share=0.3)
+    train(short(replace(config, data=data), image_limit=None), tmp_path / "run")
+    held_out = statistics_of(tmp_path / "run")[-1]["validation_images"]
+    scores = spikevae.evaluate(
+        tmp_path / "run", split="validation", metrics=("accuracy",), data_root=config.data.data_root
+    )
+    assert [score.samples for score in scores.scores] == [held_out]
+    assert data_divided_for(tmp_path / "run", data.dataset) == data
+    assert data_divided_for(tmp_path / "run", "mnist", unlabelled=True) == DataConfig(dataset="mnist", unlabelled=True)
+    assert data_divided_for("n-mnist", "n-mnist").validation_share == 0.2  # a bundled model, as its preset says
 
 
 def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _baselines_at(settings: BaselineSettings, domain: Domain, count: int, split:
     found = []
     for what, stream in ({"real training images": real} | _failures(real)).items():
         evaluation = Evaluation(
-            config, what, "", None, stream, from_image_set(reference_set), reference_set, settings.data, domain,
+            config, what, "", None, stream, from_image_set(reference_set), reference_set, settings.data, data, domain,
             pick_device(),
         )  # fmt: skip
         evaluation.extract(space for metric in metrics for space in metric.spaces)

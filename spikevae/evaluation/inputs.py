@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from spikevae.evaluation.networks.spaces import open_spaces
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, from_image_set, from_model, from_path, keeping_first, limited
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
+from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import chosen_device, memory_limit
 
@@ -46,6 +47,8 @@ class Evaluation:
     """The reference as a split of a data set, where it is one."""
     dataset: str | None
     """The data set that the reference is a part of."""
+    data: DataConfig | None
+    """The same, and how it is divided."""
     domain: Domain | None
     """Whose networks compare; None if nothing says."""
     device: torch.device
@@ -91,13 +94,13 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     """
     device = chosen_device(config.device)
     if config.model is None:
-        reference, reference_set = _reference(config, config.data, None, None)
+        reference, reference_set, data = _reference(config, config.data, None, None)
         assert config.images is not None  # EvaluationConfig saw to it
         samples = from_path(config.images)
         samples = limited(samples, config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count))
         domain = _domain(config, config.data, None)
         return Evaluation(
-            config, str(config.images), "", None, samples, reference, reference_set, config.data, domain, device
+            config, str(config.images), "", None, samples, reference, reference_set, config.data, data, domain, device
         )
     trained_on, weights_hash = None, ""
     if model is None:
@@ -111,7 +114,8 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
         raise ValueError("a model in memory does not know its data set; name it: data=NAME, or reference=PATH")
     channels: Channels = 3 if model.config.image_channels == 3 else 1
     dataset = config.data or trained_on
-    reference, reference_set = _reference(config, dataset, model.config.image_size, channels)
+    trained = None if trained_on is None else config.model
+    reference, reference_set, data = _reference(config, dataset, model.config.image_size, channels, trained)
     if reference_set is not None and reference_set.image_channels != channels:
         raise ValueError(
             f"{config.model} makes images of {channels} channels, {dataset} has {reference_set.image_channels}; "
@@ -129,7 +133,7 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), KEPT_SAMPLES)
     domain = _domain(config, dataset, trained_on)
     return Evaluation(
-        config, config.model, weights_hash, model, samples, reference, reference_set, dataset, domain, device
+        config, config.model, weights_hash, model, samples, reference, reference_set, dataset, data, domain, device
     )
 
 
@@ -147,12 +151,18 @@ def _domain(config: EvaluationConfig, dataset: str | None, trained_on: str | Non
 
 
 def _reference(
-    config: EvaluationConfig, dataset: str | None, image_size: int | None, channels: Channels | None
-) -> tuple[ImageStream, ImageSet | None]:
+    config: EvaluationConfig,
+    dataset: str | None,
+    image_size: int | None,
+    channels: Channels | None,
+    trained: str | None = None,
+) -> tuple[ImageStream, ImageSet | None, DataConfig | None]:
+    """What samples are compared with; as a split of a data set, and that data set, where it is one."""
     if config.reference is not None:
-        return from_path(config.reference), None
+        return from_path(config.reference), None, None
     assert dataset is not None  # EvaluationConfig saw to it
-    data = DataConfig(dataset=dataset, data_root=config.data_root, image_size=image_size)
+    data = DataConfig(dataset=dataset) if trained is None else data_divided_for(trained, dataset)
+    data = replace(data, data_root=config.data_root, image_size=image_size)
     # A folder has whatever channels are asked for; data sets have their own.
     wanted = channels if dataset.startswith("folder:") else None
     try:
@@ -163,4 +173,4 @@ def _reference(
         raise FileNotFoundError(
             f"{error}; or compare with faces of your own, square and centred: --data folder:PATH"
         ) from error
-    return from_image_set(reference_set), reference_set
+    return from_image_set(reference_set), reference_set, data

@@ -24,6 +24,7 @@ from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score, Scores
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_config, read_dataset_name
+from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.versions import library_versions
@@ -104,19 +105,22 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
     for option, value in (("--report", config.report), ("--reference", config.reference)):
         if value is not None:
             raise ValueError(f"{option}: {config.model} makes no images; leave it out, and use --json")
-    weights_hash, dataset = "", config.data
+    weights_hash, dataset, trained = "", config.data, None
     if model is None:
         weights_hash = hash_file(model_folder(config.model) / WEIGHTS_NAME)
-        dataset = dataset or read_dataset_name(config.model)
+        dataset, trained = dataset or read_dataset_name(config.model), config.model
         model = load(config.model, device=device)
     elif dataset is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME")
-    return Subject(config, config.model, model, data_for(model, dataset, config.data_root)), weights_hash
+    return Subject(config, config.model, model, data_for(model, dataset, config.data_root, trained)), weights_hash
 
 
-def data_for(model: SpikingClassifier | SpikingEventVAE, dataset: str, root: str | None) -> DataConfig:
-    """A data set as a model takes it."""
-    return DataConfig(dataset=dataset, data_root=root).taken_by(model.config)
+def data_for(
+    model: SpikingClassifier | SpikingEventVAE, dataset: str, root: str | None, trained: str | None = None
+) -> DataConfig:
+    """A data set as a model takes it, divided as for the training of the one of this name or folder."""
+    data = DataConfig(dataset=dataset) if trained is None else data_divided_for(trained, dataset)
+    return replace(data, data_root=root).taken_by(model.config)
 
 
 def _measures(subject: Subject) -> dict[str, Measure]:
@@ -197,6 +201,6 @@ def frames_of(recordings: Iterable[Recording], model: SpikingClassifier | Spikin
 
 def event_split(model: SpikingClassifier | SpikingEventVAE, data: DataConfig, split: Split) -> EventSet:
     """A split of an event data set, cut into the frames that a model takes."""
-    found = load_split(data_for(model, data.dataset, data.data_root), split)
+    found = load_split(data.taken_by(model.config), split)
     assert isinstance(found, EventSet)
     return found

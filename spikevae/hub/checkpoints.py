@@ -82,7 +82,7 @@ def load(
     """Read a model, ready for use in eval mode: a ``SpikingVAE``, ``SpikingEventVAE`` or ``SpikingClassifier``.
 
     Args:
-        name_or_folder: a bundled name ("fashion-mnist", "mnist", "faces", "n-mnist"), a release or run folder, or
+        name_or_folder: a bundled name (such as "fashion-mnist" or "cifar10-classifier"), a release or run folder, or
             "hf:USER/NAME" of the Hugging Face hub, which is kept in its cache.
         device: where it computes.
         revision: of a model of the hub: a branch, a tag or a commit.

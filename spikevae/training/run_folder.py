@@ -17,13 +17,15 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from spikevae.config import RunConfig, from_dict, to_dict
+from spikevae.config import RunConfig, to_dict
 from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import save_recordings
 from spikevae.data.images import save_images
 from spikevae.files import refuse_standard_output, write_atomically
 from spikevae.hub.checkpoints import save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
+from spikevae.hub.run_settings import RUN_NAME as RUN_NAME
+from spikevae.hub.run_settings import read_run as read_run
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -33,7 +35,6 @@ from spikevae.versions import library_versions
 log = logging.getLogger(__name__)
 
 STATE_NAME = "state.pt"
-RUN_NAME = "run.json"
 STATS_NAME = "stats.jsonl"
 LOCK_NAME = "lock"
 _PREVIEW_COUNT = 32  # held-out images
@@ -87,22 +88,6 @@ def describe_run(config: RunConfig, run: Path) -> None:
     }
     text = json.dumps(record, indent=2) + "\n"
     write_atomically(run / RUN_NAME, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def read_run(run: Path) -> RunConfig:
-    """The settings of a run folder.
-
-    Raises:
-        FileNotFoundError: if it holds no run.
-        ValueError: if its settings are not what this version writes.
-    """
-    path = run / RUN_NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"{run} holds no run to resume: {RUN_NAME} is missing")
-    try:
-        return from_dict(RunConfig, json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 # ---------------------------------------------------------------- statistics

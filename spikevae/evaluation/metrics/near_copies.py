@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from spikevae.config import DataConfig
 from spikevae.console import progress
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
@@ -86,10 +85,10 @@ def compare_distances(samples: Tensor, test: Tensor) -> Copies:
 )
 def measure_near_copies(evaluation: Evaluation) -> list[Score]:
     """Share of samples that lie nearer to a training image than 99 % of test images do, in pixels and in features."""
-    if evaluation.reference_set is None or evaluation.dataset is None:
+    if evaluation.reference_set is None or evaluation.data is None:
         raise NotComputedError("only a data set has a training split to copy from; give --data")
     size = evaluation.reference_set.image_size
-    data = DataConfig(dataset=evaluation.dataset, data_root=evaluation.config.data_root, image_size=size)
+    data = replace(evaluation.data, image_size=size)
     channels = evaluation.reference_set.image_channels
     training = from_image_set(load_split(data, "train", image_channels=3 if channels == 3 else 1))
     count = min(KEPT_SAMPLES, evaluation.samples.count, evaluation.reference.count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spikevae import plots
-from spikevae.config import DataConfig
 from spikevae.data.images import to_uint8
 from spikevae.data.sets import load_split
 from spikevae.evaluation.inputs import Evaluation
@@ -123,8 +122,9 @@ def _alternating(upper: Tensor, lower: Tensor) -> Figure:
 
 def _training_images(evaluation: Evaluation, indices: list[int]) -> Tensor:
     assert evaluation.reference_set is not None
+    assert evaluation.data is not None
     size, channels = evaluation.reference_set.image_size, evaluation.reference_set.image_channels
-    data = DataConfig(dataset=str(evaluation.dataset), data_root=evaluation.config.data_root, image_size=size)
+    data = replace(evaluation.data, image_size=size)
     training = load_split(data, "train", image_channels=3 if channels == 3 else 1)
     return torch.cat([training.images(index, 1) for index in indices])
 

@@ -1,0 +1,50 @@
+"""The settings that a run folder keeps, and how they divided the data."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from spikevae.config import DataConfig, RunConfig, from_dict
+from spikevae.hub.checkpoints import RELEASED, model_folder
+from spikevae.presets import PRESETS
+
+RUN_NAME = "run.json"
+
+
+def read_run(run: Path) -> RunConfig:
+    """The settings of a run folder.
+
+    Raises:
+        FileNotFoundError: if it holds no run.
+        ValueError: if its settings are not what this version writes.
+    """
+    path = run / RUN_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{run} holds no run to resume: {RUN_NAME} is missing")
+    try:
+        return from_dict(RunConfig, json.loads(path.read_text(encoding="utf-8"))["config"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def data_divided_for(name_or_folder: str | os.PathLike[str], dataset: str, *, unlabelled: bool = False) -> DataConfig:
+    """A data set, divided as it was for the training of a model: by its run folder, or a bundled model's preset.
+
+    So what was held out of training is what a split for validation gives, and no other split holds what was learned.
+
+    Args:
+        name_or_folder: a bundled name, or a release or run folder.
+        dataset: as the command line names it; another one than the model's is divided as usual.
+        unlabelled: of a data set that the model was not trained on, or not known to be.
+    """
+    folder = model_folder(name_or_folder)
+    trained_on = None
+    if (folder / RUN_NAME).is_file():
+        trained_on = read_run(folder).data
+    elif folder.parent == RELEASED and folder.name in PRESETS:
+        trained_on = PRESETS[folder.name].data
+    if trained_on is not None and trained_on.dataset == dataset:
+        return trained_on
+    return DataConfig(dataset=dataset, unlabelled=unlabelled)
