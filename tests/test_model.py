@@ -443,7 +443,7 @@ def test_wrong_images_and_numbers_are_named_and_right_ones_of_numpy_taken() -> N
     assert sample(1, size=True).shape[2:] == (1, 1)  # a whole number of Python
     with pytest.raises(ValueError, match="a number goes to seed"):
         sample(2, generator=3)
-    assert torch.equal(model.classify(x, batch_size=two), model.classify(x))
+    assert torch.equal(model.classify(x, batch_size=two), model.classify(x, batch_size=2))
 
 
 def test_a_classification_may_see_the_mirror_image_too() -> None:

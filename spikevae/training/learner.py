@@ -45,12 +45,15 @@ def make_accelerator(precision: str) -> accelerate.Accelerator:
     """Connect the processes of a run, if there are several, and choose device and arithmetic."""
     AcceleratorState._reset_state()  # shared by all runs of a process; it would keep the first one's precision
     on_cpus = is_one_of_many() and not torch.cuda.is_available()  # else accelerate would not connect them
-    is_half = [precision == "bfloat16" or (precision == "auto" and prefers_bfloat16(PartialState(cpu=on_cpus).device))]
-    if is_one_of_many():  # each has asked its own processor; all follow the first
-        broadcast_object_list(is_half)
+    is_half = precision == "bfloat16"
+    if precision == "auto":
+        asked = [prefers_bfloat16(PartialState(cpu=on_cpus).device)]
+        if is_one_of_many():  # each has asked its own processor; all follow the first
+            broadcast_object_list(asked)
+        is_half = asked[0]
     return accelerate.Accelerator(
         cpu=on_cpus,
-        mixed_precision="bf16" if is_half[0] else "no",
+        mixed_precision="bf16" if is_half else "no",
         step_scheduler_with_optimizer=False,
         kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
