@@ -19,7 +19,7 @@ from spikevae.config import (
 )
 
 _SMALL = "conv32/2+attention conv64/2+attention conv128/2+attention dropout0.2 readout"
-_EIGHT = (  # a CIFAR10 network that two cores can train
+_SEVEN_CONVOLUTIONS = (  # a CIFAR10 network that two cores can train
     "conv64 conv64/2+attention conv128+attention conv256/2+attention conv256+attention conv256/2+attention "
     "conv256+attention avgpool readout"
 )
@@ -162,7 +162,7 @@ CLASSIFIERS: dict[str, RunConfig] = {
     "cifar10-classifier": RunConfig(
         model=ModelConfig(
             network="classifier",
-            layers=_EIGHT,
+            layers=_SEVEN_CONVOLUTIONS,
             image_size=32,
             image_channels=3,
             class_names=CIFAR10_CLASSES,

@@ -19,8 +19,9 @@ from tyro.conf import Positional
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.hub.checkpoints import RELEASED, WEIGHTS_NAME, Precision, load, save_release
 from spikevae.hub.model_card import Training, model_card
+from spikevae.hub.run_settings import RUN_NAME, read_run
 from spikevae.text import printable
-from spikevae.training.run_folder import RUN_NAME, STATS_NAME, read_run
+from spikevae.training.run_folder import STATS_NAME
 
 _SCORES_NAME = "scores.json"
 _LARGEST = 12_000_000  # bytes of a weights file

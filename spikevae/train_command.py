@@ -48,9 +48,10 @@ def train_command(default: RunConfig) -> Callable[..., None]:
             resume: Folder of a run to go on with, with the settings it was started with.
             settings: All settings.
         """
+        from spikevae.hub.run_settings import read_run
         from spikevae.runtime import reuse_freed_memory
         from spikevae.training.loop import train as run_training
-        from spikevae.training.run_folder import STATE_NAME, check_run_place, read_run
+        from spikevae.training.run_folder import STATE_NAME, check_run_place
 
         reuse_freed_memory()
         run = resume or out or default_run(dataset)

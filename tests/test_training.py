@@ -26,14 +26,14 @@ import spikevae
 from spikevae import runtime
 from spikevae.config import DataConfig, RunConfig, TrainConfig
 from spikevae.data.sets import ImageSet
-from spikevae.hub.run_settings import data_divided_for
+from spikevae.hub.run_settings import data_divided_for, read_run
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training import learner
 from spikevae.training.batches import batches_left
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
 from spikevae.training.phases import phases_of
-from spikevae.training.run_folder import Progress, TrainingError, describe_run, read_run
+from spikevae.training.run_folder import Progress, TrainingError, describe_run
 from spikevae.training.sets import load_sets
 from tests import forked
 from tests.made_data import write_made_data

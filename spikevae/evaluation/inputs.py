@@ -161,8 +161,7 @@ def _reference(
     if config.reference is not None:
         return from_path(config.reference), None, None
     assert dataset is not None  # EvaluationConfig saw to it
-    data = DataConfig(dataset=dataset) if trained is None else data_divided_for(trained, dataset)
-    data = replace(data, data_root=config.data_root, image_size=image_size)
+    data = replace(data_divided_for(trained, dataset), data_root=config.data_root, image_size=image_size)
     # A folder has whatever channels are asked for; data sets have their own.
     wanted = channels if dataset.startswith("folder:") else None
     try:

@@ -112,15 +112,8 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
         model = load(config.model, device=device)
     elif dataset is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME")
-    return Subject(config, config.model, model, data_for(model, dataset, config.data_root, trained)), weights_hash
-
-
-def data_for(
-    model: SpikingClassifier | SpikingEventVAE, dataset: str, root: str | None, trained: str | None = None
-) -> DataConfig:
-    """A data set as a model takes it, divided as for the training of the one of this name or folder."""
-    data = DataConfig(dataset=dataset) if trained is None else data_divided_for(trained, dataset)
-    return replace(data, data_root=root).taken_by(model.config)
+    data = replace(data_divided_for(trained, dataset), data_root=config.data_root)
+    return Subject(config, config.model, model, data.taken_by(model.config)), weights_hash
 
 
 def _measures(subject: Subject) -> dict[str, Measure]:

@@ -29,22 +29,27 @@ def read_run(run: Path) -> RunConfig:
         raise ValueError(f"{path}: {error}") from None
 
 
-def data_divided_for(name_or_folder: str | os.PathLike[str], dataset: str, *, unlabelled: bool = False) -> DataConfig:
+def data_divided_for(
+    name_or_folder: str | os.PathLike[str] | None, dataset: str, *, unlabelled: bool = False
+) -> DataConfig:
     """A data set, divided as it was for the training of a model: by its run folder, or a bundled model's preset.
 
     So what was held out of training is what a split for validation gives, and no other split holds what was learned.
 
     Args:
-        name_or_folder: a bundled name, or a release or run folder.
+        name_or_folder: a bundled name, or a release or run folder; None for a model in memory.
         dataset: as the command line names it; another one than the model's is divided as usual.
         unlabelled: of a data set that the model was not trained on, or not known to be.
     """
-    folder = model_folder(name_or_folder)
-    trained_on = None
-    if (folder / RUN_NAME).is_file():
-        trained_on = read_run(folder).data
-    elif folder.parent == RELEASED and folder.name in PRESETS:
-        trained_on = PRESETS[folder.name].data
+    trained_on = None if name_or_folder is None else _trained_on(model_folder(name_or_folder))
     if trained_on is not None and trained_on.dataset == dataset:
         return trained_on
     return DataConfig(dataset=dataset, unlabelled=unlabelled)
+
+
+def _trained_on(folder: Path) -> DataConfig | None:
+    if (folder / RUN_NAME).is_file():
+        return read_run(folder).data
+    if folder.parent == RELEASED and folder.name in PRESETS:
+        return PRESETS[folder.name].data
+    return None

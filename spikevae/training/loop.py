@@ -19,6 +19,7 @@ from spikevae.config.reading import typed
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
+from spikevae.hub.run_settings import read_run
 from spikevae.runtime import machine
 from spikevae.text import printable
 from spikevae.training.batches import batches_left, mixed
@@ -38,7 +39,6 @@ from spikevae.training.run_folder import (
     drop_statistics_after,
     load_state,
     publish,
-    read_run,
     require_same_images,
     save_previews,
     save_state,

@@ -24,8 +24,7 @@ from spikevae.data.images import save_images
 from spikevae.files import refuse_standard_output, write_atomically
 from spikevae.hub.checkpoints import save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
-from spikevae.hub.run_settings import RUN_NAME as RUN_NAME
-from spikevae.hub.run_settings import read_run as read_run
+from spikevae.hub.run_settings import RUN_NAME
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -88,9 +88,8 @@ def measure_near_copies(evaluation: Evaluation) -> list[Score]:
     if evaluation.reference_set is None or evaluation.data is None:
         raise NotComputedError("only a data set has a training split to copy from; give --data")
     size = evaluation.reference_set.image_size
-    data = replace(evaluation.data, image_size=size)
     channels = evaluation.reference_set.image_channels
-    training = from_image_set(load_split(data, "train", image_channels=3 if channels == 3 else 1))
+    training = from_image_set(load_split(evaluation.data, "train", image_channels=3 if channels == 3 else 1))
     count = min(KEPT_SAMPLES, evaluation.samples.count, evaluation.reference.count)
     ours = from_tensor(first_images(evaluation.samples, count), evaluation.samples.name)
     test = from_image_set(evaluation.reference_set, count, seed=evaluation.config.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -123,9 +123,8 @@ def _alternating(upper: Tensor, lower: Tensor) -> Figure:
 def _training_images(evaluation: Evaluation, indices: list[int]) -> Tensor:
     assert evaluation.reference_set is not None
     assert evaluation.data is not None
-    size, channels = evaluation.reference_set.image_size, evaluation.reference_set.image_channels
-    data = replace(evaluation.data, image_size=size)
-    training = load_split(data, "train", image_channels=3 if channels == 3 else 1)
+    channels = evaluation.reference_set.image_channels
+    training = load_split(evaluation.data, "train", image_channels=3 if channels == 3 else 1)
     return torch.cat([training.images(index, 1) for index in indices])
 
 
