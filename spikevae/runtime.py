@@ -121,14 +121,21 @@ def prefers_bfloat16(device: torch.device) -> bool:
     """Whether this device multiplies faster in bfloat16 than in float32.
 
     A GPU that has it does. Of processors with instructions for it some take half of float32's time, others twice as
-    much, so a CPU is asked once, which takes some hundredths of a second.
+    much, so a CPU is asked once. One thread multiplies, in turn for both, since another program may hold them up.
     """
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has_instructions = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return bool(has_instructions) and _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
+    if not has_instructions:
+        return False
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    times = [[_product_seconds(dtype) for dtype in (torch.bfloat16, torch.float32)] for _ in range(5)]
+    torch.set_num_threads(threads)
+    in_bfloat16, in_float32 = map(min, zip(*times, strict=True))
+    return bool(in_bfloat16 < in_float32)
 
 
 def _product_seconds(dtype: torch.dtype) -> float:
@@ -136,7 +143,7 @@ def _product_seconds(dtype: torch.dtype) -> float:
     import torch
 
     x, times = torch.ones(512, 512, dtype=dtype), []
-    for _ in range(8):
+    for _ in range(3):
         started = time.perf_counter()
         torch.mm(x, x)
         times.append(time.perf_counter() - started)
