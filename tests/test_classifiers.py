@@ -21,6 +21,7 @@ from spikevae.nn.residual import ResidualBlock
 from spikevae.presets import PRESETS, preset_for
 from spikevae.training.loop import train
 from spikevae.training.losses import classification_loss
+from spikevae.training.sets import load_sets
 from tests.made_events import encode_aedat2, made_recording, write_dvs128, write_files, write_n_mnist
 
 TINY = ModelConfig(
@@ -212,6 +213,15 @@ def test_settings_of_recordings_are_refused_for_images(made_root: Path, tmp_path
     )
     with pytest.raises(ValueError, match="only event recordings"):
         train(config, tmp_path / "run")
+
+
+def test_a_classifier_of_images_learns_with_cutout_and_a_model_that_draws_does_not(made_root: Path) -> None:
+    config = preset_for("fashion-mnist", "tcja-fashion-mnist")
+    data, train_settings = replace(config.data, data_root=str(made_root)), replace(config.train, cutout=9)
+    learned_from, held_out = load_sets(replace(config, data=data, train=train_settings), None, None)
+    assert (learned_from.cutout, held_out.cutout) == (9, 0)
+    with pytest.raises(ValueError, match=r"^cutout=9: a model that draws images would learn to draw the holes"):
+        load_sets(replace(preset_for("fashion-mnist"), data=data, train=train_settings), None, None)
 
 
 def test_event_data_has_one_door(events_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

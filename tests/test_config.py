@@ -266,6 +266,11 @@ def test_images_cannot_be_moved_out_of_sight(name: str, train: TrainConfig) -> N
         RunConfig(train=train)
 
 
+def test_cutout_leaves_something_of_an_image() -> None:
+    with pytest.raises(ValueError, match="cutout=28 can cover images of 28 pixels whole; give less than 28"):
+        RunConfig(train=TrainConfig(cutout=28))
+
+
 def test_what_may_not_be_mirrored_is_not_symmetric() -> None:
     with pytest.raises(ValueError, match="symmetric=True mirrors images, flip=False forbids it"):
         TrainConfig(flip=False, symmetric=True)

@@ -186,6 +186,36 @@ def test_shifting_moves_each_image_by_whole_pixels_and_repeats_its_edge(generato
     assert len(seen) == 25
 
 
+def test_cutout_shows_the_mean_colour_in_one_square_of_each_image(generator: torch.Generator) -> None:
+    pixels = torch.randint(256, (400, 3, 10, 10), dtype=torch.uint8, generator=generator)
+    images = ImageSet(pixels, torch.arange(400), name="noise", split="train").with_cutout(4)
+    sizes, whole = set(), torch.zeros(10, 10)
+    for x, labels in images.batches(64, seed=0):
+        original = pixels[labels]
+        seen = x.mul(255).round().to(torch.uint8)
+        mean = original.float().mean((2, 3), keepdim=True).round().to(torch.uint8)
+        hole = seen.eq(mean).all(1)
+        assert bool((seen.eq(original).all(1) | hole).all())
+        sizes |= set(zip(hole.any(2).sum(1).tolist(), hole.any(1).sum(1).tolist(), strict=True))
+        whole += hole.sum(0)
+    assert sizes == {(height, width) for height in (2, 3, 4) for width in (2, 3, 4)}  # whole, or over an edge
+    assert bool((whole > 400 * 0.03).all())  # 2 to 4 of 10 places by 2 to 4: a corner 4 %, the middle 16 %
+    assert joined(images.batches(64))[0].mul(255).round().to(torch.uint8).equal(pixels)
+    assert images.subset(5).cutout == 4
+
+
+@pytest.mark.parametrize("skip", [0, 2])
+def test_cutout_follows_the_image_and_the_rest_stays_as_it_was(textured: ImageSet, skip: int) -> None:
+    cut = textured.with_cutout(3)
+    assert equal(
+        islice(cut.batches(5, seed=7, flip=True, shift=2), skip, None),
+        cut.batches(5, seed=7, flip=True, shift=2, skip=skip),
+    )
+    plain = joined(textured.batches(5, seed=7, flip=True, shift=2))[0]
+    changed = joined(cut.batches(23, seed=7, flip=True, shift=2))[0]
+    assert (plain != changed).any(1).flatten(1).sum(1).le(9).all()
+
+
 @pytest.mark.parametrize("wrong", [{"rank": 1}, {"world_size": 9}, {"skip": -1}, {"shift": -1}, {"seed": -1}])
 def test_settings_that_make_no_batches_are_errors_at_once(numbered: ImageSet, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):

@@ -62,3 +62,8 @@ class RunConfig:
                     f"{name}={getattr(self.train, name)} moves images of {self.model.image_size} pixels out of sight; "
                     f"give less than {min(self.model.frame_size)}"
                 )
+        if not self.train.cutout < min(self.model.frame_size):
+            raise ValueError(
+                f"cutout={self.train.cutout} can cover images of {self.model.image_size} pixels whole; "
+                f"give less than {min(self.model.frame_size)}"
+            )

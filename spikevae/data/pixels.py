@@ -98,6 +98,22 @@ def augmented(
     return pixels.flatten(2).gather(2, indices.expand(-1, pixels.shape[1], -1)).view_as(pixels)
 
 
+def cut_out(pixels: UInt8[Tensor, "n C H W"], centres: Int64[Tensor, "n 2"], side: int) -> UInt8[Tensor, "n C H W"]:
+    """Each image with a square around its centre (row, column) in the image's mean colour; at an edge, what is left.
+
+    Source: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout",
+    arXiv:1708.04552.
+    """
+    first = centres - side // 2
+    inside = []
+    for axis in (0, 1):
+        places = torch.arange(pixels.shape[2 + axis])
+        inside.append((places >= first[:, axis, None]) & (places < first[:, axis, None] + side))  # [n, H] and [n, W]
+    hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    mean = pixels.to(torch.float32).mean((2, 3), keepdim=True).round().to(torch.uint8)
+    return torch.where(hole, mean, pixels)
+
+
 def converted(pixels: Tensor, size: int | None, channels: int | None) -> UInt8[Tensor, "N C H W"]:
     """Images of another size (bilinear, antialiased) and number of channels (grey by ITU-R 601, as Pillow does)."""
     if size in (None, pixels.shape[-1]) and channels in (None, pixels.shape[1]):

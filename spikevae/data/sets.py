@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ from spikevae.data.folders import list_parts
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
 from spikevae.data.passes import check_labels, check_pass, shares
 from spikevae.data.pixels import Channels as Channels
-from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, converted, to_float
+from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, converted, cut_out, to_float
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
 from spikevae.files import cache_folder
 from spikevae.registry import register as add_part
@@ -49,6 +50,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         name: what the user called the data set.
         split: the part of the data set this is.
         class_names: names of the labels, in their order; empty without labels.
+        cutout: side of a square, in pixels, that loses its content in every image of a shuffled batch; 0: none.
 
     Raises:
         ValueError: if pixels or labels are of another type or shape, or a label is none of the classes.
@@ -62,6 +64,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         name: str,
         split: Split,
         class_names: tuple[str, ...] = (),
+        cutout: int = 0,
     ) -> None:
         check_pixels(pixels, name)
         check_labels(labels, len(pixels), len(class_names), name)
@@ -70,6 +73,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self.name = name
         self.split: Split = split
         self.class_names = class_names
+        self.cutout = cutout
         self.image_channels = int(pixels.shape[1])
         self.image_size = int(pixels.shape[-1])
 
@@ -91,7 +95,14 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         """The first ``count`` images, or all if there are fewer."""
         labels = None if self.labels is None else self.labels[:count]
         pixels = self._pixels.first(count) if isinstance(self._pixels, StreamedPixels) else self._pixels[:count]
-        return ImageSet(pixels, labels, name=self.name, split=self.split, class_names=self.class_names)
+        names = self.class_names
+        return ImageSet(pixels, labels, name=self.name, split=self.split, class_names=names, cutout=self.cutout)
+
+    def with_cutout(self, side: int) -> ImageSet:
+        """The same images, of whose shuffled batches each loses a square of so many pixels."""
+        changed = copy.copy(self)
+        changed.cutout = side
+        return changed
 
     def batches(
         self,
@@ -124,23 +135,28 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         count = len(self)
         order = torch.arange(count)
         mirrored, offsets = torch.zeros(count, dtype=torch.bool), torch.zeros(count, 2, dtype=torch.int64)
+        holes = None
         if seed is not None:
             state = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]
             generator = torch.Generator().manual_seed(int(state >> 1))
             order = torch.randperm(count, generator=generator)
             mirrored = torch.rand(count, generator=generator) < (0.5 if flip else 0)
             offsets = torch.randint(-shift, shift + 1, (count, 2), generator=generator)
+            if self.cutout:
+                holes = torch.randint(self.image_size, (count, 2), generator=generator)
         parts = shares(order, batch_size, is_shuffled=seed is not None, skip=skip, rank=rank, world_size=world_size)
         is_augmented = seed is not None and (flip or shift > 0)
-        return self._batches(parts, mirrored, offsets, is_augmented)
+        return self._batches(parts, mirrored, offsets, holes, is_augmented)
 
     def _batches(
-        self, parts: Sequence[Tensor], mirrored: Tensor, offsets: Tensor, is_augmented: bool
+        self, parts: Sequence[Tensor], mirrored: Tensor, offsets: Tensor, holes: Tensor | None, is_augmented: bool
     ) -> Iterator[tuple[Tensor, Tensor]]:
         source = self._pixels
         batches = source.stream(parts) if isinstance(source, StreamedPixels) else (source[part] for part in parts)
         for part, pixels in zip(parts, batches, strict=True):
             chosen = augmented(pixels, mirrored[part], offsets[part]) if is_augmented else pixels
+            if holes is not None:
+                chosen = cut_out(chosen, holes[part], self.cutout)
             yield to_float(chosen), self._labels_of(part)
 
     def _labels_of(self, indices: Tensor) -> Tensor:

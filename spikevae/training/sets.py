@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split, TrainConfig
+from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split
 from spikevae.data.division import divide
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
@@ -32,7 +32,7 @@ def load_sets(
         train_set, validation_set = _part(train_set, kept, "train"), _part(train_set, held_out, "validation")
     if config.train.image_limit is not None:
         train_set = train_set.subset(config.train.image_limit)
-    return _augmented(train_set, config.train), validation_set
+    return _augmented(train_set, config), validation_set
 
 
 def _data_of(config: RunConfig) -> DataConfig:
@@ -61,19 +61,25 @@ def _with_another(train_set: ImageSet | EventSet, data: DataConfig) -> EventSet:
     return train_set.joined(other)
 
 
-def _augmented(train_set: Any, settings: TrainConfig) -> Any:
-    """The training part, with the changes that recordings know and images do not.
+def _augmented(train_set: Any, config: RunConfig) -> Any:
+    """The training part, with the changes that are its own: recordings know more of them than images.
 
     Raises:
-        ValueError: if they are asked for of images.
+        ValueError: if they are asked for of what does not know them.
     """
-    changes = {name: getattr(settings, name) for name in ("rotation", "shear", "cutout", "mixup")}
+    settings = config.train
+    changes = {name: getattr(settings, name) for name in ("rotation", "shear", "mixup")}
     if isinstance(train_set, EventSet):
-        return train_set.augmented(EventAugmentation(**changes, one_of=settings.one_change))
+        return train_set.augmented(EventAugmentation(**changes, cutout=settings.cutout, one_of=settings.one_change))
     if any(changes.values()):
         asked = ", ".join(f"{name}={value}" for name, value in changes.items() if value)
-        raise ValueError(f"{asked}: only event recordings are changed so; images know flip and shift")
-    return train_set
+        raise ValueError(f"{asked}: only event recordings are changed so; images know flip, shift and cutout")
+    if settings.cutout and config.model.network != "classifier":
+        raise ValueError(
+            f"cutout={settings.cutout}: a model that draws images would learn to draw the holes; "
+            "leave it out, or train a classifier"
+        )
+    return train_set.with_cutout(settings.cutout)
 
 
 def _part(images: Any, indices: Tensor, split: Split) -> Any:
