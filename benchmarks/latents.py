@@ -52,7 +52,7 @@ def main(
         data_root: Where Fashion-MNIST lies.
         latents: Which to compare, in this order.
         epochs: Passes over the training images, for each latent.
-        image_limit: Use only the first so many training images (for trying things out).
+        image_limit: Use only so many training images (for trying things out).
         count: Samples behind each score.
         fad_autoencoder: The papers' FAD: fashion_64.pth of FSVAE's repository...
         fad_statistics: ... and fashion_test_64.npz.

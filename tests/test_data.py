@@ -28,7 +28,7 @@ from torchvision import datasets
 
 from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, DataConfig, Split
 from spikevae.data import sets as data
-from spikevae.data.division import divide
+from spikevae.data.division import divide, sample
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.image_files import ImageFile
 from spikevae.data.pixels import StreamedPixels, converted
@@ -233,6 +233,19 @@ def test_one_image_a_stretch_and_a_subset_agree(numbered: ImageSet) -> None:
     assert part.labels.tolist() == first_levels(part) == list(range(7))
     with pytest.raises(IndexError):
         numbered[50]
+
+
+def test_a_sample_has_every_class_in_its_share_and_two_of_a_rare_one() -> None:
+    labels = torch.tensor([0] * 6_000 + [1] * 3_990 + [2] * 3 + [3] * 1)
+    chosen = sample(len(labels), 500, labels)
+    counts = labels[chosen].bincount().tolist()
+    assert counts[2:] == [2, 1]
+    assert abs(counts[0] - 300) < 40
+    assert sum(counts) == len(chosen.unique()) == 500
+    assert chosen.tolist() == sorted(chosen.tolist()) == sample(len(labels), 500, labels).tolist()
+    assert sample(5, 8).tolist() == sample(5, 5, torch.zeros(5, dtype=torch.int64)).tolist() == list(range(5))
+    assert 400 < float(sample(1000, 100).float().mean()) < 600
+    assert sample(20, 4).tolist() == [1, 8, 18, 19]  # pinned: a run that goes on must find its images again
 
 
 def test_what_is_kept_and_held_out_is_disjoint_complete_and_always_the_same() -> None:
@@ -638,6 +651,8 @@ def test_a_stream_gives_the_same_batches_as_memory(tmp_path: Path, monkeypatch: 
     assert decoded.images(3, 5).equal(streamed.images(3, 5))
     assert streamed.images(100).shape == (0, 3, 8, 8)
     assert decoded.subset(5).images().equal(streamed.subset(5).images())
+    places = torch.tensor([7, 0, 3])
+    assert decoded.chosen(places).images().equal(streamed.chosen(places).images())
     assert decoded[4][0].equal(streamed[4][0])
 
 

@@ -28,7 +28,7 @@ from spikevae.config import DataConfig, RunConfig, TrainConfig
 from spikevae.data.sets import ImageSet
 from spikevae.hub.run_settings import data_divided_for, read_run
 from spikevae.nn.vae import SpikingVAE
-from spikevae.training import learner
+from spikevae.training import learner, loop
 from spikevae.training.batches import batches_left
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
@@ -562,6 +562,40 @@ def test_own_images_train_with_their_classes_and_lengths_that_fit(
     assert chosen.train == settings.fitted_to(32)
     assert "32 training images, 8 held out; 3 epochs (2 joint, 1 adversarial), batches of 16" in caplog.text
     spikevae.train(start, tmp_path / "run", train_set=own, is_new=False)
+
+
+def sorted_by_class(config: RunConfig, counts: tuple[int, ...]) -> tuple[RunConfig, ImageSet]:
+    """Settings of two epochs, and images as a folder of classes gives them: all of the first, then all of the next."""
+    names = tuple("abcdef"[: len(counts)])
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    images = torch.randint(0, 256, (len(labels), 1, 28, 28), dtype=torch.uint8)
+    own = ImageSet(images, labels, name="own", split="train", class_names=names)
+    settings = short(config, epochs=2, preview_epochs=1, image_limit=None)
+    return replace(settings, model=replace(settings.model, class_names=())), own
+
+
+def test_a_preview_samples_every_class_of_images_that_come_class_by_class(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_PREVIEW_FIT", 12)
+    settings, own = sorted_by_class(config, (24, 24, 3))
+    train(settings, tmp_path / "run", train_set=own, validation_set=own)
+    assert len(list((tmp_path / "run" / "previews").iterdir())) == 4
+
+
+def test_so_many_images_are_of_every_class(config: RunConfig) -> None:
+    settings, own = sorted_by_class(config, (60, 60, 3))
+    few, _ = load_sets(short(settings, image_limit=40), own, own)
+    first, second, rare = few.labels.bincount().tolist()
+    assert (first + second, rare) == (38, 2)
+    assert abs(first - second) < 10
+
+
+def test_a_class_with_too_few_images_is_named_before_anything_is_learned(config: RunConfig, tmp_path: Path) -> None:
+    settings, own = sorted_by_class(config, (24, 1))
+    with pytest.raises(ValueError, match=r"^own: the class 'b' has 1 of the 25 training images, and a density needs"):
+        train(settings, tmp_path / "run", train_set=own, validation_set=own)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_validated_now_and_then_is_validated_at_the_end_of_each_phase(

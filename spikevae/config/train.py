@@ -76,7 +76,7 @@ class TrainConfig:
     preview_epochs: int = 0
     """Epochs between two validations, with pictures of samples and reconstructions (0: about twenty in a run)."""
     image_limit: Annotated[int | None, arg(metavar="INT")] = None
-    """Use only the first so many training images (for trying things out)."""
+    """Use only so many training images (for trying things out): the same ones every time, two or more of each class."""
 
     def __post_init__(self) -> None:
         require_types(self)

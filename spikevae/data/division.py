@@ -32,6 +32,22 @@ def divide(
     return order[number:].sort().values, order[:number].sort().values
 
 
+def sample(total: int, count: int, labels: Int64[Tensor, " total"] | None = None) -> Int64[Tensor, " n"]:
+    """Indices of ``count`` of ``total`` images, or of all if there are fewer; the same for ever, and in order.
+
+    They are drawn from all of them, since images that lie in one folder a class come class by class. Two of each class
+    are among them wherever there is room, so that no rare one is lost.
+    """
+    order = torch.from_numpy(np.random.RandomState(0).permutation(total)).to(torch.int64)
+    if labels is not None:
+        drawn = labels[order]
+        firsts = [torch.nonzero(drawn == label).flatten()[:2] for label in drawn.unique()]
+        is_first = torch.zeros(total, dtype=torch.bool)
+        is_first[torch.cat([torch.empty(0, dtype=torch.int64), *firsts])] = True
+        order = torch.cat([order[is_first], order[~is_first]])
+    return order[:count].sort().values
+
+
 def choose(
     count: int, config: DataConfig, split: Split, labels: Int64[Tensor, " count"] | None = None
 ) -> Int64[Tensor, " n"]:

@@ -43,9 +43,10 @@ class StreamedPixels:
             pixels[part] = images
         return pixels
 
-    def first(self, count: int) -> StreamedPixels:
-        """The first ``count`` of them, not decoded either."""
-        return StreamedPixels(self._files[:count], self._channels, self._size, self._crop)
+    def chosen(self, indices: Tensor) -> StreamedPixels:
+        """Those at these places, in this order, not decoded either."""
+        files = [self._files[index] for index in indices.tolist()]
+        return StreamedPixels(files, self._channels, self._size, self._crop)
 
     def stream(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
         """For each part, int64 [n] indices, its images, [n, C, H, W]; a few parts are decoded ahead, and no more."""

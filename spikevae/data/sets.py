@@ -93,10 +93,14 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
 
     def subset(self, count: int) -> ImageSet:
         """The first ``count`` images, or all if there are fewer."""
-        labels = None if self.labels is None else self.labels[:count]
-        pixels = self._pixels.first(count) if isinstance(self._pixels, StreamedPixels) else self._pixels[:count]
-        names = self.class_names
-        return ImageSet(pixels, labels, name=self.name, split=self.split, class_names=names, cutout=self.cutout)
+        return self.chosen(torch.arange(min(count, len(self))))
+
+    def chosen(self, indices: Int64[Tensor, " m"]) -> ImageSet:
+        """The images at these places, in this order; what is not decoded stays so."""
+        chosen, pixels = copy.copy(self), self._pixels
+        chosen._pixels = pixels.chosen(indices) if isinstance(pixels, StreamedPixels) else pixels[indices]
+        chosen.labels = None if self.labels is None else self.labels[indices]
+        return chosen
 
     def with_cutout(self, side: int) -> ImageSet:
         """The same images, of whose shuffled batches each loses a square of so many pixels."""

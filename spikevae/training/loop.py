@@ -16,6 +16,7 @@ from torch import Tensor
 
 from spikevae.config import RunConfig
 from spikevae.config.reading import typed
+from spikevae.data.division import sample
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
@@ -45,7 +46,7 @@ from spikevae.training.run_folder import (
     what_is_kept,
 )
 from spikevae.training.sets import fitted_to, load_sets
-from spikevae.training.validation import fit_density, validate
+from spikevae.training.validation import check_classes, fit_density, validate
 from spikevae.versions import library_versions
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(self.counts["train_images"] / self.settings.batch_size)
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
+        check_classes(self.learner, self.train_set)
         self.progress, self.interruption = Progress(), Interruption()
         self.steps = {phase.name: quickest(phase.step, self.accelerator) for phase in self.phases}
         self.events: EventFile | None = None
@@ -222,7 +224,9 @@ class Trainer:
             return {}
         if not phase.samples:
             is_final = following is None or following.samples
-            images = self.train_set if is_final else self.train_set.subset(_PREVIEW_FIT)
+            images = self.train_set
+            if not is_final:
+                images = images.chosen(sample(len(images), _PREVIEW_FIT, images.labels))
             fit_density(self.learner, images, self._watched)
         model = self.learner.averaged_model
         scores = validate(model, self.validation_set, self._watched)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split
-from spikevae.data.division import divide
+from spikevae.data.division import divide, sample
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet, is_events, load_split
@@ -31,7 +31,7 @@ def load_sets(
         kept, held_out = divide(len(train_set), config.data.validation_share, train_set.labels)
         train_set, validation_set = _part(train_set, kept, "train"), _part(train_set, held_out, "validation")
     if config.train.image_limit is not None:
-        train_set = train_set.subset(config.train.image_limit)
+        train_set = train_set.chosen(sample(len(train_set), config.train.image_limit, train_set.labels))
     return _augmented(train_set, config), validation_set
 
 
@@ -85,10 +85,9 @@ def _augmented(train_set: Any, config: RunConfig) -> Any:
 def _part(images: Any, indices: Tensor, split: Split) -> Any:
     if len(indices) == 0:
         raise ValueError(f"{images.name}: {len(images)} images leave none for the {split} part; give a validation_set")
-    if isinstance(images, EventSet):
-        return images.chosen(indices)
-    labels = None if images.labels is None else images.labels[indices]
-    return ImageSet(images.images()[indices], labels, name=images.name, split=split, class_names=images.class_names)
+    part = images.chosen(indices)
+    part.split = split
+    return part
 
 
 def fitted_to(config: RunConfig, train_set: Any) -> RunConfig:

@@ -40,6 +40,25 @@ def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[
 
 
 @torch.inference_mode()
+def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
+    """Refuse, before anything is learned, images of which no density could be fitted afterwards.
+
+    Raises:
+        ValueError: if a class has fewer than two.
+    """
+    model = learner.plain_model
+    if isinstance(model, SpikingClassifier) or not (model.latent.has_density and model.latent.is_conditional):
+        return
+    assert images.labels is not None
+    for label, name in enumerate(images.class_names):
+        count = int((images.labels == label).sum())
+        if count < 2:
+            raise ValueError(
+                f"{images.name}: the class {name!r} has {count} of the {len(images)} training images, and a density "
+                "needs two or more of each; add some, or leave the class out"
+            )
+
+
 def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch) -> None:
     """Fit the averaged model's density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from tyro.conf import arg
 
 from spikevae.config import DataConfig
+from spikevae.data.division import sample
 from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.networks.bundle import BUNDLED, prepared, save_networks
@@ -92,7 +93,7 @@ def train_networks(settings: NetworkTraining) -> Path:
     data = DataConfig(dataset=settings.data, data_root=settings.data_root)
     train, test = load_split(data, "train"), load_split(data, "test")
     if settings.image_limit is not None:
-        train, test = train.subset(settings.image_limit), test.subset(settings.image_limit)
+        train, test = (part.chosen(sample(len(part), settings.image_limit, part.labels)) for part in (train, test))
     folder = settings.out if settings.out is not None else BUNDLED / settings.data
     folder.mkdir(parents=True, exist_ok=True)
     states = _read_states(folder / STATE_NAME, settings)
