@@ -46,11 +46,13 @@ def inpaint(
         invert: Make light dark first, for pictures of dark things on a light ground.
     """
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.inputs import load_decoder
+    from spikevae.inputs import advise_on_ground, load_decoder
 
     check_save_path(out)
     network = load_decoder(model, device)
     x = _read(image, network.config.image_channels, network.config.image_size)
+    if not invert:
+        advise_on_ground(x[None], network)
     is_hidden = _hidden(image, mask, box, network.config.image_size)
     proposals = network.inpaint(1 - x if invert else x, is_hidden, count=count, seed=seed, label=label)
     save_images(proposals.cpu(), out)

@@ -202,11 +202,11 @@ def is_light(images: Tensor) -> Tensor:
     return edge.mean(1) > 0.5
 
 
-def advise_on_ground(images: ImageSet | EventSet, network: Network) -> None:
-    """Say so where pictures lie on a light ground, and those that a grey VAE knows on a dark one."""
+def advise_on_ground(images: ImageSet | EventSet | Tensor, network: Network) -> None:
+    """Say so where pictures, or x [N, C, H, W], lie on a light ground, and those a grey VAE knows on a dark one."""
     if isinstance(images, EventSet) or not isinstance(network, SpikingVAE):
         return
-    x = images.images(0, _BATCH).float() / 255
+    x = images if isinstance(images, Tensor) else images.images(0, _BATCH).float() / 255
     light = int(is_light(x).sum())
     if network.config.image_channels == 1 and 2 * light > len(x) and not is_light(network.sample(16, seed=0)).any():
         log.warning(

@@ -461,7 +461,12 @@ def test_a_light_ground_is_pointed_out_and_can_be_inverted(
     arrays = np.load(tmp_path / "pair.npz")
     assert np.array_equal(arrays["arr_1"][0, ..., 0], 255 - np.asarray(Image.open(light_boot)))
     assert abs(arrays["arr_0"].astype(float) - arrays["arr_1"]).mean() < 30
+    box = ("--box", "14", "0", "28", "28", "--count", "1")
+    words = ("inpaint", "fashion-mnist", light_boot, *box, "--out", tmp_path / "filled.npz")
+    assert run(*words, "--invert") == 0
     assert not caplog.text
+    assert run(*words) == 0
+    assert "1 of 1 pictures have a light ground, and this model knows dark ones: say --invert" in caplog.text
 
 
 def test_classify_and_reconstruct_in_two_processes_print_and_write_once(
