@@ -1,17 +1,15 @@
-"""What docs/events.md says of speed, of the simulated camera and of sim-gestures: ``python -m benchmarks.events ROOT``.
-
-ROOT is a data root with N-MNIST, MNIST and Fashion-MNIST.
-"""
+"""The speed, simulated camera and sim-gestures of docs/events.md: ``python -m benchmarks.events ROOT``."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import tyro
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import RidgeClassifier
+from tyro.conf import Positional
 
 from spikevae.config import GESTURE_CLASSES
 from spikevae.data.events.frames import FrameConfig, to_frames
@@ -23,8 +21,12 @@ from spikevae.data.events.statistics import EventStatistics, event_statistics
 from spikevae.data.readers import read_mnist_family
 
 
-def main(root: Path) -> None:
-    """Print every figure."""
+def main(root: Positional[Path], /) -> None:
+    """Print what docs/events.md says of speed, of the simulated camera and of sim-gestures.
+
+    Args:
+        root: A data root with N-MNIST, MNIST and Fashion-MNIST.
+    """
     started = time.process_time()
     recordings = [recording for recording, _ in load_recordings("n-mnist", "train", root=root, count=10**6)]
     frames = [to_frames(recording, FrameConfig()) for recording in recordings]
@@ -83,4 +85,4 @@ def _print_twins(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    tyro.cli(main, prog="python -m benchmarks.events")

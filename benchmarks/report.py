@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tyro
+from tyro.conf import Positional
+
 from benchmarks.gpu_page import gpu_chapter
 from benchmarks.measure import ROOT, Row
 from benchmarks.scale import celeba_cost, celeba_on_gpus, evaluating, gpu_rate, reading_data
@@ -312,15 +315,18 @@ def write_page(paths: Sequence[Path], target: Path = PAGE) -> None:
     target.write_text(text, encoding="utf-8")
 
 
-def main() -> None:
-    """Write docs/performance.md from the files named, otherwise from all results in this folder."""
-    paths = [Path(name) for name in sys.argv[1:]] or sorted(Path(__file__).parent.glob("results*.json"))
+def main(results: Positional[tuple[Path, ...]] = (), /) -> None:
+    """Write docs/performance.md.
+
+    Args:
+        results: What was measured; otherwise all results in the folder of the benchmarks.
+    """
     try:
-        write_page(paths)
+        write_page(list(results) or sorted(Path(__file__).parent.glob("results*.json")))
     except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
     print(f"written to {PAGE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, prog="python -m benchmarks.report")
