@@ -126,9 +126,9 @@ def read_inputs(
 def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:
     """Each image file or recording, and in place of a folder, an archive or an array file all those in it."""
     if events:
-        from spikevae.data.events.files import RecordingFile, list_recordings
+        from spikevae.data.events.files import recordings_in
 
-        found = [list_recordings(path) if path.is_dir() else [RecordingFile(path)] for path in paths]
+        found = [recordings_in(path) for path in paths]
         empty = next((path for path, files in zip(paths, found, strict=True) if not files), None)
         if empty is not None:
             raise ValueError(f"{empty} holds no recordings (files such as .bin, .aedat, .npz)")
@@ -140,12 +140,12 @@ def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:
 
 def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
     """Recordings as frames of the model's size; a sensor with fewer pixels stands in their upper left corner."""
+    from spikevae.data.events.files import read_all
     from spikevae.data.events.frames import FrameConfig, to_frames
 
     cut = FrameConfig.taken_by(config)
     frames = []
-    for file in files:
-        recording = file.read()
+    for recording in read_all(files):
         height, width = (max(sides) for sides in zip(recording.size, config.frame_size, strict=True))
         frames.append(to_frames(replace(recording, size=(height, width)), cut))
     return EventSet(np.stack(frames), name="", split="test")

@@ -16,7 +16,7 @@ import spikevae
 from spikevae.cli import main
 from spikevae.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig
 from spikevae.data.events.frames import FrameConfig, to_frames
-from spikevae.data.events.readers import read_recording
+from spikevae.data.events.readers import read_recording, read_recordings
 from spikevae.data.events.recording import Recording, recording_of
 from spikevae.data.events.writers import save_recordings
 from spikevae.evaluation.energy import counting
@@ -285,6 +285,27 @@ def test_classify_and_reconstruct_take_a_recording(
     gain = float(capsys.readouterr().out.split("1 recordings: ")[1].split()[0])
     assert gain > 0.3
     assert (read_recording(out).y >= SIZE // 2).mean() > 0.8
+
+
+def test_a_file_of_several_recordings_is_taken_one_by_one(
+    run: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = tmp_path / "given" / "made.npz"
+    main(["sample", str(run), "--count", "3", "--out", str(several)])
+    made = read_recordings(several)
+    single = str(recordings / "test" / "below" / "00.npz")
+    save_recordings(made[2:], tmp_path / "given" / "other.bin")
+    capsys.readouterr()
+    main(["classify", str(run), str(several.parent), single])
+    names, answers = zip(*(line.rsplit(": ", 1) for line in capsys.readouterr().out.splitlines()), strict=True)
+    assert names == (*(f"{several}: {number}" for number in range(3)), str(several.parent / "other.bin"), single)
+    assert answers[2] == answers[3]  # the same recording in a file of its own
+    save_recordings(
+        [made[0], replace(made[0], t=made[0].t[:0], x=made[0].x[:0], y=made[0].y[:0], p=made[0].p[:0])], several
+    )
+    with pytest.raises(SystemExit):
+        main(["classify", str(run), str(several)])
+    assert f"{several}: 1 holds no events" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from spikevae.data.events.readers import RECORDING_SUFFIXES, decode_recording, read_recording
+from spikevae.data.events.readers import RECORDING_SUFFIXES, decode_recording, read_recording, read_recordings
 from spikevae.data.events.recording import Recording, Size
 
 _LARGEST_MEMBER = 2**28  # bytes
@@ -16,18 +16,24 @@ _LARGEST_MEMBER = 2**28  # bytes
 
 @dataclass(frozen=True)
 class RecordingFile:
-    """A recording that is a file, a member of an archive, or the part of one between two times (microseconds)."""
+    """A recording that is a file, a member of an archive, or the part of one between two times (microseconds).
+
+    With a number, it is one of several in an ``.npz`` file, from 0 on.
+    """
 
     path: Path
     member: str = ""
     start: int | None = None
     end: int | None = None
     size: Size | None = None
+    number: int | None = None
 
     @property
     def name(self) -> str:
         """What to call it in messages."""
         name = f"{self.path}: {self.member}" if self.member else str(self.path)
+        if self.number is not None:
+            return f"{name}: {self.number}"
         return name if self.start is None else f"{name}, {self.start} to {self.end} µs"
 
     def read(self) -> Recording:
@@ -74,7 +80,7 @@ class Archive:
 
 
 def read_all(files: Sequence[RecordingFile]) -> Iterator[Recording]:
-    """The recordings one by one. An archive, or a recording cut into several, is read once if they follow each other.
+    """The recordings one by one. What holds several, or is cut into several, is read once if they follow each other.
 
     Raises:
         ValueError: if one is empty, truncated, damaged, of another kind or of another sensor.
@@ -84,8 +90,14 @@ def read_all(files: Sequence[RecordingFile]) -> Iterator[Recording]:
         archive: Archive | None = None
         before: RecordingFile | None = None
         whole: Recording | None = None
+        several: list[Recording] = []
         for file in files:
             is_same = before is not None and before.path == file.path
+            if file.number is not None:
+                several = several if is_same and several else read_recordings(file.path)
+                before, whole = file, several[file.number]
+                yield whole
+                continue
             if not is_same:
                 opened.close()
                 archive = opened.enter_context(Archive(file.path)) if file.member else None
@@ -111,6 +123,27 @@ def _read_whole(file: RecordingFile, archive: Archive | None) -> Recording:
 def list_recordings(folder: Path) -> list[RecordingFile]:
     """Files of a folder, at any depth, that are named like recordings and not hidden, in the order of their names."""
     return [RecordingFile(path) for path in sorted(folder.rglob("*")) if is_recording(path) and path.is_file()]
+
+
+def recordings_in(path: Path) -> list[RecordingFile]:
+    """Those of a folder, or of a file: an ``.npz`` file may hold several.
+
+    Raises:
+        ValueError: if a file that may hold several is damaged, or one of them holds no events.
+        OSError: if it cannot be opened.
+    """
+    if path.is_dir():
+        return [file for found in list_recordings(path) for file in recordings_in(found.path)]
+    if path.suffix.lower() != ".npz":
+        return [RecordingFile(path)]
+    lengths = [len(recording) for recording in read_recordings(path)]
+    if len(lengths) == 1:
+        return [RecordingFile(path)]
+    files = [RecordingFile(path, number=number) for number in range(len(lengths))]
+    empty = next((file for file, length in zip(files, lengths, strict=True) if not length), None)
+    if empty is not None:
+        raise ValueError(f"{empty.name} holds no events; write the file anew without it")
+    return files
 
 
 def is_recording(name: Path) -> bool:

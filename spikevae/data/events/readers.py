@@ -205,7 +205,7 @@ def _decode_aedat3(content: bytes, size: Size | None) -> Recording:
 def _decode_npz(content: bytes, size: Size | None) -> Recording:
     make, offsets = _npz_events(content, size)
     if len(offsets) != 2:
-        raise ValueError(f"it holds {len(offsets) - 1} recordings; read it with read_recordings")
+        raise ValueError(f"it holds {len(offsets) - 1} recordings; read_recordings reads them all")
     return make(slice(None))
 
 
