@@ -154,9 +154,21 @@ CLASSIFIERS: dict[str, RunConfig] = {
         train=_NEUROMORPHIC,
     ),
     "tcja-fashion-mnist": RunConfig(
-        model=ModelConfig(network="classifier", layers=_NARROW, class_names=FASHION_MNIST_CLASSES),
+        model=ModelConfig(
+            network="classifier",
+            layers=_NARROW,
+            class_names=FASHION_MNIST_CLASSES,
+            time_steps=2,
+            temporal_kernel=2,
+            classify_mirrored=True,
+        ),
+        objective=ObjectiveConfig(label_smoothing=0.1),
         train=dataclasses.replace(
-            _classifier_training(12, batch_size=64, learning_rate=4e-3), weight_decay=0.05, flip=True, shift=2
+            _classifier_training(24, batch_size=64, learning_rate=4e-3),
+            weight_decay=0.05,
+            flip=True,
+            shift=2,
+            cutout=8,
         ),
     ),
     "cifar10-classifier": RunConfig(
