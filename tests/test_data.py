@@ -31,6 +31,7 @@ from spikevae.data import sets as data
 from spikevae.data.division import divide, sample
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.image_files import ImageFile
+from spikevae.data.passes import batch_count
 from spikevae.data.pixels import StreamedPixels, converted
 from spikevae.data.sets import ImageSet, data_root, load_split
 from tests.made_data import write_class_folders
@@ -220,6 +221,12 @@ def test_cutout_follows_the_image_and_the_rest_stays_as_it_was(textured: ImageSe
 def test_settings_that_make_no_batches_are_errors_at_once(numbered: ImageSet, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         numbered.batches(8, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("size", "processes"), [(8, 1), (8, 3), (49, 1), (49, 2), (50, 2), (64, 2), (24, 3)])
+def test_batches_are_counted_as_they_are_dealt(numbered: ImageSet, size: int, processes: int) -> None:
+    dealt = [list(numbered.batches(size, seed=1, rank=rank, world_size=processes)) for rank in range(processes)]
+    assert {len(batches) for batches in dealt} == {batch_count(50, size, processes)}
 
 
 def test_one_image_a_stretch_and_a_subset_agree(numbered: ImageSet) -> None:

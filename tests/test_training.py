@@ -564,6 +564,14 @@ def test_own_images_train_with_their_classes_and_lengths_that_fit(
     spikevae.train(start, tmp_path / "run", train_set=own, is_new=False)
 
 
+def test_a_rate_is_never_negative_whatever_a_run_has_seen_before(config: RunConfig) -> None:
+    phase = phases_of(replace(config, train=replace(config.train, epochs=10, adversarial_share=0.5)))[-1]
+    rates = [phase.learning_rate(seen, 32, 1024, 2_000) for seen in range(0, 11 * 1024, 32)]
+    assert min(rates) == rates[-1] == 0.0
+    assert rates[0] == phase.learning_rate(phase.epochs.start * 1024, 32, 1024, 2_000) > 0
+    assert max(rates) <= phase.peak_rate
+
+
 def sorted_by_class(config: RunConfig, counts: tuple[int, ...]) -> tuple[RunConfig, ImageSet]:
     """Settings of two epochs, and images as a folder of classes gives them: all of the first, then all of the next."""
     names = tuple("abcdef"[: len(counts)])

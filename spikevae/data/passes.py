@@ -41,6 +41,11 @@ def check_labels(labels: object, count: int, classes: int, name: str) -> None:
         raise ValueError(f"{name}: labels go from {least} to {most}, and there are {classes} classes, from 0 on")
 
 
+def batch_count(count: int, batch_size: int, world_size: int) -> int:
+    """How many batches a shuffled pass over so many entries has, as `shares` deals them."""
+    return count // batch_size + (count % batch_size >= world_size)
+
+
 def shares(order: Tensor, batch_size: int, *, is_shuffled: bool, skip: int, rank: int, world_size: int) -> list[Tensor]:
     """Indices of this process's share of every batch of ``order``, after ``skip`` batches.
 

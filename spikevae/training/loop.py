@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from spikevae.config import RunConfig
 from spikevae.config.reading import typed
 from spikevae.data.division import sample
 from spikevae.data.events.eventset import EventSet
+from spikevae.data.passes import batch_count
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
 from spikevae.hub.run_settings import read_run
@@ -129,7 +129,9 @@ class Trainer:
         if started_with is not None and _anywhere(started_with) not in (_anywhere(config), _anywhere(self.config)):
             raise ValueError(f"{run} was started with other settings, which a resumed run keeps; see read_run")
         self.settings = self.config.train
-        self.steps_per_epoch = math.ceil(self.counts["train_images"] / self.settings.batch_size)
+        self.steps_per_epoch = batch_count(
+            self.counts["train_images"], self.settings.batch_size, self.accelerator.num_processes
+        )
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
         check_classes(self.learner, self.train_set)

@@ -34,9 +34,11 @@ class Phase:
 
     def learning_rate(self, images_seen: int, batch_size: int, epoch_images: int, warmup_images: int) -> float:
         """Of the next step: a linear warm-up and a cosine to zero, both counted in images."""
-        start, end = self.epochs.start * epoch_images, self.epochs.stop * epoch_images
-        warm_up = min(1.0, (images_seen - start + batch_size) / max(warmup_images, 1))
-        return self.peak_rate * warm_up * 0.5 * (1 + math.cos(math.pi * (images_seen - start) / max(end - start, 1)))
+        length = len(self.epochs) * epoch_images
+        # A run that goes on with more or fewer processes may have had another number of batches an epoch.
+        done = min(max(images_seen - self.epochs.start * epoch_images, 0), length)
+        warm_up = min(1.0, (done + batch_size) / max(warmup_images, 1))
+        return self.peak_rate * warm_up * 0.5 * (1 + math.cos(math.pi * done / max(length, 1)))
 
 
 def phases_of(config: RunConfig) -> tuple[Phase, ...]:
