@@ -39,7 +39,6 @@ def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[
     return scores | ({"accuracy": right / labelled} if labelled else {})
 
 
-@torch.inference_mode()
 def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
     """Refuse, before anything is learned, images of which no density could be fitted afterwards.
 
@@ -59,6 +58,7 @@ def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
             )
 
 
+@torch.inference_mode()
 def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch) -> None:
     """Fit the averaged model's density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
 
