@@ -443,6 +443,17 @@ def test_a_run_does_not_go_on_with_more_pictures_than_it_had(config: RunConfig, 
         train(replace(config, data=replace(config.data, data_root=str(root))), run, is_new=False)
 
 
+def test_a_run_that_was_never_validated_does_not_go_on_with_more_pictures_either(
+    config: RunConfig, finished: Path, tmp_path: Path
+) -> None:
+    run, root = copy_of(finished, tmp_path), tmp_path / "grown"
+    for name in ("stats.jsonl", "state.pt"):
+        (run / name).unlink()
+    write_made_data(root, train=60, test=30)
+    with pytest.raises(ValueError, match=r"was started with .* train images, .* and now there are"):
+        train(replace(config, data=replace(config.data, data_root=str(root))), run, is_new=False)
+
+
 class Payload:
     """Unpickled, it makes a folder."""
 

@@ -95,7 +95,7 @@ def train(
             run.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             if is_new:
-                describe_run(trainer.config, run)
+                describe_run(trainer.config, run, trainer.counts)
         return trainer.fit()
     except filelock.Timeout:
         message = f"another process trains in {run}; wait until it ends, or stop it and go on with --resume {run}"

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,15 @@ def check_run_place(run: Path) -> None:
         raise PermissionError(f"{run} cannot be written: no permission for {existing}; choose another --out")
 
 
-def describe_run(config: RunConfig, run: Path) -> None:
-    """Write what a run folder needs to explain itself: settings, versions and the command."""
+def describe_run(config: RunConfig, run: Path, counts: Mapping[str, int] | None = None) -> None:
+    """Write what a run folder needs to explain itself: settings, versions, the command, and how many images there are."""
     run.mkdir(parents=True, exist_ok=True)
     record = {
         "config": to_dict(config),
         "command": shlex.join(["spikevae", *sys.argv[1:]]),
         "machine": machine(),
         "versions": library_versions(),
+        "images": dict(counts or {}),
     }
     text = json.dumps(record, indent=2) + "\n"
     write_atomically(run / RUN_NAME, lambda path: path.write_text(text, encoding="utf-8"))
@@ -114,28 +115,30 @@ def require_same_images(run: Path, counts: Mapping[str, int]) -> None:
     """Refuse to go on with a data set that has grown or shrunk: another division would train on what was held out.
 
     Args:
-        run: its last epoch's numbers of images count.
+        run: its folder, which says how many images it began with.
         counts: how many there are now, by the same names.
 
     Raises:
         ValueError: if they differ.
     """
+    former = _former_counts(run, counts.keys())
+    if former and former != dict(counts):
+        before, now = (
+            ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in numbers.items())
+            for numbers in (former, counts)
+        )
+        raise ValueError(
+            f"{run} was started with {before}, and now there are {now}; put back the data that it had, or start a new run"
+        )
+
+
+def _former_counts(run: Path, names: Set[str]) -> dict[str, int]:
+    """The numbers of images that a run began with; of one that an earlier version began, those of its last epoch."""
+    found = json.loads((run / RUN_NAME).read_text(encoding="utf-8")).get("images", {})
     path = run / STATS_NAME
-    for line in reversed(path.read_bytes().splitlines() if path.is_file() else []):
-        entry = json.loads(line)
-        if not counts.keys() <= entry.keys():
-            continue
-        former = {name: entry[name] for name in counts}
-        if former != dict(counts):
-            before, now = (
-                ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in numbers.items())
-                for numbers in (former, counts)
-            )
-            raise ValueError(
-                f"{run} was started with {before}, and now there are {now}; "
-                "put back the data that it had, or start a new run"
-            )
-        return
+    entries = (json.loads(line) for line in reversed(path.read_bytes().splitlines() if path.is_file() else []))
+    entry = found or next((entry for entry in entries if names <= entry.keys()), {})
+    return {name: entry[name] for name in names if name in entry}
 
 
 def _is_done(line: bytes, progress: Progress) -> bool:
