@@ -77,7 +77,7 @@ def check_run_place(run: Path) -> None:
 
 
 def describe_run(config: RunConfig, run: Path, counts: Mapping[str, int] | None = None) -> None:
-    """Write what a run folder needs to explain itself: settings, versions, the command, and how many images there are."""
+    """Write what a run folder needs to explain itself: settings, versions, command, and numbers of images."""
     run.mkdir(parents=True, exist_ok=True)
     record = {
         "config": to_dict(config),
@@ -128,7 +128,8 @@ def require_same_images(run: Path, counts: Mapping[str, int]) -> None:
             for numbers in (former, counts)
         )
         raise ValueError(
-            f"{run} was started with {before}, and now there are {now}; put back the data that it had, or start a new run"
+            f"{run} was started with {before}, and now there are {now}; "
+            "put back the data that it had, or start a new run"
         )
 
 
@@ -137,7 +138,7 @@ def _former_counts(run: Path, names: Set[str]) -> dict[str, int]:
     found = json.loads((run / RUN_NAME).read_text(encoding="utf-8")).get("images", {})
     path = run / STATS_NAME
     entries = (json.loads(line) for line in reversed(path.read_bytes().splitlines() if path.is_file() else []))
-    entry = found or next((entry for entry in entries if names <= entry.keys()), {})
+    entry: dict[str, int] = found or next((entry for entry in entries if names <= entry.keys()), {})
     return {name: entry[name] for name in names if name in entry}
 
 
