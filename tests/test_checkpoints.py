@@ -69,6 +69,8 @@ def test_a_saved_model_comes_back_ready_for_use_and_the_same(config: ModelConfig
     model = SpikingVAE(config).eval()
     for parameter in model.parameters():  # what float16 can hold
         parameter.data = parameter.data.half().float()
+    save_release(model, tmp_path, dataset="folder:caf\udce9", card="of caf\udce9")  # bytes in a path that are no UTF-8
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == "of caf\\udce9"
     save_release(model, tmp_path, dataset="mnist", card="a card")
     loaded = spikevae.load(tmp_path)
     assert loaded.config == config

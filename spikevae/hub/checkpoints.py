@@ -245,7 +245,10 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     else:
         state = quantise(state, 8) if weights == "int8" else quantise(state, 4, input_moments(model))
     state = {name: tensor.contiguous() for name, tensor in state.items()}
-    write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8"))
+    # A path in it may hold bytes that are no UTF-8.
+    write_atomically(
+        folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8", errors="backslashreplace")
+    )
     text = json.dumps(config, indent=2) + "\n"
     write_atomically(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
     write_weights(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
