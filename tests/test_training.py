@@ -27,8 +27,9 @@ from spikevae import runtime
 from spikevae.config import DataConfig, RunConfig, TrainConfig
 from spikevae.data.sets import ImageSet
 from spikevae.hub.run_settings import data_divided_for, read_run
+from spikevae.nn.latents.bernoulli import PotentialLatent
 from spikevae.nn.vae import SpikingVAE
-from spikevae.training import learner, loop
+from spikevae.training import learner, loop, validation
 from spikevae.training.batches import batches_left
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
@@ -615,6 +616,39 @@ def test_a_class_with_too_few_images_is_named_before_anything_is_learned(config:
     with pytest.raises(ValueError, match=r"^own: the class 'b' has 1 of the 25 training images, and a density needs"):
         train(settings, tmp_path / "run", train_set=own, validation_set=own)
     assert not (tmp_path / "run").exists()
+
+
+def test_images_without_a_class_are_refused_before_an_adversarial_phase_and_not_in_it(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    settings, own = sorted_by_class(config, (24, 24))
+    assert own.labels is not None
+    own.labels[::6] = -1
+    painting = replace(settings, train=replace(settings.train, adversarial_share=0.5))
+    with pytest.raises(ValueError, match=r"^own: 8 of the 48 training images have no class \(label -1\)"):
+        train(painting, tmp_path / "no", train_set=own, validation_set=own)
+    assert train(settings, tmp_path / "run", train_set=own, validation_set=own).keys() == {
+        "reconstruction_error",
+        "accuracy",
+    }
+
+
+def test_the_density_of_a_large_set_is_fitted_to_a_part_of_every_class(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, own = sorted_by_class(config, (24, 24, 3))
+    monkeypatch.setattr(validation, "_MOST_POTENTIALS", 20 * config.model.time_steps * config.model.latent_size)
+    monkeypatch.setattr(validation, "_LEAST_IMAGES", 10)
+    seen = []
+    fit = PotentialLatent.fit
+
+    def watched(latent: PotentialLatent, potentials: torch.Tensor, labels: torch.Tensor) -> None:
+        seen.append(labels.bincount().tolist())
+        fit(latent, potentials, labels)
+
+    monkeypatch.setattr(PotentialLatent, "fit", watched)
+    train(settings, tmp_path / "run", train_set=own, validation_set=own)
+    assert {(sum(counts), counts[2]) for counts in seen} == {(20, 2)}
 
 
 def test_what_is_validated_now_and_then_is_validated_at_the_end_of_each_phase(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikevae.data.division import sample
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.nn.classifiers import SpikingClassifier
@@ -17,6 +18,8 @@ from spikevae.training.learner import Learner
 from spikevae.training.losses import event_error, reconstruction_error
 
 _BATCH = 256
+_MOST_POTENTIALS = 2**28  # behind a density; each takes 32 bytes while it is fitted
+_LEAST_IMAGES = 5_000
 
 Watch = Callable[[Iterable[tuple[Tensor, Tensor]]], Iterator[tuple[Any, Any]]]
 """Passes batches on; it may stop between two of them."""
@@ -40,15 +43,21 @@ def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[
 
 
 def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
-    """Refuse, before anything is learned, images of which no density could be fitted afterwards.
+    """Refuse, before anything is learned, images of which no density could be fitted afterwards, nor any be painted.
 
     Raises:
-        ValueError: if a class has fewer than two.
+        ValueError: if a class has fewer than two, or one has no class and adversarial fine-tuning needs it.
     """
-    model = learner.plain_model
+    model, settings = learner.plain_model, learner.config.train
     if isinstance(model, SpikingClassifier) or not (model.latent.has_density and model.latent.is_conditional):
         return
     assert images.labels is not None
+    without = int((images.labels < 0).sum())
+    if without and settings.adversarial_epochs:
+        raise ValueError(
+            f"{images.name}: {without} of the {len(images)} training images have no class (label -1), and adversarial "
+            "fine-tuning needs one of each; give them one, leave them out, or set --train.adversarial-share 0"
+        )
     for label, name in enumerate(images.class_names):
         count = int((images.labels == label).sum())
         if count < 2:
@@ -62,7 +71,8 @@ def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
 def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch) -> None:
     """Fit the averaged model's density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
 
-    Where the settings call images symmetric, to their mirror images as well.
+    Where the settings call images symmetric, to their mirror images as well. Of a large set a part is taken, of every
+    class in its share: all potentials are in memory at once.
 
     A network whose latents have none, or that has no latents, is left as it is.
 
@@ -73,9 +83,13 @@ def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch) -> 
     if isinstance(model, SpikingClassifier) or not model.latent.has_density:
         return
     model.eval()
+    is_symmetric = learner.config.train.symmetric
+    most = _MOST_POTENTIALS // ((1 + is_symmetric) * model.config.time_steps * model.config.latent_size)
+    if len(images) > most:
+        images = images.chosen(sample(len(images), max(most, _LEAST_IMAGES), images.labels))
     potentials, labels = [], []
     for x, y in watch(images.batches(_BATCH)):
-        for view in [x, x.flip(-1)] if learner.config.train.symmetric else [x]:
+        for view in [x, x.flip(-1)] if is_symmetric else [x]:
             potential = model.encode(view.to(model.device)).potential
             assert potential is not None
             potentials.append(potential.transpose(0, 1).flatten(1).cpu())
