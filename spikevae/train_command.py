@@ -48,7 +48,7 @@ def train_command(default: RunConfig) -> Callable[..., None]:
             resume: Folder of a run to go on with, with the settings it was started with.
             settings: All settings.
         """
-        from spikevae.hub.run_settings import read_run
+        from spikevae.hub.run_settings import is_same_data, read_run
         from spikevae.runtime import reuse_freed_memory
         from spikevae.training.loop import train as run_training
         from spikevae.training.run_folder import STATE_NAME, check_run_place
@@ -62,7 +62,7 @@ def train_command(default: RunConfig) -> Callable[..., None]:
             if settings != default:
                 raise ValueError("a resumed run keeps its settings; leave them out, or start a new run with --out")
             settings = read_run(run)
-            if settings.data.dataset != dataset:
+            if not is_same_data(settings.data.dataset, dataset):
                 raise ValueError(f"{run} was trained on {settings.data.dataset}, not on {dataset}")
         settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, data_root=data_root))
         logging.getLogger("spikevae").setLevel(logging.INFO)

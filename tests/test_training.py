@@ -673,6 +673,23 @@ def test_evaluate_measures_what_was_held_out_of_training(config: RunConfig, tmp_
     assert data_divided_for("n-mnist", "n-mnist").validation_share == 0.2  # a bundled model, as its preset says
 
 
+def test_a_folder_is_divided_as_in_training_however_it_is_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "cls").mkdir()
+    (tmp_path / "other").symlink_to(tmp_path / "cls")
+    monkeypatch.chdir(tmp_path)
+    data = DataConfig(dataset="folder:cls", unlabelled=True, validation_share=0.3)
+    describe_run(RunConfig(data=data), tmp_path / "run")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "run" / name).touch()
+    for name in ("folder:cls", "folder:cls/", "folder:./cls", f"folder:{tmp_path / 'cls'}", "folder:other"):
+        assert data_divided_for(tmp_path / "run", name) == replace(data, dataset=name)
+    for name in ("folder:run", "events:cls", "mnist", "folder:"):
+        assert data_divided_for(tmp_path / "run", name) == DataConfig(dataset=name)
+
+
 def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> None:
     model = replace(config.model, latent="autoregressive", latent_choices=4, neuron="lif", read_out="membrane")
     scores = train(replace(short(config), model=model), tmp_path / "run")

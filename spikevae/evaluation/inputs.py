@@ -115,7 +115,9 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     channels: Channels = 3 if model.config.image_channels == 3 else 1
     dataset = config.data or trained_on
     trained = None if trained_on is None else config.model
-    reference, reference_set, data = _reference(config, dataset, model.config.image_size, channels, trained)
+    reference, reference_set, data = _reference(
+        config, dataset, model.config.image_size, channels, trained, unlabelled=not model.config.classes
+    )
     if reference_set is not None and reference_set.image_channels != channels:
         raise ValueError(
             f"{config.model} makes images of {channels} channels, {dataset} has {reference_set.image_channels}; "
@@ -156,12 +158,15 @@ def _reference(
     image_size: int | None,
     channels: Channels | None,
     trained: str | None = None,
+    *,
+    unlabelled: bool = False,
 ) -> tuple[ImageStream, ImageSet | None, DataConfig | None]:
     """What samples are compared with; as a split of a data set, and that data set, where it is one."""
     if config.reference is not None:
         return from_path(config.reference), None, None
     assert dataset is not None  # EvaluationConfig saw to it
-    data = replace(data_divided_for(trained, dataset), data_root=config.data_root, image_size=image_size)
+    divided = data_divided_for(trained, dataset, unlabelled=unlabelled)
+    data = replace(divided, data_root=config.data_root, image_size=image_size)
     # A folder has whatever channels are asked for; data sets have their own.
     wanted = channels if dataset.startswith("folder:") else None
     try:

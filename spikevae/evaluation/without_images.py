@@ -112,7 +112,7 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
         model = load(config.model, device=device)
     elif dataset is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME")
-    data = replace(data_divided_for(trained, dataset), data_root=config.data_root)
+    data = replace(data_divided_for(trained, dataset, unlabelled=not model.config.classes), data_root=config.data_root)
     return Subject(config, config.model, model, data.taken_by(model.config)), weights_hash
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from spikevae.config import DataConfig, RunConfig, from_dict
@@ -42,9 +43,17 @@ def data_divided_for(
         unlabelled: of a data set that the model was not trained on, or not known to be.
     """
     trained_on = None if name_or_folder is None else _trained_on(model_folder(name_or_folder))
-    if trained_on is not None and trained_on.dataset == dataset:
-        return trained_on
+    if trained_on is not None and is_same_data(trained_on.dataset, dataset):
+        return replace(trained_on, dataset=dataset)
     return DataConfig(dataset=dataset, unlabelled=unlabelled)
+
+
+def is_same_data(first: str, second: str) -> bool:
+    """Whether two names on the command line mean the same data; a folder can be spelt in several ways."""
+    kinds, paths = zip(*(name.split(":", 1) if ":" in name else (name, "") for name in (first, second)), strict=True)
+    if first == second or kinds[0] != kinds[1] or not all(paths):
+        return first == second
+    return bool(os.path.realpath(os.path.expanduser(paths[0])) == os.path.realpath(os.path.expanduser(paths[1])))
 
 
 def _trained_on(folder: Path) -> DataConfig | None:
