@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.evaluation.metrics.accuracy import confusion
+from spikevae.config import ModelConfig
+from spikevae.data.sets import ImageSet
+from spikevae.evaluation.metrics.accuracy import classify_split, confusion
 from spikevae.evaluation.metrics.near_copies import compare_distances, nearest
 from spikevae.evaluation.metrics.reconstruction import compare, ssim
+from spikevae.evaluation.metrics.registry import OtherClassesError
+from spikevae.nn.classifiers import SpikingClassifier
 
 
 def ssim_by_definition(x: np.ndarray, y: np.ndarray) -> float:
@@ -99,3 +103,21 @@ def test_a_copying_model_is_caught_and_an_honest_one_is_not(generator: torch.Gen
     fair = compare_distances(distances["honest"], distances["test"])
     assert fair.share < 0.1
     assert 0.8 < fair.median_ratio < 1.2
+
+
+def test_data_may_name_the_classes_in_another_order_but_no_other_ones() -> None:
+    names = ("boot", "bag", "shirt")
+    config = ModelConfig(network="classifier", layers="conv4 avgpool readout", image_size=8, class_names=names)
+    model = SpikingClassifier(config).eval()
+    pixels = torch.randint(0, 256, (30, 1, 8, 8), dtype=torch.uint8)
+    labels = model.classify(pixels / 255).argmax(1)  # so that all answers are right
+    in_order = sorted(names)
+    permuted = torch.tensor([in_order.index(name) for name in names])[labels]
+    permuted[::10] = -1
+    found = classify_split(model, ImageSet(pixels, permuted, name="own", split="test", class_names=tuple(in_order)))
+    assert (int(found.counts.sum()), found.accuracy) == (27, 1.0)
+    others = ImageSet(pixels, labels, name="own", split="test", class_names=("boot", "bag", "coat"))
+    with pytest.raises(
+        OtherClassesError, match="classes boot, bag, coat, but the model knows boot, bag, shirt"
+    ):
+        classify_split(model, others)

@@ -14,6 +14,7 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
+from spikevae.evaluation.metrics.accuracy import class_numbers
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
 from spikevae.evaluation.networks.bundle import hash_file
@@ -86,7 +87,8 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
     for score in equal_precision_recall(ours, theirs, "domain", subject.config.seed, **common):
         yield replace(score, name=names[score.metric])
     if labels is not None:
-        answers = judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()
+        numbers = class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
+        answers = numbers[judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()]
         agreement = counted_share(
             "label_agreement", names["label_agreement"], int((answers == labels).sum()), len(labels), subject
         )

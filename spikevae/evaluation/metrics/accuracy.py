@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from spikevae.console import progress
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
+from spikevae.evaluation.metrics.registry import NotComputedError, OtherClassesError, register, share_score
 from spikevae.evaluation.scores import Score
 from spikevae.nn.networks import Network
 
@@ -82,21 +84,38 @@ def confusion(labels: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -
 
 
 def classify_split(model: Network, images: ImageSet | EventSet, batch_size: int = 250) -> Confusion:
-    """Classify every image, or recording, of a split.
+    """Classify every image, or recording, of a split that has a class. The data may have the classes in another order.
 
     Raises:
-        ValueError: if the model or the data has no classes, or they are not the same number.
+        OtherClassesError: if the model or the data has no classes, or they are not the same ones.
     """
     names = model.config.class_names
-    if len(images.class_names) != len(names) or not names:
-        raise ValueError(
-            f"the model knows {len(names)} classes and {images.name} has {len(images.class_names)}; "
-            "accuracy needs a model that was trained on the same classes"
-        )
+    numbers = class_numbers(images.class_names, names, images.name)
     labels, predicted = [], []
     with progress(len(images), "classification") as done:
         for x, target in images.batches(batch_size):
-            predicted.append(model.classify(x.to(model.device)).argmax(1).cpu())
-            labels.append(target)
+            predicted.append(model.classify(x.to(model.device)).argmax(1).cpu()[target >= 0])
+            labels.append(numbers[target[target >= 0]])
             done(len(target))
     return confusion(torch.cat(labels), torch.cat(predicted), names)
+
+
+def class_numbers(found: Sequence[str], known: Sequence[str], name: str) -> Int64[Tensor, " K"]:
+    """The model's number of each class of the data.
+
+    Args:
+        found: the classes of the data, in its order.
+        known: those of the model.
+        name: of the data.
+
+    Raises:
+        OtherClassesError: if there is none, or they are not the same ones.
+    """
+    if len(found) != len(known) or not known:
+        raise OtherClassesError(
+            f"the model knows {len(known)} classes and {name} has {len(found)}; "
+            "compare it with data of the classes that it was trained on"
+        )
+    if set(found) != set(known):
+        raise OtherClassesError(f"{name} has the classes {', '.join(found)}, but the model knows {', '.join(known)}")
+    return torch.tensor([known.index(one) for one in found])

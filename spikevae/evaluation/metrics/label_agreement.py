@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from spikevae.config import CLASS_NAMES
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
+from spikevae.evaluation.metrics.accuracy import class_numbers
+from spikevae.evaluation.metrics.registry import NotComputedError, OtherClassesError, register, share_score
 from spikevae.evaluation.networks.bundle import NoNetworkError
 from spikevae.evaluation.networks.extractors import domain_extractor
 from spikevae.evaluation.scores import Score
@@ -32,11 +34,13 @@ def measure_label_agreement(evaluation: Evaluation) -> list[Score]:
     stream = from_model(model, count, seed=evaluation.config.seed, name=evaluation.name, labels=labels.tolist())
     logits = extract(stream, {"classifier": extractor})["classifier"]["logits"]
     if logits.shape[1] != model.config.classes:
-        raise ValueError(
+        raise OtherClassesError(
             f"the classifier knows {logits.shape[1]} classes and the model {model.config.classes}; "
             "label agreement needs domain networks of the model's own data"
         )
-    agreed = (logits.argmax(1) == labels).double()
+    known = CLASS_NAMES.get(evaluation.domain.name, model.config.class_names)  # a folder's networks do not name theirs
+    numbers = class_numbers(known, model.config.class_names, evaluation.domain.name)
+    agreed = (numbers[logits.argmax(1)] == labels).double()
     evaluation.details["label_agreement_by_class"] = {
         name: float(agreed[labels == k].mean()) for k, name in enumerate(model.config.class_names)
     }

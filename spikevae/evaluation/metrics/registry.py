@@ -19,8 +19,12 @@ Measure = Callable[[Evaluation], Sequence[Score]]
 JACKKNIFE = "standard error, jackknife over the samples in ten groups"
 
 
-class NotComputedError(Exception):
+class NotComputedError(ValueError):
     """A metric cannot be computed of these images; the message says why."""
+
+
+class OtherClassesError(ValueError):
+    """Model and data, or the network that judges, know other classes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ class Metric:
             if absent:
                 raise NotComputedError(absent[0])
             found = self.measure(evaluation)
-        except NotComputedError as error:
+        except (NotComputedError, OtherClassesError) as error:
+            if isinstance(error, OtherClassesError) and evaluation.config.metrics is not None:
+                raise  # it was asked for by name
             found = [Score(key, None, note=str(error)) for key in self.scores]
         return [replace(score, name=self.scores.get(score.metric, score.metric)) for score in found]
 
@@ -129,6 +135,6 @@ def share_score(metric: str, share: float, count: int, *, better: str = "higher"
 def check_features(name: str, features: Tensor, *, at_least: int) -> None:
     """Refuse features [N, D] of too few images, or that are not finite."""
     if len(features) < at_least:
-        raise ValueError(f"{name}: {len(features)} images are too few; give at least {at_least}")
+        raise NotComputedError(f"{name}: {len(features)} images are too few; give at least {at_least}")
     if not bool(features.isfinite().all()):
         raise ValueError(f"{name}: some features are not finite; look for NaN among the images or the weights")
