@@ -85,6 +85,13 @@ def test_merging_replaces_what_is_measured_now_and_nothing_else(config: Evaluati
     write_scores_json(dataclasses.replace(earlier, weights_hash="other"), path)
     with pytest.raises(ValueError, match=r"have weights_hash other, these have"):
         evaluate(dataclasses.replace(config, json=path, merge=True))
+    for others in (
+        dataclasses.replace(earlier, model="other.npz"),
+        dataclasses.replace(earlier, protocol="torch-fidelity"),
+    ):
+        write_scores_json(others, path)
+        with pytest.raises(ValueError, match=r"have (model other.npz|protocol torch-fidelity), these have"):
+            evaluate(dataclasses.replace(config, json=path, merge=True))
     with pytest.raises(ValueError, match=r"--merge needs --json with a file of scores that is there"):
         dataclasses.replace(config, json=Path("gone.json"), merge=True)
 

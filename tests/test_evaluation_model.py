@@ -12,9 +12,10 @@ from torch import Tensor
 from spikevae.config import ModelConfig
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.metrics.accuracy import classify_split, confusion
-from spikevae.evaluation.metrics.near_copies import compare_distances, nearest
+from spikevae.evaluation.metrics.near_copies import compare_distances, nearest, pixel_vectors
 from spikevae.evaluation.metrics.reconstruction import compare, ssim
 from spikevae.evaluation.metrics.registry import OtherClassesError
+from spikevae.evaluation.streams import from_tensor
 from spikevae.nn.classifiers import SpikingClassifier
 
 
@@ -105,6 +106,18 @@ def test_a_copying_model_is_caught_and_an_honest_one_is_not(generator: torch.Gen
     assert 0.8 < fair.median_ratio < 1.2
 
 
+def test_near_copies_of_grey_and_of_coloured_images_are_told_by_as_many_channels() -> None:
+    grey, tinted = torch.full((3, 1, 8, 8), 90, dtype=torch.uint8), torch.full((3, 3, 8, 8), 90, dtype=torch.uint8)
+    tinted[0, 2] += 3
+    for channels in (1, 3):
+        found = [
+            torch.cat(list(pixel_vectors(from_tensor(x, "x"), channels=channels)))
+            for x in (grey, tinted, grey.expand(-1, 3, -1, -1))
+        ]
+        assert {tuple(x.shape) for x in found} == {(3, channels * 64)}
+        assert found[0].equal(found[2])
+
+
 def test_data_may_name_the_classes_in_another_order_but_no_other_ones() -> None:
     names = ("boot", "bag", "shirt")
     config = ModelConfig(network="classifier", layers="conv4 avgpool readout", image_size=8, class_names=names)
@@ -117,7 +130,5 @@ def test_data_may_name_the_classes_in_another_order_but_no_other_ones() -> None:
     found = classify_split(model, ImageSet(pixels, permuted, name="own", split="test", class_names=tuple(in_order)))
     assert (int(found.counts.sum()), found.accuracy) == (27, 1.0)
     others = ImageSet(pixels, labels, name="own", split="test", class_names=("boot", "bag", "coat"))
-    with pytest.raises(
-        OtherClassesError, match="classes boot, bag, coat, but the model knows boot, bag, shirt"
-    ):
+    with pytest.raises(OtherClassesError, match="classes boot, bag, coat, but the model knows boot, bag, shirt"):
         classify_split(model, others)

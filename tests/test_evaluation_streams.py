@@ -17,6 +17,7 @@ from spikevae.evaluation.features import extract
 from spikevae.evaluation.streams import (
     ImageStream,
     degraded,
+    drawn,
     first_images,
     from_image_set,
     from_model,
@@ -95,6 +96,21 @@ def test_a_part_is_the_beginning_whatever_the_batch_size(images: Tensor) -> None
         torch.testing.assert_close(torch.cat(list(part.batches(batch_size))), images[:7])
     with pytest.raises(ValueError, match=r"images holds 12 images, fewer than --count 13"):
         limited(part and from_tensor(images, "images"), 13)
+
+
+def test_some_of_a_stream_are_drawn_from_all_of_it(images: Tensor) -> None:
+    part = drawn(from_tensor(images, "images"), 7, seed=3)
+    whole = torch.cat(list(part.batches(50)))
+    assert part.count == len(whole) == 7
+    places = [next(k for k in range(12) if images[k].equal(image)) for image in whole]
+    assert places == sorted(set(places)) != list(range(7))
+    for batch_size in (1, 3, 7):
+        assert torch.cat(list(part.batches(batch_size))).equal(whole)
+    other = torch.cat(list(drawn(from_tensor(images, "images"), 7, seed=4).batches(50)))
+    assert not other.equal(whole)
+    assert drawn(from_tensor(images, "images"), 12, seed=3).count == 12
+    with pytest.raises(ValueError, match=r"images holds 12 images, fewer than --count 13"):
+        drawn(from_tensor(images, "images"), 13, seed=3)
 
 
 def test_the_first_images_are_made_only_once(images: Tensor) -> None:

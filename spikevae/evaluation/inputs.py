@@ -16,7 +16,7 @@ from spikevae.evaluation.networks.bundle import Domain, bundled_networks, hash_f
 from spikevae.evaluation.networks.extractors import Extractor
 from spikevae.evaluation.networks.spaces import open_spaces
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.evaluation.streams import ImageStream, from_image_set, from_model, from_path, keeping_first, limited
+from spikevae.evaluation.streams import ImageStream, drawn, from_image_set, from_model, from_path, keeping_first
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.vae import SpikingVAE
@@ -97,7 +97,8 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
         reference, reference_set, data = _reference(config, config.data, None, None)
         assert config.images is not None  # EvaluationConfig saw to it
         samples = from_path(config.images)
-        samples = limited(samples, config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count))
+        count = config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count)
+        samples = drawn(samples, count, seed=config.seed)
         domain = _domain(config, config.data, None)
         return Evaluation(
             config, str(config.images), "", None, samples, reference, reference_set, config.data, data, domain, device

@@ -104,9 +104,9 @@ class Scores:
         """The earlier scores, with those that were measured now in their places.
 
         Raises:
-            ValueError: if they are of another model, other weights or other data.
+            ValueError: if they are of another model, other weights, other images, other data, or by another protocol.
         """
-        for name in ("weights_hash", "data"):
+        for name in ("weights_hash", "data", "protocol", *(() if self.weights_hash else ("model",))):
             before, now = getattr(earlier, name), getattr(self, name)
             if before != now:
                 raise ValueError(f"the scores to be merged with have {name} {before}, these have {now}")

@@ -82,13 +82,43 @@ def from_image_set(images: ImageSet, count: int | None = None, *, seed: int = 0)
     if count > len(images):
         raise ValueError(f"{name} has {len(images)} images, fewer than the {count} asked for; lower --count")
     # The first images of a split need not be like the rest: MNIST's first half is the easier one.
-    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    chosen = _permuted(len(images), seed)[:count].sort().values
 
     def open_batches(batch_size: int) -> Iterator[Tensor]:
         for part in chosen.split(batch_size):
             yield torch.cat([images.images(int(index), 1) for index in part])
 
     return ImageStream(name, count, open_batches)
+
+
+def _permuted(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(stream: ImageStream, count: int | None, *, seed: int) -> ImageStream:
+    """``count`` images of a stream, in order, chosen by a permutation that the seed determines; None for all.
+
+    The first ones need not be like the rest: generated images often lie class by class.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if count is None or count == stream.count:
+        return stream
+    if count > stream.count:
+        raise ValueError(f"{stream.name} holds {stream.count} images, fewer than --count {count}")
+    is_chosen = torch.zeros(stream.count, dtype=torch.bool)
+    is_chosen[_permuted(stream.count, seed)[:count]] = True
+
+    def open_batches(batch_size: int) -> Iterator[Tensor]:
+        start = 0
+        for x in stream.batches(batch_size):
+            chosen = x[is_chosen[start : start + len(x)]]
+            start += len(x)
+            if len(chosen):
+                yield chosen
+
+    return ImageStream(stream.name, count, open_batches)
 
 
 def from_model(

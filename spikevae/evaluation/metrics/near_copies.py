@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from spikevae.console import progress
+from spikevae.data.pixels import converted
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import KEPT_SAMPLES, Evaluation
@@ -16,7 +18,7 @@ from spikevae.evaluation.metrics.registry import NotComputedError, register, sha
 from spikevae.evaluation.networks.bundle import NoNetworkError
 from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
 from spikevae.evaluation.scores import Score
-from spikevae.evaluation.streams import ImageStream, first_images, from_image_set, from_tensor
+from spikevae.evaluation.streams import ImageStream, drawn, first_images, from_image_set, from_tensor
 
 _SHOWN = 24  # samples whose nearest training images are kept for a report
 CLOSE = 0.01
@@ -91,7 +93,10 @@ def measure_near_copies(evaluation: Evaluation) -> list[Score]:
     channels = evaluation.reference_set.image_channels
     training = from_image_set(load_split(evaluation.data, "train", image_channels=3 if channels == 3 else 1))
     count = min(KEPT_SAMPLES, evaluation.samples.count, evaluation.reference.count)
-    ours = from_tensor(first_images(evaluation.samples, count), evaluation.samples.name)
+    ours = evaluation.samples
+    if evaluation.model is None:  # samples of a model are alike, whichever come first; files may lie class by class
+        ours = drawn(ours, count, seed=evaluation.config.seed)
+    ours = from_tensor(first_images(ours, count), ours.name)
     test = from_image_set(evaluation.reference_set, count, seed=evaluation.config.seed)
     scores: list[Score] = []
     tables: dict[str, dict[str, object]] = {}
@@ -129,7 +134,8 @@ def _spaces(evaluation: Evaluation, ours: ImageStream, size: int) -> Iterator[tu
     """For each metric how to get vectors of images, or why that cannot be."""
     width = first_images(ours, 1).shape[-1]
     same = f"the images are {width} pixels wide, the training images {size}"
-    yield "copies_pixels", _pixel_vectors if width == size else same
+    channels = None if evaluation.reference_set is None else evaluation.reference_set.image_channels
+    yield "copies_pixels", partial(pixel_vectors, channels=channels) if width == size else same
     try:
         if evaluation.domain is None:
             raise NoNetworkError("nothing says which domain networks to compare in")
@@ -139,11 +145,11 @@ def _spaces(evaluation: Evaluation, ours: ImageStream, size: int) -> Iterator[tu
         yield "copies_features", str(error)
 
 
-def _pixel_vectors(stream: ImageStream) -> Iterator[Tensor]:
+def pixel_vectors(stream: ImageStream, *, channels: int | None) -> Iterator[Tensor]:
+    """The pixels of each image, [n, D], with as many channels as the data set has: those of files are read as RGB."""
     with progress(stream.count, f"pixels of {stream.name}") as done:
         for x in stream.batches(2000):
-            is_grey = bool((x == x[:, :1]).all())
-            yield (x[:, :1] if is_grey else x).float().flatten(1) / 255
+            yield converted(x, None, channels).float().flatten(1) / 255
             done(len(x))
 
 
