@@ -110,3 +110,11 @@ def test_other_dtypes_go_through_torch() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
     assert layer.double()(x.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("channels", [32, 96, 128])
+def test_another_number_of_channels_is_refused_and_no_memory_read_beyond_them(channels: int, transposed: bool) -> None:
+    layer = SpikeConvTranspose2d(64, 32) if transposed else SpikeConv2d(64, 32)
+    with pytest.raises(RuntimeError, match=f"to have 64 channels, but got {channels}"):
+        layer(torch.ones(2, channels, 8, 8))

@@ -28,7 +28,8 @@ def spike_convolution(x: Tensor, weight: Tensor, stride: int = 1, *, transposed:
         stride: 1 keeps the size of the maps, 2 halves it (rounding up) or, transposed, doubles it.
         transposed: whether the maps grow.
     """
-    if not may_fuse(x, weight):
+    inputs = weight.shape[0 if transposed else 1]
+    if x.dim() != 4 or x.shape[1] != inputs or not may_fuse(x, weight):  # PyTorch says what does not fit
         return spike_convolution_reference(x, weight, stride, transposed=transposed)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
