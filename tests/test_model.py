@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import spikevae
 from spikevae.config import ModelConfig
 from spikevae.nn.networks import build_network
 from spikevae.nn.vae import SpikingVAE
@@ -164,6 +165,26 @@ def test_a_copy_of_a_used_model_agrees_with_it(config: ModelConfig) -> None:
     model, x = trained(config), images()
     before = everything(model, x)
     assert_same(everything(copy.deepcopy(model), x), before)
+
+
+def test_batches_of_samples_leave_gradients_on_for_whoever_takes_them() -> None:
+    model = SpikingVAE(ModelConfig())
+    model.eval()
+    for images in model.sample_batches(4, batch_size=2):
+        assert not images.requires_grad
+        assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "faces", "n-mnist"])
+def test_no_image_at_all_is_encoded_decoded_and_classified(name: str) -> None:
+    model = spikevae.load(name)
+    config = model.config
+    x = torch.zeros(0, config.image_channels, *config.frame_size)
+    if config.takes_events:
+        x = x.expand(config.time_steps, -1, -1, -1, -1)
+    assert model.reconstruct(x).shape == x.shape
+    if config.classes:
+        assert model.classify(x).shape == (0, config.classes)
 
 
 @both_latents

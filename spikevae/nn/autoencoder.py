@@ -111,7 +111,9 @@ class SpikingAutoencoder(nn.Module):
             part = slice(place, place + batch_size)
             chosen = None if labels is None else labels[part]
             with torch.no_grad():
-                yield self.decode(self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature))
+                z_seq = self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature)
+                decoded = self.decode(z_seq)
+            yield decoded  # outside, since no_grad would hold in the caller's loop
 
     def _require_classifier(self) -> RateClassifier:
         if self.classifier is None:

@@ -27,7 +27,7 @@ class GatedSpikes(NamedTuple):
         compile.in_parallel(
             planes.sum_gated, compile.flat(self.spikes), compile.flat(self.gates),
             compile.flat(weights.detach().contiguous()), compile.flat(summed), channels, images,
-            count=images, together=1, work=self.spikes[:, 0].numel(),
+            count=images, together=1, work=len(self.spikes) * self.spikes.shape[2:].numel(),
         )  # fmt: skip
         return summed
 

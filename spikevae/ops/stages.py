@@ -146,7 +146,7 @@ def _fire_convolved(x_seq: GatedSpikes, stage: Stage, synapses: _Synapses) -> Ga
         fire_convolved, compile.flat(x_seq.spikes), compile.flat(x_seq.gates), _tiles(synapses), sizes, reached(sizes),
         enlarges, compile.flat(scale), compile.flat(shift), np.float32(float(cast(Neurons, stage.neurons).leak)),
         compile.flat(spikes), compile.flat(sums), images,
-        count=images, together=1, work=x_seq.spikes[:, 0].numel(),
+        count=images, together=1, work=time_steps * x_seq.spikes.shape[2:].numel(),
     )  # fmt: skip
     spikes = spikes.permute(0, 1, 4, 2, 3)
     gate = gate_of(stage.attention, spikes)
