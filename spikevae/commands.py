@@ -105,7 +105,7 @@ def classify(
         images: Image files or event recordings to classify, or folders of them, in place of a data set's; also .zip and
             .tar of images, and .npy and .npz arrays.
         split: Part of the data set.
-        count: Only the first so many images of the data set.
+        count: Only so many images of the data set: the first ones, or of every class where they lie class by class.
         invert: Make light dark first, for pictures of dark things on a light ground.
         json_file: Where to write every image's probabilities, or a data set's accuracy by class.
     """

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spikevae.config import ModelConfig, Split
 from spikevae.console import progress
+from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
@@ -89,7 +90,7 @@ def read_inputs(
         files: image files, or recordings.
         data: a data set, in place of files.
         split: part of the data set.
-        count: only the first so many of its images.
+        count: only so many of its images: the first ones, or of every class where they lie class by class.
         root: where data sets lie.
         is_compared: whether the data set's labels must be those of the model.
     """
@@ -120,7 +121,7 @@ def read_inputs(
             f"{data} has the classes {', '.join(images.class_names)}, "
             f"but this model knows {', '.join(config.class_names)}; give image files instead"
         )
-    return images if count is None else images.subset(min(count, len(images)))
+    return images if count is None else some(images, count)
 
 
 def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:

@@ -43,7 +43,7 @@ def reconstruct(
         images: Image files or event recordings to reconstruct, or folders of them, in place of a data set's; also .zip
             and .tar of images, and .npy and .npz arrays.
         split: Part of the data set.
-        count: Only the first so many images of the data set.
+        count: Only so many images of the data set: the first ones, or of every class where they lie class by class.
         invert: Make light dark first, for pictures of dark things on a light ground.
         out: A .png (pairs, each original left of its reconstruction), a .npz (arr_0, and arr_1 with the originals),
             or a folder for one PNG each; otherwise only the error is measured. Of recordings as `sample` writes them;

@@ -28,7 +28,7 @@ from torchvision import datasets
 
 from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, DataConfig, Split
 from spikevae.data import sets as data
-from spikevae.data.division import divide, sample
+from spikevae.data.division import divide, sample, some
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.image_files import ImageFile
 from spikevae.data.passes import batch_count
@@ -253,6 +253,18 @@ def test_a_sample_has_every_class_in_its_share_and_two_of_a_rare_one() -> None:
     assert sample(5, 8).tolist() == sample(5, 5, torch.zeros(5, dtype=torch.int64)).tolist() == list(range(5))
     assert 400 < float(sample(1000, 100).float().mean()) < 600
     assert sample(20, 4).tolist() == [1, 8, 18, 19]  # pinned: a run that goes on must find its images again
+
+
+def test_some_images_are_the_first_ones_unless_they_come_class_by_class(numbered: ImageSet) -> None:
+    mixed = numbered.chosen(torch.arange(50).flip(0))
+    assert first_levels(some(mixed, 5)) == [49, 48, 47, 46, 45]
+    assert first_levels(some(ImageSet(numbered.images(), name="x", split="test"), 3)) == [0, 1, 2]
+    labels = torch.arange(50) // 25
+    halves = ImageSet(numbered.images(), labels, name="halves", split="test", class_names=("a", "b"))
+    found = some(halves, 10)
+    assert min(found.labels.bincount().tolist()) > 2
+    assert first_levels(found) == sample(50, 10, labels).tolist()
+    assert first_levels(some(halves, 99)) == list(range(50))
 
 
 def test_what_is_kept_and_held_out_is_disjoint_complete_and_always_the_same() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Int64
@@ -46,6 +48,16 @@ def sample(total: int, count: int, labels: Int64[Tensor, " total"] | None = None
         is_first[torch.cat([torch.empty(0, dtype=torch.int64), *firsts])] = True
         order = torch.cat([order[is_first], order[~is_first]])
     return order[:count].sort().values
+
+
+def some(images: Any, count: int) -> Any:
+    """``count`` images of an ``ImageSet``, or recordings of an ``EventSet``, to stand for all of them.
+
+    The first ones; or where they come class by class, as those of a folder do, a `sample`.
+    """
+    labels, total = images.labels, len(images)
+    is_class_by_class = labels is not None and total > 1 and bool((labels.diff() >= 0).all())
+    return images.chosen(sample(total, count, labels) if is_class_by_class else torch.arange(min(count, total)))
 
 
 def choose(

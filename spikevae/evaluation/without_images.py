@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import DataConfig, Split
+from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.recording import Recording
@@ -59,8 +60,9 @@ class Subject:
         return self.model.sample_events(count, seed=self.config.seed, label=labels), labels
 
     def inputs(self, count: int) -> Tensor:
-        """The first so many of them, as the model takes them."""
-        x, _ = next(iter(self.given.batches(count)))
+        """So many of them, as the model takes them."""
+        given: ImageSet | EventSet = some(self.given, count)
+        x, _ = next(iter(given.batches(count)))
         return x.to(self.model.device)
 
 

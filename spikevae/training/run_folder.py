@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from spikevae.config import RunConfig, to_dict
+from spikevae.data.division import some
 from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import save_recordings
 from spikevae.data.images import save_images
@@ -161,9 +162,9 @@ def publish(run: Path, model: Network, config: RunConfig, training: Training) ->
 def save_previews(run: Path, model: Network, epoch: int, held_out: Any) -> None:
     """Write pictures of new images or recordings, and of held-out ones with their reconstructions, if there are any."""
     if isinstance(model, SpikingVAE):
-        _save_grids(run, model, epoch, held_out.images(0, _PREVIEW_COUNT))
+        _save_grids(run, model, epoch, some(held_out, _PREVIEW_COUNT).images())
     elif isinstance(model, SpikingEventVAE):
-        _save_strips(run, model, epoch, held_out.frames(0, _STRIPS))
+        _save_strips(run, model, epoch, some(held_out, _STRIPS).frames())
 
 
 def _save_grids(run: Path, model: SpikingVAE, epoch: int, originals: UInt8[Tensor, "N C H W"]) -> None:

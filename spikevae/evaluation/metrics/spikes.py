@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from spikevae.data.division import some
 from spikevae.evaluation.costs import Cost
 from spikevae.evaluation.energy import measure_costs, parameter_count
 from spikevae.evaluation.inputs import Evaluation
@@ -38,7 +39,9 @@ def measure_spikes(evaluation: Evaluation) -> list[Score]:
     if model is None:
         raise NotComputedError("only a model has spikes")
     config = model.config
-    images = first_images(evaluation.reference, _IMAGES)[:, : config.image_channels].float() / 255
+    given = evaluation.reference_set
+    images = first_images(evaluation.reference, _IMAGES) if given is None else some(given, _IMAGES).images()
+    images = images[:, : config.image_channels].float() / 255
     if tuple(images.shape[1:]) != (config.image_channels, config.image_size, config.image_size):
         raise NotComputedError(f"the reference images are not {config.image_size} pixels wide")
     costs = measure_costs(model, images.to(model.device), seed=evaluation.config.seed)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from spikevae import plots
+from spikevae.data.division import some
 from spikevae.data.images import to_uint8
 from spikevae.data.sets import load_split
 from spikevae.evaluation.inputs import Evaluation
@@ -83,7 +84,7 @@ def _pictures(evaluation: Evaluation, scores: Scores) -> Iterator[Picture]:
     words = f"The first {len(samples)}, not chosen."
     yield _picture("Samples", words, plots.image_grid(samples, columns=_COLUMNS))
     if model is not None and reference_set is not None:
-        x = reference_set.images(0, 4 * _COLUMNS)
+        x = some(reference_set, 4 * _COLUMNS).images()
         y = to_uint8(model.reconstruct(_to_float(x, model)))
         words = "Rows of originals from the reference, each above its reconstruction."
         yield _picture("Reconstructions", words, _alternating(x, y))
@@ -95,7 +96,7 @@ def _pictures(evaluation: Evaluation, scores: Scores) -> Iterator[Picture]:
         yield _picture("Nearest training images", words, _alternating(samples[: len(training)], training))
     if model is not None and reference_set is not None:
         words = "Latent spikes of the image on the left are switched to those of the image on the right."
-        yield _picture("From one image to another", words, _walk(model, reference_set.images(0, 2 * _WALKS)))
+        yield _picture("From one image to another", words, _walk(model, some(reference_set, 2 * _WALKS).images()))
     if "confusion" in details:
         figure = plots.confusion_matrix(details["confusion"], details["class_names"])
         yield _picture("Confusion", "Shares of each true class, with the number of images.", figure, is_plot=True)
