@@ -603,6 +603,17 @@ def test_a_preview_samples_every_class_of_images_that_come_class_by_class(
     assert len(list((tmp_path / "run" / "previews").iterdir())) == 4
 
 
+def test_a_folder_is_read_in_grey_for_a_model_of_grey_images(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for number in range(8):
+        Image.new("RGB", (28, 28), (number, 2 * number, 100)).save(tmp_path / "scans" / f"{number}.png")
+    data = DataConfig(dataset=f"folder:{tmp_path / 'scans'}", image_size=28, validation_share=0.2)
+    for channels in (1, 3):
+        model = replace(config.model, image_channels=channels, class_names=())
+        parts = load_sets(replace(config, model=model, data=data), None, None)
+        assert [part.image_channels for part in parts] == [channels, channels]
+
+
 def test_so_many_images_are_of_every_class(config: RunConfig) -> None:
     settings, own = sorted_by_class(config, (60, 60, 3))
     few, _ = load_sets(short(settings, image_limit=40), own, own)

@@ -11,7 +11,7 @@ from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split
 from spikevae.data.division import divide, sample
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
-from spikevae.data.sets import ImageSet, is_events, load_split
+from spikevae.data.sets import Channels, ImageSet, is_events, load_split
 
 
 def load_sets(
@@ -24,7 +24,11 @@ def load_sets(
     """
     if train_set is None:
         data = _data_of(config)
-        train_set, validation_set = load_split(data, "train"), load_split(data, "validation")
+        # A folder's pictures are read as the model takes them; data sets have channels of their own.
+        wanted: Any = config.model.image_channels if data.dataset.startswith("folder:") else None
+        channels: Channels | None = wanted if wanted in (1, 3) else None
+        train_set = load_split(data, "train", image_channels=channels)
+        validation_set = load_split(data, "validation", image_channels=channels)
         if data.also is not None:
             train_set = _with_another(train_set, data)
     elif validation_set is None:
