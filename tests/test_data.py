@@ -712,6 +712,20 @@ def test_a_set_too_large_for_memory_is_not_decoded_when_it_is_opened(
     assert len(images.subset(30)) == 30
 
 
+def test_every_damaged_file_of_a_streamed_set_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path, 40)
+    config = DataConfig(dataset=f"folder:{tmp_path}", image_size=8)
+    load_split(config, "train").require_readable()
+    monkeypatch.setattr(data, "_MEMORY_LIMIT", 0)
+    load_split(config, "train").require_readable()
+    kept = load_split(config, "train")
+    for number in range(33):
+        path = tmp_path / f"{number:03}.png"
+        path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"files are damaged: .*/0\d\d\.png cannot be read .*; and \d+ more$"):
+        kept.require_readable()
+
+
 @pytest.mark.parametrize(("name", "mean"), [("fashion-mnist", 0.2860), ("mnist", 0.1307)])
 def test_the_official_files_have_their_published_mean_and_counts(real_data: Path, name: str, mean: float) -> None:
     config = DataConfig(dataset=name, data_root=str(real_data), validation_share=0.0)

@@ -289,6 +289,27 @@ def test_a_subfolder_without_pictures_is_said_to_be_no_class(
     assert not caplog.records
 
 
+def test_classes_below_one_more_folder_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, level in (("cat", 10), ("dog", 20)):
+        write_pictures(tmp_path / "download" / "pets" / name, *range(level, level + 8))
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ()
+    place = tmp_path / "download" / "pets"
+    assert f"{place}: its subfolders cat, dog are no classes here; name that folder to have them" in caplog.messages
+    caplog.clear()
+    assert class_names_of(DataConfig(dataset=f"folder:{place}")) == ("cat", "dog")
+    assert not caplog.records
+
+
+def test_pictures_for_testing_without_a_class_are_told_of_before_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, level in (("cat", 10), ("dog", 20)):
+        write_pictures(tmp_path / "train" / name, *range(level, level + 8))
+    write_pictures(tmp_path / "test", 1, 2)
+    load_split(DataConfig(dataset=f"folder:{tmp_path}", image_size=8), "train")
+    assert "2 of 2 pictures for testing are of no class, as 001.png" in caplog.text
+
+
 def test_classes_may_have_folders_of_their_own_and_a_picture_beside_them_is_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -107,6 +107,7 @@ def list_parts(path: Path) -> Parts:
         if split is not None:
             by_part.setdefault(split, []).append(picture.inside())
     if "train" not in by_part or len(by_part) < 2:
+        _name_what_lies_deeper(path, pictures)
         return Parts(pictures, empty=_empty_subfolders(path, pictures))
     if beside := len(pictures) - sum(map(len, by_part.values())):
         log.warning("%s: its parts are read (%s); left out: %d pictures beside them", path, ", ".join(by_part), beside)
@@ -162,6 +163,16 @@ def _name_what_is_beside(folder: Path, parts: dict[Split, Path]) -> None:
     if beside:
         names = ", ".join(path.name for path in parts.values())
         log.warning("%s: its parts are read (%s); left out: %s", folder, names, ", ".join(beside))
+
+
+def _name_what_lies_deeper(folder: Path, pictures: list[Picture]) -> None:
+    """Say so where all pictures lie in one subfolder, whose own subfolders would be parts or classes."""
+    inside = _without_common_folder(pictures)
+    depth = len(pictures[0].place.parts) - len(inside[0].place.parts)
+    if depth and all(len(picture.place.parts) > 1 for picture in inside):
+        deeper = folder.joinpath(*pictures[0].place.parts[:depth])
+        names = ", ".join(sorted({picture.place.parts[0] for picture in inside}))
+        log.warning("%s: its subfolders %s are no classes here; name that folder to have them", deeper, names)
 
 
 def _without_common_folder(pictures: list[Picture]) -> list[Picture]:

@@ -77,6 +77,8 @@ def read_own(
         has = {"has_validation": parts.validation is not None, "has_test": parts.test is not None}
         indices = _indices(len(parts.train), config, split, labels, **has)
         pictures = [parts.train[index] for index in indices.tolist()]
+    if split == "train" and names:
+        _warn_of_foreign(parts.test or [], names, config)
     pixels = StreamedPixels([picture.file for picture in pictures], channels or 3, size)
     return pixels, _labels(pictures, names, config), names
 
@@ -102,6 +104,17 @@ def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:
             "add pictures, or train without classes: --unlabelled"
         )
     return names
+
+
+def _warn_of_foreign(test: list[Picture], names: tuple[str, ...], config: DataConfig) -> None:
+    """Say before training that its test part will be of no use, where its pictures lie in no folder of a class."""
+    foreign = [picture for picture in test if picture.place.parts[0] not in names]
+    if foreign:
+        log.warning(
+            "%s: %d of %d pictures for testing are of no class, as %s; until they lie in folders of classes, or are "
+            "gone, evaluate refuses them",
+            config.dataset, len(foreign), len(test), foreign[0].place,
+        )  # fmt: skip
 
 
 def _labels(pictures: list[Picture], names: tuple[str, ...], config: DataConfig) -> Int64[Tensor, " n"] | None:

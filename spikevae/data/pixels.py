@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from spikevae.console import progress
 from spikevae.data.image_files import ImageFile
 from spikevae.text import kind_of
 
@@ -61,6 +62,21 @@ class StreamedPixels:
                     yield torch.stack([image.result() for image in pending.popleft()])
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def damaged(self) -> list[str]:
+        """What is wrong with each file that cannot be read, in one line each; all are decoded once, and not kept."""
+        found: list[str] = []
+
+        def try_one(index: int) -> None:
+            try:
+                self._read(index)
+            except (ValueError, OSError) as error:
+                found.append(str(error))
+
+        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool, progress(len(self), "pictures read") as done:
+            for _ in pool.map(try_one, range(len(self))):
+                done(1)
+        return sorted(found)
 
     def _read(self, index: int) -> Tensor:
         return self._files[index].read(self._channels, self._size, self._crop)

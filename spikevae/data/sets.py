@@ -38,6 +38,7 @@ from spikevae.files import cache_folder
 from spikevae.registry import register as add_part
 
 _MEMORY_LIMIT = 2**29  # bytes; a set that decodes to more is streamed
+_MOST_NAMED = 5  # damaged files in one message
 _CELEBA_CROP = 148  # pixels, of 178x218, as in the papers
 
 
@@ -101,6 +102,17 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         chosen._pixels = pixels.chosen(indices) if isinstance(pixels, StreamedPixels) else pixels[indices]
         chosen.labels = None if self.labels is None else self.labels[indices]
         return chosen
+
+    def require_readable(self) -> None:
+        """Read every file that is not in memory once, since one that cannot be read would stop a training late.
+
+        Raises:
+            ValueError: if some cannot; it names them.
+        """
+        damaged = self._pixels.damaged() if isinstance(self._pixels, StreamedPixels) else []
+        if damaged:
+            more = f"; and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
+            raise ValueError(f"{self.name}: {len(damaged)} files are damaged: {'; '.join(damaged[:_MOST_NAMED])}{more}")
 
     def with_cutout(self, side: int) -> ImageSet:
         """The same images, of whose shuffled batches each loses a square of so many pixels."""

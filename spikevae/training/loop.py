@@ -135,6 +135,10 @@ class Trainer:
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
         check_classes(self.learner, self.train_set)
+        if started_with is None and self.is_main:
+            for images in (self.train_set, self.validation_set):
+                if isinstance(images, ImageSet):
+                    images.require_readable()
         self.progress, self.interruption = Progress(), Interruption()
         self.steps = {phase.name: quickest(phase.step, self.accelerator) for phase in self.phases}
         self.events: EventFile | None = None
