@@ -11,6 +11,7 @@ from spikevae.text import printable
 Label = str | SupportsIndex
 """A class by its name or its number."""
 _SHOWN = 20  # classes that an error lists
+_MOST_DIGITS = 9  # of a class's number; Python refuses to read thousands
 
 
 def class_index(label: object, class_names: Sequence[str]) -> int:
@@ -28,7 +29,8 @@ def class_index(label: object, class_names: Sequence[str]) -> int:
         for names, text in ((list(class_names), label), (folded, label.strip().casefold())):
             if text in names:
                 return names.index(text)
-        wanted = int(label) if label.strip().isdecimal() else -1
+        digits = label.strip()
+        wanted = int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else -1
     try:
         number = operator.index(wanted)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):  # of a float, a list, a tensor of several numbers

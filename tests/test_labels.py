@@ -24,7 +24,22 @@ def test_a_text_is_a_name_before_it_is_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "label", [10, -1, "10", "-1", "boot", "", 1.0, None, np.float64(1), torch.tensor(1.0), torch.tensor([1, 2]), [1]]
+    "label",
+    [
+        10,
+        -1,
+        "10",
+        "9" * 5000,
+        "-1",
+        "boot",
+        "",
+        1.0,
+        None,
+        np.float64(1),
+        torch.tensor(1.0),
+        torch.tensor([1, 2]),
+        [1],
+    ],
 )
 def test_what_is_no_class_is_met_with_those_that_there_are(label: object) -> None:
     with pytest.raises(ValueError, match=r"label=.*classes are 0 t-shirt, 1 trouser, .* 9 ankle boot") as caught:
