@@ -94,7 +94,7 @@ def list_parts(path: Path) -> Parts:
     """
     if not path.exists():
         raise FileNotFoundError(f"folder:{path}: there is no such folder")
-    whole = path.parent if _part_of(path.name) == "train" and _find_parts(path.parent) else path
+    whole = path.parent if part_of(path.name) == "train" and _find_parts(path.parent) else path
     found = _find_parts(whole)
     if found:
         _name_what_is_beside(whole, found)
@@ -103,7 +103,7 @@ def list_parts(path: Path) -> Parts:
     pictures = _without_common_folder(_list(path)) if path.is_file() else _list(path)
     by_part: dict[Split, list[Picture]] = {}
     for picture in pictures:
-        split = _part_of(picture.place.parts[0]) if len(picture.place.parts) > 1 else None
+        split = part_of(picture.place.parts[0]) if len(picture.place.parts) > 1 else None
         if split is not None:
             by_part.setdefault(split, []).append(picture.inside())
     if "train" not in by_part or len(by_part) < 2:
@@ -123,11 +123,11 @@ def _empty_subfolders(folder: Path, pictures: list[Picture]) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     filled = {picture.place.parts[0] for picture in pictures}
-    names = (entry.name for entry in os.scandir(folder) if _is_folder(entry) and not _is_passed_over(entry.name))
+    names = (entry.name for entry in os.scandir(folder) if _is_folder(entry) and not is_passed_over(entry.name))
     return tuple(sorted(name for name in names if name not in filled))
 
 
-def _part_of(name: str) -> Split | None:
+def part_of(name: str) -> Split | None:
     stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in ARCHIVES else name
     return next((split for split, names in _PART_NAMES.items() if stem.lower() in names), None)
 
@@ -137,7 +137,7 @@ def _find_parts(folder: Path) -> dict[Split, Path]:
     found: dict[Split, Path] = {}
     if folder.is_dir():
         for name in sorted(os.listdir(folder)):
-            split = _part_of(name)
+            split = part_of(name)
             if split and ((folder / name).is_dir() or name.lower().endswith(ARCHIVES)):
                 found.setdefault(split, folder / name)
     return found if "train" in found and len(found) > 1 else {}
@@ -147,7 +147,7 @@ def _list_part(path: Path) -> list[Picture]:
     """The pictures of a part, without the folder of the part's name that an archive may have them in."""
     pictures = _list(path)
     first, is_deep = pictures[0].place.parts[0], all(len(picture.place.parts) > 1 for picture in pictures)
-    is_packed_twice = path.is_file() and is_deep and _part_of(first) is not None
+    is_packed_twice = path.is_file() and is_deep and part_of(first) is not None
     return [picture.inside() for picture in pictures] if is_packed_twice else pictures
 
 
@@ -157,7 +157,7 @@ def _name_what_is_beside(folder: Path, parts: dict[Split, Path]) -> None:
         name
         for name in sorted(os.listdir(folder))
         if folder / name not in parts.values()
-        and not _is_passed_over(name)
+        and not is_passed_over(name)
         and ((folder / name).is_dir() or PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES)
     ]
     if beside:
@@ -222,7 +222,7 @@ def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
             left_out["folders of runs and models"] += 1
             continue
         for entry in entries:
-            if _is_passed_over(entry.name) or ("run.json" in names and entry.name == "previews"):
+            if is_passed_over(entry.name) or ("run.json" in names and entry.name == "previews"):
                 continue
             if _is_folder(entry):
                 waiting.append((Path(entry.path), place / entry.name))
@@ -269,10 +269,10 @@ def _is_counted_in_archive(place: PurePosixPath, left_out: Counter[str]) -> bool
     if ".." in place.parts:
         left_out["files whose names lead out of the archive"] += 1
         return False
-    return not any(_is_passed_over(part) for part in place.parts) and _is_counted(place.name, left_out)
+    return not any(is_passed_over(part) for part in place.parts) and _is_counted(place.name, left_out)
 
 
-def _is_passed_over(name: str) -> bool:
+def is_passed_over(name: str) -> bool:
     """Whether a file or folder is hidden, half written, or left behind by a system."""
     return (name[:1] == "." and name != ".") or name.lower() in _BY_THE_WAY or name.endswith((".partial", ".tmp"))
 
