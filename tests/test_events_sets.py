@@ -151,6 +151,61 @@ def test_recordings_right_in_a_folder_have_no_labels(tmp_path: Path) -> None:
     assert next(train.batches(2))[1].tolist() == [-1, -1]
 
 
+def write_folders(folder: Path, counts: dict[str, int]) -> str:
+    """Write made recordings, all different, into these subfolders; the data set's name."""
+    for number, (place, count) in enumerate(counts.items()):
+        files = {f"{one}.bin": encode_atis(made_recording(seed=100 * number + one)) for one in range(count)}
+        write_files(folder / place, files)
+    return f"events:{folder}"
+
+
+@pytest.mark.parametrize("names", [("train", "validation", "test"), ("training", "val", "Testing")])
+def test_parts_of_a_folder_go_by_the_names_of_those_of_pictures(names: tuple[str, ...], tmp_path: Path) -> None:
+    counts = {f"{part}/{label}": count for part, count in zip(names, (3, 2, 1), strict=True) for label in "ab"}
+    name = write_folders(tmp_path / "mine", counts)
+    splits: tuple[Split, ...] = ("train", "validation", "test")
+    parts = [load(name, tmp_path / "root", split, 0.2) for split in splits]
+    assert [(len(part), part.class_names) for part in parts] == [(6, ("a", "b")), (4, ("a", "b")), (2, ("a", "b"))]
+    assert [part.labels.tolist() for part in parts if part.labels is not None] == [
+        [0] * 3 + [1] * 3,
+        [0, 0, 1, 1],
+        [0, 1],
+    ]
+    assert len(torch.cat([part.frames() for part in parts]).unique(dim=0)) == 12
+
+
+def test_a_validation_part_serves_for_testing_where_there_is_no_other(tmp_path: Path) -> None:
+    counts = {"train/a": 3, "train/b": 3, "valid/a": 2, "valid/b": 2}
+    name = write_folders(tmp_path / "mine", counts)
+    train, validation, test = (load(name, tmp_path / "root", split) for split in ("train", "validation", "test"))
+    assert (len(train), len(validation), train.class_names) == (6, 4, ("a", "b"))
+    assert torch.equal(test.frames(), validation.frames())
+
+
+def test_a_folder_with_nothing_but_a_training_part_has_the_classes_in_it(tmp_path: Path) -> None:
+    name = write_folders(tmp_path / "mine", {"train/a": 5, "train/b": 5, "train/.ipynb_checkpoints": 1})
+    train, test = (load(name, tmp_path / "root", split) for split in ("train", "test"))
+    assert (len(train), len(test), train.class_names) == (9, 1, ("a", "b"))
+
+
+def test_a_class_may_be_called_train_where_there_are_no_parts(tmp_path: Path) -> None:
+    name = write_folders(tmp_path / "mine", {"train": 5, "tram": 5})
+    assert load(name, tmp_path / "root").class_names == ("train", "tram")
+
+
+def test_recordings_beside_subfolders_make_these_no_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = write_folders(tmp_path / "mine", {"a": 5, "b": 4, ".": 1})
+    train = load(name, tmp_path / "root")
+    assert (len(train), train.class_names, train.labels) == (9, (), None)
+    assert "subfolders are no classes here, since 1 recordings lie in none of them" in caplog.text
+
+
+def test_what_lies_beside_the_parts_of_a_folder_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = write_folders(tmp_path / "mine", {"train/a": 2, "test/a": 1, "extra": 1, ".hidden": 1})
+    assert len(load(name, tmp_path / "root")) == 2
+    assert caplog.messages == [f"{tmp_path / 'mine'}: its parts are read (test, train); left out: extra"]
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [

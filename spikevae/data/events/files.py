@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spikevae.data.events.readers import RECORDING_SUFFIXES, decode_recording, read_recording, read_recordings
 from spikevae.data.events.recording import Recording, Size
+from spikevae.data.folders import is_passed_over
 
 _LARGEST_MEMBER = 2**28  # bytes
 
@@ -121,8 +122,12 @@ def _read_whole(file: RecordingFile, archive: Archive | None) -> Recording:
 
 
 def list_recordings(folder: Path) -> list[RecordingFile]:
-    """Files of a folder, at any depth, that are named like recordings and not hidden, in the order of their names."""
-    return [RecordingFile(path) for path in sorted(folder.rglob("*")) if is_recording(path) and path.is_file()]
+    """Files of a folder, at any depth, that are named like recordings, in the order of their names.
+
+    What is hidden, half written or left behind by a system is passed over, and so is all that lies in such a folder.
+    """
+    found = (path for path in sorted(folder.rglob("*")) if is_recording(path.relative_to(folder)) and path.is_file())
+    return [RecordingFile(path) for path in found]
 
 
 def recordings_in(path: Path) -> list[RecordingFile]:
@@ -147,5 +152,5 @@ def recordings_in(path: Path) -> list[RecordingFile]:
 
 
 def is_recording(name: Path) -> bool:
-    """Whether a file is named like a recording and not hidden."""
-    return name.suffix.lower() in RECORDING_SUFFIXES and not name.name.startswith(".")
+    """Whether a file is named like a recording, and neither it nor a folder in its name is hidden or passed over."""
+    return name.suffix.lower() in RECORDING_SUFFIXES and not any(is_passed_over(part) for part in name.parts)

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from spikevae.config import Split
 from spikevae.data.division import divide
 from spikevae.data.events.augment import EventAugmentation
@@ -28,7 +31,8 @@ def load_events(
 ) -> EventSet:
     """One part of an event data set, cut into frames (the first time, which takes a while; then they are kept).
 
-    The validation part is held out of the training split by a fixed permutation, the same for every training seed.
+    The validation part is held out of the training split by a fixed permutation, the same for every training seed; a
+    folder with a validation part brings its own.
 
     Args:
         name: one of `EVENT_DATASETS`, or ``events:FOLDER``.
@@ -49,8 +53,7 @@ def load_events(
     )
     rows = None
     if split != "test":
-        parts = divide(source.count, validation_share)
-        rows = parts[0 if split == "train" else 1]
+        rows = _divided(source, validation_share)[0 if split == "train" else 1]
         if not len(rows):
             raise ValueError(
                 f"{name}: {source.count} training recordings with validation_share={validation_share} leave none for "
@@ -65,6 +68,14 @@ def load_events(
         rows=rows,
         augmentation=augmentation if split == "train" else None,
     )
+
+
+def _divided(source: EventSource, validation_share: float) -> tuple[Tensor, Tensor]:
+    """Which recordings of a training split are its training part, and which its validation part."""
+    if source.held_out:
+        rows = torch.arange(source.count)
+        return rows[: -source.held_out], rows[-source.held_out :]
+    return divide(source.count, validation_share)
 
 
 def load_recordings(name: str, split: Split, *, root: Path, count: int) -> list[tuple[Recording, int]]:

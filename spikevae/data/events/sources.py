@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, MNIST_CLASSES
+from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, MNIST_CLASSES, Split
 from spikevae.data.division import divide
-from spikevae.data.events.files import Archive, RecordingFile, list_recordings, read_all
+from spikevae.data.events.files import Archive, RecordingFile, is_recording, list_recordings, read_all
 from spikevae.data.events.recording import Recording, Size
+from spikevae.data.folders import is_passed_over, part_of
+
+log = logging.getLogger(__name__)
 
 _TRAIN_SHARE = 0.9  # of every class of the sets without a split of their own, as the TCJA authors divide them
 _TEST_SHARE = 0.1  # of a folder that has no test split of its own
@@ -30,6 +34,7 @@ class EventSource:
     key: Any  # what the recordings follow from, in values that JSON knows
     labels: Tensor | None  # int64 [count]
     class_names: tuple[str, ...]
+    held_out: int = 0  # how many of a training split, the last ones, are a validation part of its own
 
 
 def _of_files(files: Sequence[RecordingFile], labels: Sequence[int] | None, names: tuple[str, ...]) -> EventSource:
@@ -165,37 +170,70 @@ def _class_of(file: RecordingFile, names: tuple[str, ...]) -> int:
 
 
 def from_folder(folder: Path, is_test: bool) -> EventSource:
-    """A folder of recordings, one subfolder a class, or ``train`` and ``test`` with such subfolders.
+    """A folder of recordings, one subfolder a class, or ``train``, ``validation`` and ``test`` with such subfolders.
 
-    Without a ``test``, a fixed tenth of the recordings is for testing. Recordings right in it have no labels.
+    These parts go by any name that they may have in a folder of pictures. A validation part serves for testing where
+    there is no other; without either, a fixed tenth of the recordings is for testing. Where recordings lie right in the
+    part for training, there are no labels.
+
+    Raises:
+        ValueError: if the folder or one of its parts holds no recordings, or too few.
+        OSError: if there is no such folder.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"events:{folder}: there is no such folder")
-    has_split = (folder / "train").is_dir() and (folder / "test").is_dir()
-    parts = [list_recordings(folder / name) for name in ("train", "test")] if has_split else [list_recordings(folder)]
-    everything = [file for part in parts for file in part]
-    if not all(parts):
-        raise ValueError(f"{folder} holds no recordings (files such as .bin, .aedat, .npz)")
-    base = folder / "train" if has_split else folder
-    names = tuple(sorted({_class_folder(file, base) for file in parts[0]}))
-    if has_split:
-        chosen, base = parts[is_test], folder / ("test" if is_test else "train")
-    else:
+    places = _parts_of(folder)
+    parts = {split: list_recordings(place) for split, place in places.items()}
+    empty = next((places[split] for split, files in parts.items() if not files), None)
+    if empty is not None:
+        raise ValueError(f"{empty} holds no recordings (files such as .bin, .aedat, .npz)")
+    folder_of = {file: _folder_in(places[split], file) for split, files in parts.items() for file in files}
+    names = _class_names([folder_of[file] for file in parts["train"]], places["train"])
+    everything, held_out = list(folder_of), parts.get("validation", [])
+    if len(parts) == 1:
         chosen = [everything[row] for row in divide(len(everything), _TEST_SHARE)[is_test].tolist()]
+    else:
+        chosen = parts.get("test", held_out) if is_test else parts["train"] + held_out
     if not chosen:
         raise ValueError(f"events:{folder}: one recording cannot be divided into parts; add recordings")
-    labels = None
-    if names != ("",):
-        labels = [names.index(name) if (name := _class_folder(file, base)) in names else -1 for file in chosen]
-    source = _of_files(chosen, labels, names if labels else ())
+    labels = [names.index(folder_of[file]) if folder_of[file] in names else -1 for file in chosen] if names else None
+    source = _of_files(chosen, labels, names)
 
     def read() -> Iterator[Recording]:
         sizes = [recording.size for recording in read_all(everything)]  # files of some formats do not say their own
         size = (max(height for height, _ in sizes), max(width for _, width in sizes))
         return (replace(recording, size=size) for recording in read_all(chosen))
 
-    return replace(source, read=read, key=[source.key, [str(file.path) for file in everything]])
+    key = [source.key, [str(file.path) for file in everything]]
+    return replace(source, read=read, key=key, held_out=0 if is_test else len(held_out))
 
 
-def _class_folder(file: RecordingFile, base: Path) -> str:
-    return file.path.relative_to(base).parts[0] if file.path.parent != base else ""
+def _parts_of(folder: Path) -> dict[Split, Path]:
+    """Where the recordings of each part lie; the folder itself is for training if it has no parts."""
+    inside = [path for path in sorted(folder.iterdir()) if not is_passed_over(path.name)]
+    found: dict[Split, Path] = {}
+    for path in inside:
+        split = part_of(path.name)
+        if split is not None and path.is_dir():
+            found.setdefault(split, path)
+    beside = [path for path in inside if path not in found.values() and (path.is_dir() or is_recording(path))]
+    is_alone = len(found) == 1 and not any(path.is_file() or list_recordings(path) for path in beside)
+    if "train" not in found or (len(found) == 1 and not is_alone):
+        return {"train": folder}
+    if beside and not is_alone:
+        names, others = (", ".join(path.name for path in paths) for paths in (found.values(), beside))
+        log.warning("%s: its parts are read (%s); left out: %s", folder, names, others)
+    return found
+
+
+def _class_names(folders: Sequence[str], place: Path) -> tuple[str, ...]:
+    """Names of the subfolders that recordings lie in; none if some lie in none."""
+    beside = folders.count("")
+    if 0 < beside < len(folders):
+        log.warning("%s: subfolders are no classes here, since %d recordings lie in none of them", place, beside)
+    return () if beside else tuple(sorted(set(folders)))
+
+
+def _folder_in(place: Path, file: RecordingFile) -> str:
+    """The subfolder of a part that a recording lies in, at any depth; empty if it lies in none."""
+    return file.path.relative_to(place).parts[0] if file.path.parent != place else ""
