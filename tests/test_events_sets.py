@@ -182,6 +182,16 @@ def test_a_validation_part_serves_for_testing_where_there_is_no_other(tmp_path: 
     assert torch.equal(test.frames(), validation.frames())
 
 
+@pytest.mark.parametrize("place", ["test/c", "test"])
+def test_a_test_recording_of_no_class_is_named_with_the_classes(place: str, tmp_path: Path) -> None:
+    name = write_folders(tmp_path / "mine", {"train/a": 3, "train/b": 3, "test/a": 1, place: 1})
+    with pytest.raises(
+        ValueError, match=rf"{place}/0\.bin is of no class that there is to learn from \(a, b\)"
+    ) as refusal:
+        load(name, tmp_path / "root", "test")
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_folder_with_nothing_but_a_training_part_has_the_classes_in_it(tmp_path: Path) -> None:
     name = write_folders(tmp_path / "mine", {"train/a": 5, "train/b": 5, "train/.ipynb_checkpoints": 1})
     train, test = (load(name, tmp_path / "root", split) for split in ("train", "test"))

@@ -177,7 +177,8 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
     part for training, there are no labels.
 
     Raises:
-        ValueError: if the folder or one of its parts holds no recordings, or too few.
+        ValueError: if the folder or one of its parts holds no recordings, or too few, or one is of a class that there
+            is none of for training.
         OSError: if there is no such folder.
     """
     if not folder.is_dir():
@@ -196,8 +197,12 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
         chosen = parts.get("test", held_out) if is_test else parts["train"] + held_out
     if not chosen:
         raise ValueError(f"events:{folder}: one recording cannot be divided into parts; add recordings")
-    labels = [names.index(folder_of[file]) if folder_of[file] in names else -1 for file in chosen] if names else None
-    source = _of_files(chosen, labels, names)
+    foreign = next((file for file in everything if names and folder_of[file] not in names), None)
+    if foreign is not None:
+        raise ValueError(
+            f"events:{folder}: {foreign.path} is of no class that there is to learn from ({', '.join(names)}); move it"
+        )
+    source = _of_files(chosen, [names.index(folder_of[file]) for file in chosen] if names else None, names)
 
     def read() -> Iterator[Recording]:
         sizes = [recording.size for recording in read_all(everything)]  # files of some formats do not say their own
