@@ -192,6 +192,14 @@ def test_a_test_recording_of_no_class_is_named_with_the_classes(place: str, tmp_
     assert "\n" not in str(refusal.value)
 
 
+def test_frames_are_made_anew_where_a_recording_of_another_part_has_a_larger_sensor(tmp_path: Path) -> None:
+    name = write_folders(tmp_path / "mine", {"train/a": 3, "test/a": 1})
+    assert load(name, tmp_path / "root").frame_size == (34, 34)
+    write_files(tmp_path / "mine" / "test" / "a", {"0.bin": encode_atis(made_recording(300, size=(60, 80)))})
+    train, test = (load(name, tmp_path / "root", split) for split in ("train", "test"))
+    assert train.frame_size == test.frame_size != (34, 34)
+
+
 def test_a_folder_with_nothing_but_a_training_part_has_the_classes_in_it(tmp_path: Path) -> None:
     name = write_folders(tmp_path / "mine", {"train/a": 5, "train/b": 5, "train/.ipynb_checkpoints": 1})
     train, test = (load(name, tmp_path / "root", split) for split in ("train", "test"))

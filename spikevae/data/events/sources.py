@@ -39,14 +39,22 @@ class EventSource:
 
 def _of_files(files: Sequence[RecordingFile], labels: Sequence[int] | None, names: tuple[str, ...]) -> EventSource:
     """A source of files; frames that were made of others, or of other versions of them, are not used."""
+    return EventSource(
+        len(files),
+        lambda: read_all(files),
+        _versions(files),
+        None if labels is None else torch.tensor(list(labels)),
+        names,
+    )
+
+
+def _versions(files: Sequence[RecordingFile]) -> list[Any]:
+    """The files with their sizes and times of change, in values that JSON knows."""
     stamps = {
         path: (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
         for path in {file.path for file in files}
     }
-    key = [(*stamps[file.path], file.member, file.start, file.end) for file in files]
-    return EventSource(
-        len(files), lambda: read_all(files), key, None if labels is None else torch.tensor(list(labels)), names
-    )
+    return [(*stamps[file.path], file.member, file.start, file.end) for file in files]
 
 
 def n_mnist(root: Path, is_test: bool) -> EventSource:
@@ -209,7 +217,7 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
         size = (max(height for height, _ in sizes), max(width for _, width in sizes))
         return (replace(recording, size=size) for recording in read_all(chosen))
 
-    key = [source.key, [str(file.path) for file in everything]]
+    key = [source.key, _versions(everything)]  # the sensor's size follows from all of them
     return replace(source, read=read, key=key, held_out=0 if is_test else len(held_out))
 
 
