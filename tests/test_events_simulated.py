@@ -137,11 +137,27 @@ def test_objects_move_as_their_class_says(label: int) -> None:
 
 
 def test_statistics_of_a_made_recording_are_those_that_were_put_in() -> None:
-    found = event_statistics([made_recording(3000, seed=seed) for seed in range(3)])
-    assert (found.recordings, found.events_mean, found.events_deviation) == (3, 3000, 0)
+    found = event_statistics([made_recording(3000, seed=seed) for seed in range(12)])
+    assert (found.recordings, found.events_mean, found.events_deviation) == (12, 3000, 0)
     assert found.on_share == pytest.approx(0.5, abs=0.02)
     assert np.allclose(found.rate[:30], 1 / 30, atol=0.005)
     assert found.rate_distance(found) == 0
+
+
+def test_when_a_recording_begins_does_not_matter_to_its_rate_over_time() -> None:
+    recordings = [made_recording(3000, seed=seed) for seed in range(3)]
+    later = [replace(recording, t=recording.t + 1_000_000) for recording in recordings]
+    assert event_statistics(recordings).rate_distance(event_statistics(later)) == 0
+
+
+def test_the_rate_over_time_covers_the_duration_asked_for() -> None:
+    long = event_statistics([made_recording(6400, duration=6_400_000)], 6_400_000)
+    assert (len(long.rate), long.bin_width) == (32, 200_000)
+    assert np.allclose(long.rate, 1 / 32, atol=0.01)
+    short = event_statistics([made_recording(3000, duration=50_000)], 50_000)
+    assert np.allclose(short.rate, np.full(5, 1 / 5), atol=0.03)
+    with pytest.raises(ValueError, match=r"32 bins of 200,000 µs and 5 of 10,000 µs cannot be compared"):
+        long.rate_distance(short)
 
 
 def test_more_events_are_fuller_and_each_polarity_has_its_colour() -> None:

@@ -102,7 +102,8 @@ def measure_statistics(subject: Subject) -> Iterator[Score]:
         yield Score("events", None, note="event statistics are those of the test split", name="events a recording")
         return
     real = [recording for recording, _ in load_recordings(data.dataset, "test", root=data_root(data), count=_MOST_REAL)]
-    ours, theirs = event_statistics(subject.generated[0]), event_statistics(real)
+    duration = _vae(subject).config.duration
+    ours, theirs = (event_statistics(recordings, duration) for recordings in (subject.generated[0], real))
     subject.details["event_statistics"] = {
         name: {
             "recordings": found.recordings,
@@ -134,7 +135,7 @@ def measure_statistics(subject: Subject) -> Iterator[Score]:
         "event_rate",
         ours.rate_distance(theirs),
         better="lower",
-        note="total variation distance of the events in each 10 ms",
+        note=f"total variation distance of the events in each {ours.bin_width / 1000:g} ms",
         name="event rate over time, distance",
         **common,
     )
