@@ -273,11 +273,15 @@ def test_a_recording_outside_the_folders_of_the_classes_is_named(tmp_path: Path)
         load("n-mnist", tmp_path / "root", "test")
 
 
-def test_the_first_recordings_of_a_set_come_with_their_labels(tmp_path: Path) -> None:
-    write_n_mnist(tmp_path / "root")
-    recordings = load_recordings("n-mnist", "test", root=tmp_path / "root", count=3)
-    assert [label for _, label in recordings] == [0, 1, 2]
-    assert recordings[1][0].is_equal(made_recording(seed=1))
+def test_some_recordings_of_a_set_are_of_all_its_classes_and_come_with_their_labels(tmp_path: Path) -> None:
+    counts = {f"{part}/{label}": 20 for part in ("train", "test") for label in "abc"}
+    name = write_folders(tmp_path / "mine", counts)
+    some = load_recordings(name, "test", root=tmp_path, count=9)
+    every = load_recordings(name, "test", root=tmp_path, count=100)
+    assert (len(some), len(every)) == (9, 60)
+    assert {label for _, label in some} == {0, 1, 2}
+    for recording, label in some:
+        assert [other for one, other in every if one.is_equal(recording)] == [label]
 
 
 def test_the_real_n_mnist_has_the_labels_of_mnist(real_data: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import Split
-from spikevae.data.division import divide
+from spikevae.data.division import divide, sample
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.frames import FrameConfig, kept_frames
@@ -79,10 +79,15 @@ def _divided(source: EventSource, validation_share: float) -> tuple[Tensor, Tens
 
 
 def load_recordings(name: str, split: Split, *, root: Path, count: int) -> list[tuple[Recording, int]]:
-    """The first recordings of the training or the test split, with their labels (-1 where there are none)."""
+    """So many recordings of the training or the test split, or all, with their labels (-1 where there are none).
+
+    They are drawn from all of them by `spikevae.data.division.sample`, since files of one class lie side by side.
+    """
     source = _find(name)(root, split == "test")
+    rows = set(sample(source.count, count, source.labels).tolist())
     labels = [-1] * source.count if source.labels is None else source.labels.tolist()
-    return [(recording, label) for recording, label, _ in zip(source.read(), labels, range(count), strict=False)]
+    each = enumerate(zip(source.read(), labels, strict=True))
+    return [(recording, label) for row, (recording, label) in each if row in rows]
 
 
 def _find(name: str) -> Callable[[Path, bool], EventSource]:
