@@ -20,6 +20,8 @@ from spikevae.data.events.readers import read_recording, read_recordings
 from spikevae.data.events.recording import Recording, recording_of
 from spikevae.data.events.writers import save_recordings
 from spikevae.evaluation.energy import counting
+from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.evaluation.without_images import Subject
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.frames import sample_recording
@@ -375,6 +377,15 @@ def test_evaluate_measures_recordings(run: Path, judge: Path, tmp_path: Path) ->
     assert 0 < found["event_rate"]["value"] < 0.5
     assert set(record["details"]["costs"]) == {"encode", "decode", "sample", "classify"}
     assert record["details"]["event_statistics"]["real"]["recordings"] == 12
+
+
+@pytest.mark.parametrize("latent", ["esvae", "autoregressive"])
+def test_a_model_that_cannot_be_asked_for_a_class_is_measured_without_one(latent: str) -> None:
+    torch.manual_seed(0)
+    vae = SpikingEventVAE(replace(TINY, latent=latent)).eval()
+    subject = Subject(EvaluationConfig(model="made", count=10), "made", vae, DataConfig())
+    recordings, labels = subject.generated
+    assert (len(recordings), labels) == (10, None)
 
 
 def test_without_a_judge_the_others_are_measured(run: Path, tmp_path: Path) -> None:

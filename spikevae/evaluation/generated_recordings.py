@@ -86,7 +86,10 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
     yield replace(frechet, name=names["domain_frechet"])
     for score in equal_precision_recall(ours, theirs, "domain", subject.config.seed, **common):
         yield replace(score, name=names[score.metric])
-    if labels is not None:
+    if labels is None:
+        note = "this model cannot be asked for a class"
+        yield Score("label_agreement", None, note=note, name=names["label_agreement"])
+    else:
         numbers = class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
         answers = numbers[judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()]
         agreement = counted_share(

@@ -53,10 +53,10 @@ class Subject:
 
     @cached_property
     def generated(self) -> tuple[list[Recording], Tensor | None]:
-        """Recordings that the model makes, and the class that each was asked for: every one in turn."""
+        """Recordings that the model makes, and the class that each was asked for, if it can be: every one in turn."""
         assert isinstance(self.model, SpikingEventVAE)
         count, classes = self.config.count or _GENERATED, self.model.config.classes
-        labels = torch.arange(count) % classes if classes else None
+        labels = torch.arange(count) % classes if self.model.latent.is_conditional else None
         return self.model.sample_events(count, seed=self.config.seed, label=labels), labels
 
     def inputs(self, count: int) -> Tensor:
