@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.evaluation.energy import counting, measure_costs, parameter_count
+from spikevae.evaluation.metrics.spikes import spike_scores
 from spikevae.evaluation.operations import connections_used
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.neurons import SpikingLayer
@@ -104,6 +105,16 @@ def test_accumulates_agree_with_spikingjelly() -> None:
         network(x)
     assert cost.accumulates == counter.get_total()
     assert cost.multiply_accumulates > 0
+
+
+def test_energy_is_reported_where_no_layer_is_known_to_spike() -> None:
+    layer = nn.Linear(3, 4, bias=False)
+    with counting(layer, images=1) as cost:
+        layer(torch.ones(1, 3))
+    rate, energy = spike_scores({"encode": cost}, cost.firing_rates, samples=1)
+    assert (rate.metric, rate.value, energy.metric) == ("firing_rate", None, "encode_energy")
+    assert "no layer is a BaseNode" in rate.note
+    assert energy.value == cost.microjoule > 0
 
 
 def test_costs_are_those_of_one_image_whatever_their_number() -> None:

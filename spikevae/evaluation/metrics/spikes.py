@@ -57,7 +57,7 @@ def spike_details(model: nn.Module, costs: Mapping[str, Cost], rates: Rates) -> 
 
 
 def spike_scores(costs: Mapping[str, Cost], rates: Rates, *, once: str = "", **about: Any) -> list[Score]:
-    """The mean of all firing rates, and the energy of each call.
+    """The mean of all firing rates (none where no layer is known to spike), and the energy of each call.
 
     Args:
         costs: by call.
@@ -65,9 +65,14 @@ def spike_scores(costs: Mapping[str, Cost], rates: Rates, *, once: str = "", **a
         once: what an ordinary network sees, where that is less than the spiking one does.
         about: what else a `Score` takes.
     """
-    mean_rate = fmean(rate for steps in rates.values() for rate in steps)
+    every_rate = [rate for steps in rates.values() for rate in steps]
+    firing_rate = (
+        Score("firing_rate", fmean(every_rate), note="mean over spiking layers and time steps", **about)
+        if every_rate
+        else Score("firing_rate", None, note="no layer is a BaseNode of spikingjelly, whose spikes are counted")
+    )
     return [
-        Score("firing_rate", mean_rate, note="mean over spiking layers and time steps", **about),
+        firing_rate,
         *(
             Score(
                 f"{call}_energy",
