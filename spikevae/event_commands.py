@@ -10,7 +10,7 @@ from torch import Tensor
 from spikevae.config import Split
 from spikevae.console import say
 from spikevae.data.events.frames import FrameConfig
-from spikevae.data.events.writers import check_recordings_path, save_recordings
+from spikevae.data.events.writers import check_recordings_fit, check_recordings_path, save_recordings
 from spikevae.inputs import batch_of, compute, list_files, load_event_vae, read_inputs, require_memory
 from spikevae.labels import class_index
 from spikevae.nn.intensity import log_likelihood
@@ -31,6 +31,7 @@ def sample_recordings(
     check_recordings_path(out, count)
     network = load_event_vae(model, device)
     config = network.config
+    check_recordings_fit(out, config.frame_size, config.duration)
     number = None if label is None else class_index(label, config.class_names)
     require_memory(count, (2 * config.time_steps, *config.frame_size))
 
@@ -65,6 +66,8 @@ def reconstruct_recordings(
     if out is not None:
         check_recordings_path(out, 1)  # the rest when their number is known
     network = load_event_vae(model, device)
+    if out is not None:
+        check_recordings_fit(out, network.config.frame_size, network.config.duration)
     given = read_inputs(model, network, list_files(files, events=True), data, split, count, root)
     if out is not None:
         check_recordings_path(out, len(given))

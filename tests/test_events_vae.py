@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -347,6 +348,30 @@ def test_frames_that_count_no_events_get_no_answer(value: float) -> None:
 
 
 # ------------------------------------------------------------ scores
+
+
+@pytest.mark.parametrize("command", ["sample", "reconstruct"])
+@pytest.mark.parametrize("name", ["made", "made.bin"])
+@pytest.mark.parametrize("changes", [{"duration": 2**23 + 1}, {"image_size": 244}])
+def test_recordings_too_large_for_bin_files_are_refused_before_they_are_made(
+    command: str,
+    name: str,
+    changes: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    vae = SpikingEventVAE(replace(TINY, **changes)).eval()
+    spikevae.save(vae, tmp_path / "model", dataset="n-mnist")
+    monkeypatch.setattr(SpikingEventVAE, "decode", None)  # nothing is drawn
+    given = ["--count", "1"] if command == "sample" else [str(tmp_path / "given.npz")]
+    save_recordings([made_recording(0, 0)], tmp_path / "given.npz")
+    with pytest.raises(SystemExit):
+        main([command, str(tmp_path / "model"), *given, "--out", str(tmp_path / name)])
+    message = capsys.readouterr().err
+    assert "a .bin file holds 240 rows, 256 columns and 8,388,608 µs" in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / name).exists()
 
 
 def test_events_of_the_input_accumulate() -> None:

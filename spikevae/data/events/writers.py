@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.pictures import write_animation, write_film_strip
-from spikevae.data.events.recording import Recording
+from spikevae.data.events.recording import Recording, Size
 from spikevae.files import check_output, write_atomically
 
 _SUFFIXES = (".bin", ".gif", ".npz", ".png", ".webp")
@@ -29,6 +29,26 @@ def check_recordings_path(path: Path | str, count: int) -> Path:
     if path.suffix.lower() == ".bin" and count > 1:
         raise ValueError(f"{path} can hold one recording, not {count}; name a folder (no suffix) or an .npz file")
     return path
+
+
+def check_recordings_fit(path: Path | str, size: Size, duration: int) -> None:
+    """Refuse a ``.bin`` file, or a folder of them, for recordings that the format cannot hold, before they are made.
+
+    Args:
+        path: as `save_recordings` takes it.
+        size: height and width of the sensor.
+        duration: microseconds; all times are below it.
+
+    Raises:
+        ValueError: if the sensor is larger, or the recordings are longer, than the format has room for.
+    """
+    if Path(path).suffix.lower() not in ("", ".bin"):
+        return
+    if size[0] > _ATIS_ROWS or size[1] > _ATIS_COLUMNS or duration > _ATIS_TIME:
+        raise ValueError(
+            f"a .bin file holds {_ATIS_ROWS} rows, {_ATIS_COLUMNS} columns and {_ATIS_TIME:,} µs; these recordings "
+            f"have {size[0]} rows, {size[1]} columns and {duration:,} µs; write an .npz file"
+        )
 
 
 def save_recordings(
