@@ -205,6 +205,30 @@ def test_a_recording_depends_on_its_number_and_the_seed_alone(model: SpikingEven
     assert not several[3].is_equal(several[4])
 
 
+def test_recordings_are_drawn_from_expected_events_of_any_type() -> None:
+    vae = SpikingEventVAE(TINY)
+    expected = torch.rand(T, 2, SIZE, SIZE, generator=torch.Generator().manual_seed(0)).bfloat16()
+    given = [expected, expected.float(), expected.double(), expected.float().requires_grad_()]
+    drawn = [vae.recordings([one], seed=5)[0] for one in given]
+    assert len(drawn[0]) > 100
+    assert all(one.is_equal(drawn[0]) for one in drawn)
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        (torch.full((T, 2, SIZE, SIZE), math.nan), "finite and at least 0, these go from nan to nan"),
+        (torch.full((T, 2, SIZE, SIZE), math.inf), "finite and at least 0"),
+        (torch.full((T, 2, SIZE, SIZE), -0.5), "finite and at least 0, these go from -0.5 to -0.5"),
+        (torch.zeros(N, 2, SIZE, SIZE), r"must be \[T, 2, H, W\] = \[4, 2, 10, 10\], got \[3, 2, 10, 10\]"),
+    ],
+)
+def test_what_are_no_expected_events_is_refused_in_one_line(expected: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refusal:
+        SpikingEventVAE(TINY).recordings([expected])
+    assert "\n" not in str(refusal.value)
+
+
 def test_batches_do_not_matter(model: SpikingEventVAE) -> None:
     x_seq = torch.poisson(torch.full((T, 5, 2, SIZE, SIZE), 0.5))
     torch.testing.assert_close(model.reconstruct(x_seq, batch_size=2), model.reconstruct(x_seq))

@@ -13,7 +13,7 @@ from torch import Tensor
 from spikevae.data.events.recording import Recording
 from spikevae.labels import Label
 from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
-from spikevae.nn.frames import require_frames, sample_recording
+from spikevae.nn.frames import intensity_of, require_frames, sample_recording
 from spikevae.nn.images import crop, first_number, image_rngs, in_batches, pad, require_at_least_one, require_spikes
 
 
@@ -117,12 +117,16 @@ class SpikingEventVAE(SpikingAutoencoder):
     def recordings(
         self, intensities: Iterable[Float[Tensor, "T 2 H W"]], *, seed: SupportsIndex = 0, start: int = 0
     ) -> list[Recording]:
-        """A recording drawn from each of these expected events; ``start`` is the number of the first one."""
+        """A recording drawn from each of these expected events; ``start`` is the number of the first one.
+
+        Raises:
+            ValueError: if one is no tensor of this model's sizes, finite and at least 0, or a number is out of range.
+        """
         made = []
         for number, intensity in enumerate(intensities, first_number(start)):
             latent_rng = image_rngs(seed, [number])[0]
             rng = np.random.Generator(latent_rng.bit_generator.jumped())  # type: ignore[attr-defined]
-            made.append(sample_recording(intensity.numpy(), self.config.duration, rng))
+            made.append(sample_recording(intensity_of(intensity, self.config), self.config.duration, rng))
         return made
 
     def sample_batches(

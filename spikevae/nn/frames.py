@@ -31,6 +31,26 @@ def require_frames(x: Tensor, config: ModelConfig, *, is_training: bool) -> None
         raise ValueError(f"event frames are counts of at least 0, these go from {ends[0]:.4g} to {ends[1]:.4g}")
 
 
+def intensity_of(x: Tensor, config: ModelConfig) -> Float[np.ndarray, "T 2 H W"]:
+    """Expected events of one recording, of any type and on any device, as `sample_recording` takes them.
+
+    Raises:
+        ValueError: if they are not [T, 2, H, W] with the sizes of ``config``, finite and at least 0.
+    """
+    require_tensor("expected events", x)
+    shape = (config.time_steps, 2, *config.frame_size)
+    if tuple(x.shape) != shape:
+        raise ValueError(
+            f"expected events of a recording must be [T, 2, H, W] = {list(shape)}, got {list(x.shape)}; of a batch "
+            "[T, N, 2, H, W], give x_seq.unbind(dim=1)"
+        )
+    intensity: np.ndarray = x.detach().cpu().double().numpy()
+    if not (np.isfinite(intensity) & (intensity >= 0)).all():
+        least, most = intensity.min(), intensity.max()
+        raise ValueError(f"expected events must be finite and at least 0, these go from {least:.4g} to {most:.4g}")
+    return intensity
+
+
 def sample_recording(intensity: Float[np.ndarray, "T 2 H W"], duration: int, rng: np.random.Generator) -> Recording:
     """Events of a Poisson process in T slices of equal duration.
 
