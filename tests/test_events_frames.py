@@ -246,6 +246,17 @@ def test_mixup_mixes_labels_as_it_mixes_frames() -> None:
     assert len(shares.unique()) > 5
 
 
+def test_mixup_of_recordings_without_label_is_refused_in_one_line() -> None:
+    labels = torch.tensor([0, 1, -1, 1, -1])
+    some = EventSet(np.zeros((5, 2, 2, 4, 4), np.uint8), labels, name="made", split="train", class_names=("a", "b"))
+    mixed = some.augmented(EventAugmentation(mixup=0.5))
+    with pytest.raises(ValueError, match=r"made: mixup=0.5 mixes labels, and 2 of 5 recordings have none") as refusal:
+        mixed.batches(5, seed=0)
+    assert "\n" not in str(refusal.value)
+    assert len(list(mixed.chosen(torch.tensor([0, 1, 3])).batches(3, seed=0))) == 1
+    assert len(list(mixed.batches(5))) == 1  # in order nothing is mixed
+
+
 def test_a_subset_and_a_choice_hold_the_recordings_that_they_name(event_set: EventSet) -> None:
     chosen = event_set.chosen(torch.tensor([7, 2, 9])).subset(2)
     assert len(chosen) == 2

@@ -133,12 +133,16 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
             shift: move each recording by up to so many pixels each way.
             rank: number of this process, which gets its share of every batch.
             world_size: processes. A last shuffled batch with fewer recordings than processes is left out.
+
+        Raises:
+            ValueError: if a number is out of range, or mixup meets a recording without label among labelled ones.
         """
         check_pass(batch_size, rank, world_size, seed=seed, epoch=epoch, skip=skip, shift=shift)
         count = len(self)
         order, draws = np.arange(count), None
         augmentation = self.augmentation.with_images(flip=flip, shift=shift)
         if seed is not None:
+            self._require_labels_to_mix(augmentation)
             rng = np.random.default_rng((seed, epoch))
             order = rng.permutation(count)
             if augmentation.changes_places or augmentation.mixup:
@@ -146,6 +150,14 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         indices, is_shuffled = torch.from_numpy(order), seed is not None
         parts = shares(indices, batch_size, is_shuffled=is_shuffled, skip=skip, rank=rank, world_size=world_size)
         return self._batches(parts, augmentation, draws)
+
+    def _require_labels_to_mix(self, augmentation: EventAugmentation) -> None:
+        unknown = 0 if self.labels is None else int((self.labels < 0).sum())
+        if augmentation.mixup and unknown:
+            raise ValueError(
+                f"{self.name}: mixup={augmentation.mixup} mixes labels, and {unknown} of {len(self)} recordings have "
+                "none (-1); leave these out, or set mixup to 0"
+            )
 
     def _batches(
         self, parts: Sequence[Tensor], augmentation: EventAugmentation, draws: Draws | None
