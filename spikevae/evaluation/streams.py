@@ -103,10 +103,8 @@ def drawn(stream: ImageStream, count: int | None, *, seed: int) -> ImageStream:
     Raises:
         ValueError: if there are fewer.
     """
-    if count is None or count == stream.count:
+    if count is None or limited(stream, count) is stream:
         return stream
-    if count > stream.count:
-        raise ValueError(f"{stream.name} holds {stream.count} images, fewer than --count {count}")
     is_chosen = torch.zeros(stream.count, dtype=torch.bool)
     is_chosen[_permuted(stream.count, seed)[:count]] = True
 
