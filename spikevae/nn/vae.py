@@ -110,6 +110,8 @@ class SpikingVAE(SpikingAutoencoder):
     ) -> Float[Tensor, "N C H W"]:
         """New images in [0, 1]; image i of a seed depends on nothing else: not on ``count``, nor on ``batch_size``.
 
+        In training mode batch norm sees the batch, as everywhere in PyTorch: call ``eval()`` first, as ``load`` does.
+
         Args:
             count: N, at least 1.
             seed: 0 to 2^63 - 1.
