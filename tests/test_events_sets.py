@@ -183,13 +183,17 @@ def test_a_validation_part_serves_for_testing_where_there_is_no_other(tmp_path: 
 
 
 @pytest.mark.parametrize("place", ["test/c", "test"])
-def test_a_test_recording_of_no_class_is_named_with_the_classes(place: str, tmp_path: Path) -> None:
+def test_a_test_recording_of_no_class_is_named_with_the_classes(
+    place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     name = write_folders(tmp_path / "mine", {"train/a": 3, "train/b": 3, "test/a": 1, place: 1})
     with pytest.raises(
         ValueError, match=rf"{place}/0\.bin is of no class that there is to learn from \(a, b\)"
     ) as refusal:
         load(name, tmp_path / "root", "test")
     assert "\n" not in str(refusal.value)
+    assert len(load(name, tmp_path / "root")) == 6  # it can be learned from
+    assert "until it is moved, nothing can be tested" in caplog.text
 
 
 def test_frames_are_made_anew_where_a_recording_of_another_part_has_a_larger_sensor(tmp_path: Path) -> None:
@@ -209,6 +213,12 @@ def test_a_folder_with_nothing_but_a_training_part_has_the_classes_in_it(tmp_pat
 def test_a_class_may_be_called_train_where_there_are_no_parts(tmp_path: Path) -> None:
     name = write_folders(tmp_path / "mine", {"train": 5, "tram": 5})
     assert load(name, tmp_path / "root").class_names == ("train", "tram")
+
+
+@pytest.mark.parametrize("place", ["mine", ".hidden/mine"])
+def test_recordings_beside_a_lone_part_are_not_lost(place: str, tmp_path: Path) -> None:
+    name = write_folders(tmp_path / place, {"train/a": 5, "train/b": 4, ".": 1})
+    assert sum(len(load(name, tmp_path / "root", split)) for split in ("train", "test")) == 10
 
 
 def test_recordings_beside_subfolders_make_these_no_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

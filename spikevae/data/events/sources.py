@@ -205,11 +205,12 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
         chosen = parts.get("test", held_out) if is_test else parts["train"] + held_out
     if not chosen:
         raise ValueError(f"events:{folder}: one recording cannot be divided into parts; add recordings")
-    foreign = next((file for file in everything if names and folder_of[file] not in names), None)
-    if foreign is not None:
-        raise ValueError(
-            f"events:{folder}: {foreign.path} is of no class that there is to learn from ({', '.join(names)}); move it"
-        )
+    foreign = [file for file in everything if names and folder_of[file] not in names]
+    if foreign:
+        what = f"events:{folder}: {foreign[0].path} is of no class that there is to learn from ({', '.join(names)})"
+        if any(file in chosen for file in foreign):
+            raise ValueError(f"{what}; move it")
+        log.warning("%s; until it is moved, nothing can be tested on that part", what)
     source = _of_files(chosen, [names.index(folder_of[file]) for file in chosen] if names else None, names)
 
     def read() -> Iterator[Recording]:
@@ -229,13 +230,14 @@ def _parts_of(folder: Path) -> dict[Split, Path]:
         split = part_of(path.name)
         if split is not None and path.is_dir():
             found.setdefault(split, path)
-    beside = [path for path in inside if path not in found.values() and (path.is_dir() or is_recording(path))]
+    others = (path for path in inside if path not in found.values())
+    beside = [path for path in others if path.is_dir() or is_recording(Path(path.name))]
     is_alone = len(found) == 1 and not any(path.is_file() or list_recordings(path) for path in beside)
     if "train" not in found or (len(found) == 1 and not is_alone):
         return {"train": folder}
     if beside and not is_alone:
-        names, others = (", ".join(path.name for path in paths) for paths in (found.values(), beside))
-        log.warning("%s: its parts are read (%s); left out: %s", folder, names, others)
+        names, left_out = (", ".join(path.name for path in paths) for paths in (found.values(), beside))
+        log.warning("%s: its parts are read (%s); left out: %s", folder, names, left_out)
     return found
 
 
