@@ -214,7 +214,8 @@ def test_cutout_follows_the_image_and_the_rest_stays_as_it_was(textured: ImageSe
     )
     plain = joined(textured.batches(5, seed=7, flip=True, shift=2))[0]
     changed = joined(cut.batches(23, seed=7, flip=True, shift=2))[0]
-    assert (plain != changed).any(1).flatten(1).sum(1).le(9).all()
+    hidden = (plain != changed).any(1).flatten(1).sum(1)
+    assert 1 <= int(hidden.min()) <= int(hidden.max()) <= 9
 
 
 @pytest.mark.parametrize("wrong", [{"rank": 1}, {"world_size": 9}, {"skip": -1}, {"shift": -1}, {"seed": -1}])
@@ -722,7 +723,7 @@ def test_every_damaged_file_of_a_streamed_set_is_named_at_once(tmp_path: Path, m
     for number in range(33):
         path = tmp_path / f"{number:03}.png"
         path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"files are damaged: .*/0\d\d\.png cannot be read .*; and \d+ more$"):
+    with pytest.raises(ValueError, match=r"files that cannot be read: \d+\. .*/0\d\d\.png .*; and \d+ more$"):
         kept.require_readable()
 
 

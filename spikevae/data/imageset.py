@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from spikevae.config import Split
 from spikevae.data.passes import check_labels, check_pass, shares
 from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, cut_out, to_float
+from spikevae.distributed import from_all, rank, world_size
 
 _MOST_NAMED = 5  # damaged files in one message
 
@@ -82,13 +83,19 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
     def require_readable(self) -> None:
         """Read every file that is not in memory once, since one that cannot be read would stop a training late.
 
+        Processes that are connected share the work, and all of them raise.
+
         Raises:
             ValueError: if some cannot; it names them.
         """
-        damaged = self._pixels.damaged() if isinstance(self._pixels, StreamedPixels) else []
+        if not isinstance(self._pixels, StreamedPixels):
+            return
+        share = range(rank(), len(self), world_size())
+        damaged = sorted(line for part in from_all(self._pixels.damaged(share)) for line in part)
         if damaged:
             more = f"; and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
-            raise ValueError(f"{self.name}: {len(damaged)} files are damaged: {'; '.join(damaged[:_MOST_NAMED])}{more}")
+            shown = "; ".join(damaged[:_MOST_NAMED])
+            raise ValueError(f"{self.name}: files that cannot be read: {len(damaged)}. {shown}{more}")
 
     def with_cutout(self, side: int) -> ImageSet:
         """The same images, of whose shuffled batches each loses a square of so many pixels."""

@@ -63,8 +63,8 @@ class StreamedPixels:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def damaged(self) -> list[str]:
-        """What is wrong with each file that cannot be read, in one line each; all are decoded once, and not kept."""
+    def damaged(self, indices: range) -> list[str]:
+        """What is wrong with each of these files that cannot be read, in a line each; all are decoded, and not kept."""
         found: list[str] = []
 
         def try_one(index: int) -> None:
@@ -73,8 +73,8 @@ class StreamedPixels:
             except (ValueError, OSError) as error:
                 found.append(str(error))
 
-        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool, progress(len(self), "pictures read") as done:
-            for _ in pool.map(try_one, range(len(self))):
+        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool, progress(len(indices), "pictures read") as done:
+            for _ in pool.map(try_one, indices):
                 done(1)
         return sorted(found)
 

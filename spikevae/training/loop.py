@@ -135,7 +135,7 @@ class Trainer:
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
         check_classes(self.learner, self.train_set)
-        if started_with is None and self.is_main:
+        if started_with is None:
             for images in (self.train_set, self.validation_set):
                 if isinstance(images, ImageSet):
                     images.require_readable()
