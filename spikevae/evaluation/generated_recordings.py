@@ -17,6 +17,7 @@ from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.accuracy import class_numbers
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
+from spikevae.evaluation.metrics.registry import OtherClassesError
 from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.without_images import Measure, Subject, counted_share, event_split, frames_of
@@ -90,7 +91,11 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
         note = "this model cannot be asked for a class"
         yield Score("label_agreement", None, note=note, name=names["label_agreement"])
     else:
-        numbers = class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
+        try:
+            numbers = class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
+        except OtherClassesError as error:
+            yield Score("label_agreement", None, note=str(error), name=names["label_agreement"])
+            return
         answers = numbers[judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()]
         agreement = counted_share(
             "label_agreement", names["label_agreement"], int((answers == labels).sum()), len(labels), subject
