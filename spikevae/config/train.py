@@ -76,7 +76,8 @@ class TrainConfig:
     preview_epochs: int = 0
     """Epochs between two validations, with pictures of samples and reconstructions (0: about twenty in a run)."""
     image_limit: Annotated[int | None, arg(metavar="INT")] = None
-    """Use only so many training images (for trying things out): the same ones every time, two or more of each class."""
+    """Use only so many training images (for trying things out): the first ones, or some of every class where images lie
+    class by class."""
 
     def __post_init__(self) -> None:
         require_types(self)

@@ -130,7 +130,7 @@ def require_same_images(run: Path, counts: Mapping[str, int]) -> None:
         )
         raise ValueError(
             f"{run} was started with {before}, and now there are {now}; "
-            "put back the data that it had, or start a new run"
+            "put back the data and the version of spikevae that it had, or start a new run"
         )
 
 

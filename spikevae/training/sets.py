@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split
-from spikevae.data.division import divide, sample
+from spikevae.data.division import divide, some
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import Channels, ImageSet, is_events, load_split
@@ -35,7 +35,7 @@ def load_sets(
         kept, held_out = divide(len(train_set), config.data.validation_share, train_set.labels)
         train_set, validation_set = _part(train_set, kept, "train"), _part(train_set, held_out, "validation")
     if config.train.image_limit is not None:
-        train_set = train_set.chosen(sample(len(train_set), config.train.image_limit, train_set.labels))
+        train_set = some(train_set, config.train.image_limit)
     return _augmented(train_set, config), validation_set
 
 

@@ -51,15 +51,15 @@ def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
     model, settings = learner.plain_model, learner.config.train
     if isinstance(model, SpikingClassifier) or not (model.latent.has_density and model.latent.is_conditional):
         return
-    assert images.labels is not None
-    without = int((images.labels < 0).sum())
+    labels = torch.full((len(images),), -1) if images.labels is None else images.labels
+    without = int((labels < 0).sum())
     if without and settings.adversarial_epochs:
         raise ValueError(
             f"{images.name}: {without} of the {len(images)} training images have no class (label -1), and adversarial "
             "fine-tuning needs one of each; give them one, leave them out, or set --train.adversarial-share 0"
         )
     for label, name in enumerate(images.class_names):
-        count = int((images.labels == label).sum())
+        count = int((labels == label).sum())
         if count < 2:
             raise ValueError(
                 f"{images.name}: the class {name!r} has {count} of the {len(images)} training images, and a density "

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tyro.conf import arg
 
 from spikevae.config import DataConfig
-from spikevae.data.division import sample
+from spikevae.data.division import some
 from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.networks.bundle import BUNDLED, prepared, save_networks
@@ -64,7 +64,7 @@ class NetworkTraining:
     seed: int = 0
     """Of weights, order and augmentation."""
     image_limit: int | None = None
-    """Use only the first so many images of each split (for trying things out)."""
+    """Use only so many images of each split (for trying things out)."""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.image_limit or 1) < 1:
@@ -93,7 +93,7 @@ def train_networks(settings: NetworkTraining) -> Path:
     data = DataConfig(dataset=settings.data, data_root=settings.data_root)
     train, test = load_split(data, "train"), load_split(data, "test")
     if settings.image_limit is not None:
-        train, test = (part.chosen(sample(len(part), settings.image_limit, part.labels)) for part in (train, test))
+        train, test = (some(part, settings.image_limit) for part in (train, test))
     folder = settings.out if settings.out is not None else BUNDLED / settings.data
     folder.mkdir(parents=True, exist_ok=True)
     states = _read_states(folder / STATE_NAME, settings)
