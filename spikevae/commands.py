@@ -255,8 +255,8 @@ def _say_accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...],
     """Print the accuracy on a labelled data set, of all and by class, and return it."""
     right = probabilities.argmax(dim=1) == labels
     of_class = {name: right[labels == k] for k, name in enumerate(names)}
-    by_class = {name: float(of.float().mean()) for name, of in of_class.items() if len(of)}
-    record = {"images": len(right), "accuracy": float(right.float().mean()), "by_class": by_class}
+    by_class = {name: int(of.sum()) / len(of) for name, of in of_class.items() if len(of)}
+    record = {"images": len(right), "accuracy": int(right.sum()) / len(right), "by_class": by_class}
     _say(f"accuracy {record['accuracy']:.2%} of {len(right):,} {kind}")
     for name, share in by_class.items():
         _say(f"  {printable(name):<12} {share:.2%}")

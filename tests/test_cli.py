@@ -133,6 +133,7 @@ def test_the_accuracy_of_a_data_set_is_the_mean_over_its_classes_images(
     assert run("classify", folder, *words) == 0
     record = json.loads((tmp_path / "accuracy.json").read_text())
     assert record["images"] == 30
+    assert record["accuracy"] * record["images"] == round(record["accuracy"] * record["images"])  # exact, in no float32
     assert np.mean(list(record["by_class"].values())) == pytest.approx(record["accuracy"])  # 3 images of each class
 
 

@@ -43,7 +43,7 @@ class Confusion:
     @property
     def accuracy(self) -> float:
         """Share of images whose class was found."""
-        return float(self.counts.diagonal().sum() / self.counts.sum())
+        return int(self.counts.diagonal().sum()) / int(self.counts.sum())
 
     def details(self) -> dict[str, Any]:
         """The tables that a report shows."""
