@@ -128,6 +128,7 @@ def _empty_subfolders(folder: Path, pictures: list[Picture]) -> tuple[str, ...]:
 
 
 def part_of(name: str) -> Split | None:
+    """The part that a folder or archive of this name holds, in any case of letters; None if it names none."""
     stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in ARCHIVES else name
     return next((split for split, names in _PART_NAMES.items() if stem.lower() in names), None)
 

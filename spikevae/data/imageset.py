@@ -28,7 +28,6 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         name: what the user called the data set.
         split: the part of the data set this is.
         class_names: names of the labels, in their order; empty without labels.
-        cutout: side of a square, in pixels, that loses its content in every image of a shuffled batch; 0: none.
 
     Raises:
         ValueError: if pixels or labels are of another type or shape, or a label is none of the classes.
@@ -42,7 +41,6 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         name: str,
         split: Split,
         class_names: tuple[str, ...] = (),
-        cutout: int = 0,
     ) -> None:
         check_pixels(pixels, name)
         check_labels(labels, len(pixels), len(class_names), name)
@@ -51,7 +49,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self.name = name
         self.split: Split = split
         self.class_names = class_names
-        self.cutout = cutout
+        self.cutout = 0  # side of the square that images of a shuffled batch lose, in pixels; see `with_cutout`
         self.image_channels = int(pixels.shape[1])
         self.image_size = int(pixels.shape[-1])
 
