@@ -30,6 +30,11 @@ def read_run(run: Path) -> RunConfig:
         raise ValueError(f"{path}: {error}") from None
 
 
+def anywhere(config: RunConfig) -> RunConfig:
+    """The settings, wherever the data lies."""
+    return replace(config, data=replace(config.data, data_root=None))
+
+
 def data_divided_for(
     name_or_folder: str | os.PathLike[str] | None, dataset: str, *, unlabelled: bool = False
 ) -> DataConfig:

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from spikevae.config import RunConfig
 from spikevae.config.reading import typed
-from spikevae.data.division import sample
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.passes import batch_count
 from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training
-from spikevae.hub.run_settings import read_run
+from spikevae.hub.run_settings import anywhere, read_run
 from spikevae.runtime import machine
 from spikevae.text import printable
 from spikevae.training.batches import batches_left, mixed
@@ -45,7 +44,7 @@ from spikevae.training.run_folder import (
     save_state,
     what_is_kept,
 )
-from spikevae.training.sets import fitted_to, load_sets
+from spikevae.training.sets import fitted_to, load_sets, require_readable
 from spikevae.training.validation import check_classes, fit_density, validate
 from spikevae.versions import library_versions
 
@@ -126,7 +125,7 @@ class Trainer:
             self.train_set, self.validation_set = load_sets(config, train_set, validation_set)
         self.counts = {"train_images": len(self.train_set), "validation_images": len(self.validation_set)}
         self.config = fitted_to(config, self.train_set)
-        if started_with is not None and _anywhere(started_with) not in (_anywhere(config), _anywhere(self.config)):
+        if started_with is not None and anywhere(started_with) not in (anywhere(config), anywhere(self.config)):
             raise ValueError(f"{run} was started with other settings, which a resumed run keeps; see read_run")
         self.settings = self.config.train
         self.steps_per_epoch = batch_count(
@@ -136,9 +135,7 @@ class Trainer:
         self.learner = Learner(self.config, self.accelerator)
         check_classes(self.learner, self.train_set)
         if started_with is None:
-            for images in (self.train_set, self.validation_set):
-                if isinstance(images, ImageSet):
-                    images.require_readable()
+            require_readable(self.train_set, self.validation_set)
         self.progress, self.interruption = Progress(), Interruption()
         self.steps = {phase.name: quickest(phase.step, self.accelerator) for phase in self.phases}
         self.events: EventFile | None = None
@@ -230,10 +227,7 @@ class Trainer:
             return {}
         if not phase.samples:
             is_final = following is None or following.samples
-            images = self.train_set
-            if not is_final:
-                images = images.chosen(sample(len(images), _PREVIEW_FIT, images.labels))
-            fit_density(self.learner, images, self._watched)
+            fit_density(self.learner, self.train_set, self._watched, None if is_final else _PREVIEW_FIT)
         model = self.learner.averaged_model
         scores = validate(model, self.validation_set, self._watched)
         if not self.is_main:
@@ -303,8 +297,3 @@ class Trainer:
         if self.events is not None:
             self.events.close()
         self.accelerator.end_training()
-
-
-def _anywhere(config: RunConfig) -> RunConfig:
-    """The settings, wherever the data lies."""
-    return replace(config, data=replace(config.data, data_root=None))

@@ -39,6 +39,17 @@ def load_sets(
     return _augmented(train_set, config), validation_set
 
 
+def require_readable(*parts: ImageSet | EventSet) -> None:
+    """Read every file of images once; recordings were read when their frames were made.
+
+    Raises:
+        ValueError: if some cannot be read; it names them.
+    """
+    for part in parts:
+        if isinstance(part, ImageSet):
+            part.require_readable()
+
+
 def _data_of(config: RunConfig) -> DataConfig:
     """The data that a run names; recordings are cut into the frames that its model takes."""
     data, model = config.data, config.model

@@ -68,11 +68,11 @@ def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
 
 
 @torch.inference_mode()
-def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch) -> None:
+def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch, count: int | None = None) -> None:
     """Fit the averaged model's density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
 
-    Where the settings call images symmetric, to their mirror images as well. Of a large set a part is taken, of every
-    class in its share: all potentials are in memory at once.
+    Where the settings call images symmetric, to their mirror images as well. At most ``count`` images are taken, of
+    every class in its share; of a large set never all: all potentials are in memory at once.
 
     A network whose latents have none, or that has no latents, is left as it is.
 
@@ -84,9 +84,10 @@ def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch) -> 
         return
     model.eval()
     is_symmetric = learner.config.train.symmetric
-    most = _MOST_POTENTIALS // ((1 + is_symmetric) * model.config.time_steps * model.config.latent_size)
-    if len(images) > most:
-        images = images.chosen(sample(len(images), max(most, _LEAST_IMAGES), images.labels))
+    potentials_each = (1 + is_symmetric) * model.config.time_steps * model.config.latent_size
+    most = max(_MOST_POTENTIALS // potentials_each, _LEAST_IMAGES)
+    if len(images) > (count := min(count or most, most)):
+        images = images.chosen(sample(len(images), count, images.labels))
     potentials, labels = [], []
     for x, y in watch(images.batches(_BATCH)):
         for view in [x, x.flip(-1)] if is_symmetric else [x]:
