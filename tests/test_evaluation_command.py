@@ -27,7 +27,7 @@ from spikevae.evaluation.reports.tables import number_text
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.hub.checkpoints import save_release
+from spikevae.hub.checkpoints import RELEASED, save_release
 from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(
@@ -96,6 +96,16 @@ def test_everything_but_inception_is_measured_without_a_network(
     assert "| ESVAE, T 16 | one shot | 0.019 | 6.23 | 125.3 | 11.13 |" in results
     assert "| FSDDIM, T 8 | many steps | – | – | 11.78 | 4.91 |" in results
     assert "## Not computed here" in results
+
+
+def test_the_page_of_results_lists_a_classifier_among_classifiers_alone(tmp_path: Path) -> None:
+    files = [RELEASED / name / "scores.json" for name in ("mnist", "n-mnist")]
+    text = write_results(files, tmp_path / "results.md").read_text(encoding="utf-8")
+    drawn, classified = text.split("\n## n-mnist\n")
+    assert "| **mnist, paper protocol** | one shot |" in drawn
+    assert "| **n-mnist, paper protocol** | 9" in classified
+    assert "one shot" not in classified
+    assert "| – | – |" not in classified
 
 
 def test_the_same_command_gives_the_same_numbers(model_folder: str, made_root: Path) -> None:

@@ -82,14 +82,18 @@ def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
         (row.name, row.sampling, *(_or_dash(value) for value in (row.mse, row.inception_score, row.fid, row.fad)))
         for row in PUBLISHED.get(data, ())
     ]
-    rows += [(f"**{_title(entry)}**", ONE_SHOT, *(_value(entry, metric) for metric in _COLUMNS)) for entry in entries]
+    generators = [entry for entry in entries if any(entry.value(metric) is not None for metric in _COLUMNS)]
+    rows += [
+        (f"**{_title(entry)}**", ONE_SHOT, *(_value(entry, metric) for metric in _COLUMNS)) for entry in generators
+    ]
     for name in dict.fromkeys(baseline.what for entry in entries for baseline in entry.baselines):
         found = [bounds_by_metric(entry) for entry in entries]
         cells = [next((b[metric][name] for b in found if name in b.get(metric, {})), "–") for metric in _COLUMNS]
         if set(cells) != {"–"}:
             rows.append((f"*{name}*", "", *cells))
     head = ("", "sampling", "reconstruction MSE at 32x32", "Inception score", "FID", "FAD (the papers' autoencoder)")
-    yield Table(head, rows).as_markdown()
+    if rows:
+        yield Table(head, rows).as_markdown()
     accuracies = [(name, f"{value:.2%}") for name, value in PUBLISHED_ACCURACY.get(data, ())]
     ours = [(f"**{_title(entry)}**", _percent(entry)) for entry in entries if entry.value("accuracy") is not None]
     if ours:
