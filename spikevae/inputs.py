@@ -145,10 +145,18 @@ def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
     from spikevae.data.events.frames import FrameConfig, to_frames
 
     cut = FrameConfig.taken_by(config)
-    frames = []
-    for recording in read_all(files):
+    frames, guessed = [], []
+    for file, recording in zip(files, read_all(files), strict=True):
         height, width = (max(sides) for sides in zip(recording.size, config.frame_size, strict=True))
         frames.append(to_frames(replace(recording, size=(height, width)), cut))
+        if not recording.is_size_known and (height, width) != config.frame_size:
+            guessed.append(f"{file.name}, for which {recording.size[0]}x{recording.size[1]} pixels are assumed")
+    if guessed:
+        log.warning(
+            "%d of %d recordings do not say how large their sensor is (%s); if it is larger, "
+            "save them as .npz with size (height, width), or their frames are wrong",
+            len(guessed), len(frames), guessed[0],
+        )  # fmt: skip
     return EventSet(np.stack(frames), name="", split="test")
 
 

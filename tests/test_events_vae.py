@@ -314,6 +314,19 @@ def test_classify_and_reconstruct_take_a_recording(
     assert (read_recording(out).y >= SIZE // 2).mean() > 0.8
 
 
+@pytest.mark.parametrize(("suffix", "side", "warned"), [(".bin", 40, True), (".bin", SIZE, False), (".npz", 40, False)])
+def test_classify_warns_where_a_larger_sensor_would_make_other_frames(
+    suffix: str, side: int, warned: bool, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, side, (2, 500))
+    path = tmp_path / f"one{suffix}"
+    save_recordings([recording_of(np.sort(rng.integers(0, 9_000, 500)), x, y, x % 2, (side, side))], path)
+    main(["classify", str(run), str(path)])
+    told = "one.bin, for which 40x40 pixels are assumed" in caplog.text
+    assert told == warned, caplog.text
+
+
 def test_a_file_of_several_recordings_is_taken_one_by_one(
     run: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int16, Int64, UInt8
@@ -27,6 +27,7 @@ class Recording:
         y: row, from the top.
         p: polarity, 1 for ON (brighter), 0 for OFF (darker).
         size: height and width of the sensor.
+        is_size_known: otherwise ``size`` is just large enough for the events, and the sensor may be larger.
 
     Raises:
         ValueError: if an event lies outside the sensor, has another polarity, or comes before the one in front of it.
@@ -37,6 +38,7 @@ class Recording:
     y: Int16[np.ndarray, " n"]
     p: UInt8[np.ndarray, " n"]
     size: Size
+    is_size_known: bool = True
 
     def __post_init__(self) -> None:
         lengths = [len(self.t), len(self.x), len(self.y), len(self.p)]
@@ -67,7 +69,8 @@ class Recording:
     def between(self, start: int, end: int) -> Recording:
         """The events with ``start <= t < end``, microseconds; their times are kept."""
         first, last = np.searchsorted(self.t, (start, end))
-        return Recording(self.t[first:last], self.x[first:last], self.y[first:last], self.p[first:last], self.size)
+        columns = {name: getattr(self, name)[first:last] for name in "txyp"}
+        return replace(self, **columns)
 
     def is_equal(self, other: Recording) -> bool:
         """Whether both hold the same events, one by one, on sensors of one size."""
@@ -104,6 +107,5 @@ def recording_of(t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray, siz
     if (t[1:] < t[:-1]).any():
         order = np.argsort(t, kind="stable")
         t, x, y, p = t[order], x[order], y[order], p[order]
-    if size is None:
-        size = (int(y.max()) + 1, int(x.max()) + 1) if len(t) else (1, 1)
-    return Recording(t, x, y, p, size)
+    needed = (int(y.max()) + 1, int(x.max()) + 1) if len(t) else (1, 1)
+    return Recording(t, x, y, p, size or needed, is_size_known=size is not None)
