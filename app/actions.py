@@ -184,9 +184,7 @@ class Actions:
                 spikes.append(network.sample_prior(range(1), **arguments))
             return walk(network, potentials, spikes, steps)
 
-    def walk_pictures(
-        self, model: Sent, content: bytes | None, other: bytes | None, frames: Sent, background: Sent = "auto"
-    ) -> Walk:
+    def walk_pictures(self, model: Sent, content: bytes | None, other: bytes | None, frames: Sent) -> Walk:
         """From the reconstruction of one picture file to that of another.
 
         Raises:
@@ -195,7 +193,7 @@ class Actions:
         steps = limits.whole_number("number of frames", frames, *limits.FRAMES)
         if content is None or other is None:
             raise ValueError("A walk needs two pictures; choose both of its ends")
-        x = [self.read(model, end, background) for end in (content, other)]
+        x = [self.read(model, end) for end in (content, other)]
         with self.models.alone(model) as network, torch.inference_mode():
             posteriors = [network.encode(end[None]) for end in x]
             return walk(network, [p.potential for p in posteriors], [p.mode() for p in posteriors], steps)
@@ -210,13 +208,13 @@ class Actions:
         with self.models.alone(model) as network:
             return watch(network, lambda: network.sample(1, **settings))
 
-    def look_inside_picture(self, model: Sent, content: bytes | None, background: Sent = "auto") -> Observation:
+    def look_inside_picture(self, model: Sent, content: bytes | None) -> Observation:
         """Encoder, decoder and classifier at work on a picture file.
 
         Raises:
             ValueError: if the file is missing, too large, damaged or no picture.
         """
-        x = self.read(model, content, background)[None]
+        x = self.read(model, content)[None]
 
         def run() -> Tensor:
             with torch.inference_mode():

@@ -128,12 +128,11 @@ def scores_table(head: Sequence[str], rows: Sequence[Row], title: str, words: st
     return panel(title, words, [table(head, rows, f"scores of {title}")] if rows else [])
 
 
-def panel(title: str, words: str, parts: Sequence[str], *, escaped: bool = False) -> str:
-    """Words and parts under a heading; the parts are markup, and so are the words if ``escaped``."""
-    text = words if escaped else escape(words)
+def panel(title: str, words: str, parts: Sequence[str]) -> str:
+    """Words and parts under a heading; the parts are markup."""
     return (
-        f'<section class="panel"><h2>{escape(title)}</h2><p>{text}</p><div class="parts">{"".join(parts)}</div>'
-        "</section>"
+        f'<section class="panel"><h2>{escape(title)}</h2><p>{escape(words)}</p>'
+        f'<div class="parts">{"".join(parts)}</div></section>'
     )
 
 

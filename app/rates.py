@@ -33,7 +33,7 @@ class Allowance:
             self._buckets.popitem(last=False)
         return missing / self._per_second
 
-    def give_back(self, visitor: str, amount: Number = 1) -> None:
-        """Undo a :meth:`take`."""
+    def give_back(self, visitor: str) -> None:
+        """Undo a :meth:`take` of 1."""
         content, then = self._buckets.get(visitor, (self._most, time.monotonic()))
-        self._buckets[visitor] = (content + amount, then)
+        self._buckets[visitor] = (content + 1, then)

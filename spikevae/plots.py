@@ -27,12 +27,11 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]], *, zoom: int = _ZOOM) -> Figure:
+def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]]) -> Figure:
     """Rows of images, each with its name to the left; images of one column belong together.
 
     Args:
         rows: by name, images of one size; rows may differ in length.
-        zoom: screen pixels for one pixel.
 
     Raises:
         ValueError: if there is no image.
@@ -45,7 +44,7 @@ def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]], *, zoom: int = _ZOO
     canvas = torch.full((3, height * len(strips), widest), 255, dtype=torch.uint8)
     for row, strip in enumerate(strips):
         canvas[:, row * height : (row + 1) * height, : strip.shape[2]] = strip
-    width_inches, height_inches = (zoom * pixels / _DOTS_PER_INCH for pixels in (widest, canvas.shape[1]))
+    width_inches, height_inches = (_ZOOM * pixels / _DOTS_PER_INCH for pixels in (widest, canvas.shape[1]))
     named = any(rows)
     label_inches = _LABEL_INCHES if named else 0.0
     figure = _new_figure(width_inches + label_inches, height_inches, layout=None)
@@ -56,7 +55,7 @@ def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]], *, zoom: int = _ZOO
     axes.imshow(canvas.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for row, name in enumerate(rows):
-        axes.text(-6 / zoom, (row + 0.5) * height, name, ha="right", va="center", fontsize=9)
+        axes.text(-6 / _ZOOM, (row + 0.5) * height, name, ha="right", va="center", fontsize=9)
     return figure
 
 
@@ -64,10 +63,10 @@ def _grid(images: UInt8[Tensor, "N C H W"], *, columns: int) -> UInt8[Tensor, "3
     return tiled(images.expand(-1, 3, -1, -1), columns=columns, frame=1, value=255)
 
 
-def image_grid(images: UInt8[Tensor, "N C H W"], *, columns: int, zoom: int = _ZOOM) -> Figure:
+def image_grid(images: UInt8[Tensor, "N C H W"], *, columns: int) -> Figure:
     """Images in rows of ``columns``, without names."""
     grid = _grid(images, columns=columns)  # [3, h, w]
-    figure = _new_figure(zoom * grid.shape[2] / _DOTS_PER_INCH, zoom * grid.shape[1] / _DOTS_PER_INCH, layout=None)
+    figure = _new_figure(_ZOOM * grid.shape[2] / _DOTS_PER_INCH, _ZOOM * grid.shape[1] / _DOTS_PER_INCH, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
     axes.set_axis_off()

@@ -243,13 +243,12 @@ def first_images(stream: ImageStream, count: int) -> Tensor:
     return torch.cat(list(limited(stream, min(count, stream.count)).batches(250)))
 
 
-def degraded(stream: ImageStream, how: str, *, seed: int = 0) -> ImageStream:
+def degraded(stream: ImageStream, how: str) -> ImageStream:
     """Obvious failures, to show what a bad score looks like.
 
     Args:
         stream: real images.
         how: noise (uniform pixels), mean (the mean image, every time), blur (the mean of 5x5 pixels).
-        seed: of the noise.
 
     Raises:
         ValueError: if ``how`` is none of these.
@@ -258,7 +257,7 @@ def degraded(stream: ImageStream, how: str, *, seed: int = 0) -> ImageStream:
         raise ValueError(f"how={how!r} is none of {', '.join(_FAILURES)}")
 
     def open_batches(batch_size: int) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(0)
         mean = _mean_image(stream) if how == "mean" else None
         for x in stream.batches(batch_size):
             if how == "noise":

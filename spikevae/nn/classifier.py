@@ -12,12 +12,11 @@ class RateClassifier(nn.Module):
     Args:
         features: F, values per time step.
         classes: K.
-        dropout: share of the rates hidden in training.
     """
 
-    def __init__(self, features: int, classes: int, dropout: float = 0.2) -> None:
+    def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.2)
         self.linear = nn.Linear(features, classes)
 
     def forward(self, feature_seq: Float[Tensor, "T N F"]) -> Float[Tensor, "N K"]:

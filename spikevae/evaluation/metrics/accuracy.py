@@ -13,6 +13,7 @@ from torch import Tensor
 from spikevae.console import progress
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
+from spikevae.evaluation.features import BATCH_SIZE
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, OtherClassesError, register, share_score
 from spikevae.evaluation.scores import Score
@@ -83,7 +84,7 @@ def confusion(labels: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -
     return Confusion(counts, class_names)
 
 
-def classify_split(model: Network, images: ImageSet | EventSet, batch_size: int = 250) -> Confusion:
+def classify_split(model: Network, images: ImageSet | EventSet) -> Confusion:
     """Classify every image, or recording, of a split that has a class. The data may have the classes in another order.
 
     Raises:
@@ -93,7 +94,7 @@ def classify_split(model: Network, images: ImageSet | EventSet, batch_size: int 
     numbers = class_numbers(images.class_names, names, images.name)
     labels, predicted = [], []
     with progress(len(images), "classification") as done:
-        for x, target in images.batches(batch_size):
+        for x, target in images.batches(BATCH_SIZE):
             predicted.append(model.classify(x.to(model.device)).argmax(1).cpu()[target >= 0])
             labels.append(numbers[target[target >= 0]])
             done(len(target))

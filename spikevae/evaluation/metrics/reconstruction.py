@@ -8,6 +8,7 @@ from torch.nn.functional import conv2d, interpolate
 
 from spikevae.console import progress
 from spikevae.data.sets import ImageSet
+from spikevae.evaluation.features import BATCH_SIZE
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, register
 from spikevae.evaluation.scores import Score
@@ -52,7 +53,7 @@ def reconstruction_scores(errors: dict[str, Tensor], images: ImageSet) -> list[S
     ]
 
 
-def reconstruction_errors(model: SpikingVAE, images: ImageSet, batch_size: int = 250) -> dict[str, Tensor]:
+def reconstruction_errors(model: SpikingVAE, images: ImageSet) -> dict[str, Tensor]:
     """Errors of ``model.reconstruct``, without randomness, on every image of a split.
 
     Returns:
@@ -63,7 +64,7 @@ def reconstruction_errors(model: SpikingVAE, images: ImageSet, batch_size: int =
     """
     parts: dict[str, list[Tensor]] = {}
     with progress(len(images), "reconstructions") as done:
-        for x, _ in images.batches(batch_size):
+        for x, _ in images.batches(BATCH_SIZE):
             for name, values in compare(model.reconstruct(x.to(model.device)).cpu(), x).items():
                 parts.setdefault(name, []).append(values)
             done(len(x))
