@@ -28,7 +28,6 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         split: the part of the data set this is.
         class_names: names of the labels, in their order; empty without labels.
         rows: int64 [n], which of the N frames and labels are meant, in this order; otherwise all.
-        augmentation: of shuffled batches, beside what `batches` is asked for.
 
     Raises:
         ValueError: if frames or labels are of another type or shape, or a label is none of the classes.
@@ -45,7 +44,6 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         split: Split,
         class_names: tuple[str, ...] = (),
         rows: Int64[Tensor, " n"] | None = None,
-        augmentation: EventAugmentation | None = None,
     ) -> None:
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != 2:
             raise ValueError(f"{name}: frames must be a uint8 array of numpy [N, T, 2, H, W], got {kind_of(frames)}")
@@ -56,7 +54,7 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         self.name = name
         self.split: Split = split
         self.class_names = class_names
-        self.augmentation = augmentation or EventAugmentation()
+        self.augmentation = EventAugmentation()  # of shuffled batches, beside what `batches` is asked for
         self.time_steps = int(frames.shape[1])
         self.frame_size = (int(frames.shape[3]), int(frames.shape[4]))
         self.image_size = self.frame_size[0]

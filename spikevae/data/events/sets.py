@@ -59,15 +59,8 @@ def load_events(
                 f"{name}: {source.count} training recordings with validation_share={validation_share} leave none for "
                 f"the {split} part; raise validation_share or add recordings"
             )
-    return EventSet(
-        kept,
-        source.labels,
-        name=name,
-        split=split,
-        class_names=source.class_names,
-        rows=rows,
-        augmentation=augmentation if split == "train" else None,
-    )
+    part = EventSet(kept, source.labels, name=name, split=split, class_names=source.class_names, rows=rows)
+    return part if augmentation is None or split != "train" else part.augmented(augmentation)
 
 
 def _divided(source: EventSource, validation_share: float) -> tuple[Tensor, Tensor]:
