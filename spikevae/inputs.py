@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -190,9 +191,7 @@ def require_memory(count: int, shape: Sequence[int], copies: int = 1) -> None:
     Raises:
         ValueError: if the machine has less memory than they need.
     """
-    values = count * copies
-    for side in shape:
-        values *= side
+    values = count * copies * math.prod(shape)
     needed, there = 10 * values, memory_limit()  # as floats in parts, put together, as bytes, and as they are written
     if needed > there:
         raise ValueError(

@@ -18,6 +18,7 @@ Source: Zhu et al., TCJA-SNN, arXiv:2206.10177; Hu et al., MS-ResNet, arXiv:2112
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -242,7 +243,7 @@ def _pool(kind: type[nn.Module], side: float, shape: Shape) -> tuple[nn.Module, 
 
 
 def _linear(config: ModelConfig, width: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
-    synapses = nn.Linear(_flat(shape), int(width), bias=False)
+    synapses = nn.Linear(math.prod(shape), int(width), bias=False)
     return nn.Sequential(nn.Flatten(2), _EachStep(synapses), spiking_layer(config)), (int(width),)
 
 
@@ -252,14 +253,7 @@ def _vote(config: ModelConfig, voters: float, shape: Shape, stride: int) -> tupl
 
 
 def _readout(config: ModelConfig, _: float, shape: Shape, stride: int) -> tuple[nn.Module, Shape]:
-    return nn.Sequential(nn.Flatten(2), _EachStep(nn.Linear(_flat(shape), config.classes))), (config.classes,)
-
-
-def _flat(shape: Shape) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
+    return nn.Sequential(nn.Flatten(2), _EachStep(nn.Linear(math.prod(shape), config.classes))), (config.classes,)
 
 
 _MAPS = ("conv", "stem", "res", "maxpool", "avgpool")

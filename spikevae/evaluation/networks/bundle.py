@@ -140,11 +140,8 @@ def save_networks(folder: Path, networks: dict[str, nn.Module], training: dict[s
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open_regular(path) as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def prepared(x: Tensor, image_channels: int, image_size: int, *, antialias: bool = False) -> Tensor:
