@@ -125,11 +125,8 @@ def _baselines_at(settings: BaselineSettings, domain: Domain, count: int, split:
 
 
 def _failures(real: ImageStream) -> dict[str, ImageStream]:
-    return {
-        "blurred images": degraded(real, "blur"),
-        "the mean image": degraded(real, "mean"),
-        "pixel noise": degraded(real, "noise"),
-    }
+    streams = (degraded(real, how) for how in ("blur", "mean", "noise"))
+    return {stream.name: stream for stream in streams}
 
 
 def _baseline(what: str, score: Score) -> list[Baseline]:
