@@ -16,7 +16,7 @@ from spikevae.data.images import to_uint8
 from . import limits
 from .actions import Actions
 from .limits import Number, Sent
-from .pictures import layer_title
+from .pictures import layer_title, pil
 from .watch import Observation, watch
 
 STAGES = 5
@@ -141,8 +141,7 @@ def _frame(
 
 
 def _paste_picture(sheet: Image.Image, picture: Tensor) -> None:
-    array = picture.permute(1, 2, 0).numpy()  # [H, W, C]
-    shown = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB")
+    shown = pil(picture).convert("RGB")
     sheet.paste(shown.resize((_PICTURE, _PICTURE), Image.Resampling.NEAREST), (_WIDTH - _PICTURE - _LEFT, 18))
 
 

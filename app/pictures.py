@@ -72,7 +72,7 @@ def archive(images: Iterable[Float[Tensor, "C H W"]], settings: Mapping[str, Any
 def animation(images: Float[Tensor, "F C H W"], scale: int = 8) -> bytes:
     """A GIF that runs through the images and back, for ever."""
     pixels = _enlarged(to_uint8(images), scale)
-    there = [_pil(frame) for frame in pixels]
+    there = [pil(frame) for frame in pixels]
     frames = [*there, *reversed(there[1:-1])]
     pauses = [600 if index in (0, len(there) - 1) else 110 for index in range(len(frames))]  # milliseconds
     buffer = io.BytesIO()
@@ -176,14 +176,15 @@ def _enlarged(pixels: UInt8[Tensor, "N C H W"], scale: int) -> UInt8[Tensor, "N 
     return pixels.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
 
 
-def _pil(pixels: UInt8[Tensor, "C H W"]) -> Image.Image:
+def pil(pixels: UInt8[Tensor, "C H W"]) -> Image.Image:
+    """Pixels as Pillow's image, grey or RGB."""
     array = pixels.permute(1, 2, 0).numpy()  # [H, W, C]
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def _png(pixels: UInt8[Tensor, "C H W"]) -> bytes:
     buffer = io.BytesIO()
-    _pil(pixels).save(buffer, "PNG")
+    pil(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from spikevae.data.images import to_uint8
 
+from .pictures import pil
+
 TITLE = "spikevae: images from spikes"
 DESCRIPTION = (
     "A network that computes with on-off pulses, as nerve cells do, draws pictures, redraws yours and names them."
@@ -41,8 +43,7 @@ def preview_png(images: Float[Tensor, "N C H W"]) -> bytes:
     left, top = (_SIZE[0] - width) // 2, 150
     pen.text((left, 42), "Images from spikes", fill=_INK, font=ImageFont.load_default(64))
     for number, pixels in enumerate(to_uint8(images[: _ROWS * _COLUMNS])):
-        array = pixels.permute(1, 2, 0).numpy()  # [H, W, C]
-        tile = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB")
+        tile = pil(pixels).convert("RGB")
         row, column = divmod(number, _COLUMNS)
         place = (left + column * (_TILE + _GAP), top + row * (_TILE + _GAP))
         sheet.paste(tile.resize((_TILE, _TILE), Image.Resampling.NEAREST), place)
