@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from spikevae.data.images import to_uint8
+from spikevae.data.images import tiled, to_uint8
 
 _GRID_SCALE = 4  # screen pixels of a picture's pixel in the downloaded grid
 _GRID_GAP = 2  # screen pixels between its pictures
@@ -44,19 +43,10 @@ def png(image: Float[Tensor, "C H W"], scale: int = 1) -> bytes:
 
 def grid_png(images: Float[Tensor, "N C H W"]) -> bytes:
     """All images in one PNG, nearly square, enlarged without smoothing."""
-    pixels = _enlarged(to_uint8(images), _GRID_SCALE)
-    count, channels, height, width = pixels.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    grid = torch.full(
-        (channels, rows * (height + _GRID_GAP) - _GRID_GAP, columns * (width + _GRID_GAP) - _GRID_GAP),
-        255,
-        dtype=torch.uint8,
-    )
-    for number, image in enumerate(pixels):
-        top, left = (number // columns) * (height + _GRID_GAP), (number % columns) * (width + _GRID_GAP)
-        grid[:, top : top + height, left : left + width] = image
-    return _png(grid)
+    columns = math.ceil(math.sqrt(len(images)))
+    grid = tiled(_enlarged(to_uint8(images), _GRID_SCALE), columns=columns, frame=_GRID_GAP, value=255)
+    inside = slice(_GRID_GAP, -_GRID_GAP)  # of the frame around all
+    return _png(grid if len(images) == 1 else grid[:, inside, inside])
 
 
 def archive(images: Iterable[Float[Tensor, "C H W"]], settings: Mapping[str, Any]) -> bytes:
