@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 
 from jaxtyping import Float
@@ -10,6 +9,7 @@ from starlette.requests import Request
 from torch import Tensor
 
 from . import pictures
+from .studio import data_url
 
 _STYLE = """
 #first { position: absolute; inset: 0 0 auto; min-height: 100vh; z-index: 1000; box-sizing: border-box;
@@ -50,7 +50,7 @@ def first_paint(title: str, images: Float[Tensor, "N C H W"]) -> str:
         title: the page's, as HTML.
         images: those that the page opens with.
     """
-    urls = [f"data:image/png;base64,{base64.b64encode(pictures.png(image)).decode()}" for image in images]
+    urls = [data_url(pictures.png(image)) for image in images]
     shown = "".join(f'<li><img src="{url}" alt="New picture {number}"></li>' for number, url in enumerate(urls, 1))
     return (
         f'<main id="first" aria-busy="true"><style>{_STYLE}</style><div>{title}'

@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 def png(image: Float[Tensor, "C H W"], scale: int = 1) -> bytes:
     """A PNG file; each pixel becomes ``scale`` x ``scale``."""
-    return _png(_enlarged(to_uint8(image)[None], scale)[0])
+    return png_file(pil(_enlarged(to_uint8(image)[None], scale)[0]))
 
 
 def grid_png(images: Float[Tensor, "N C H W"]) -> bytes:
@@ -46,7 +46,7 @@ def grid_png(images: Float[Tensor, "N C H W"]) -> bytes:
     columns = math.ceil(math.sqrt(len(images)))
     grid = tiled(_enlarged(to_uint8(images), _GRID_SCALE), columns=columns, frame=_GRID_GAP, value=255)
     inside = slice(_GRID_GAP, -_GRID_GAP)  # of the frame around all
-    return _png(grid if len(images) == 1 else grid[:, inside, inside])
+    return png_file(pil(grid if len(images) == 1 else grid[:, inside, inside]))
 
 
 def archive(images: Iterable[Float[Tensor, "C H W"]], settings: Mapping[str, Any]) -> bytes:
@@ -172,14 +172,13 @@ def pil(pixels: UInt8[Tensor, "C H W"]) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-def _png(pixels: UInt8[Tensor, "C H W"]) -> bytes:
+def png_file(image: Image.Image) -> bytes:
+    """A PNG file with a picture as it is."""
     buffer = io.BytesIO()
-    pil(pixels).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def png_url(image: Image.Image) -> str:
     """An address that holds a picture."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(png_file(image)).decode()}"

@@ -16,6 +16,7 @@ from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.pictures import coloured
 from spikevae.data.events.recording import Recording
 
+from .pictures import png_file
 from .recordings import Seen
 from .slices import MOMENTS
 from .studio import data_url
@@ -75,9 +76,7 @@ def thumbnail(recording: Recording) -> bytes:
     """A PNG with all events of a recording."""
     frames = to_frames(recording, FrameConfig(1, "time"))
     screen = coloured(frames)[0].repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
-    buffer = io.BytesIO()
-    Image.fromarray(screen).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png_file(Image.fromarray(screen))
 
 
 def _told(side: Side, names: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import re
 from collections.abc import Callable
 from html import escape
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from spikevae.data.images import to_uint8
 
-from .pictures import pil
+from .pictures import pil, png_file
 
 TITLE = "spikevae: images from spikes"
 DESCRIPTION = (
@@ -47,9 +46,7 @@ def preview_png(images: Float[Tensor, "N C H W"]) -> bytes:
         row, column = divmod(number, _COLUMNS)
         place = (left + column * (_TILE + _GAP), top + row * (_TILE + _GAP))
         sheet.paste(tile.resize((_TILE, _TILE), Image.Resampling.NEAREST), place)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    return png_file(sheet)
 
 
 def preview_route(images: Float[Tensor, "N C H W"], is_welcome: Callable[[Request], bool]) -> Route:
