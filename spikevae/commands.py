@@ -109,7 +109,7 @@ def classify(
         invert: Make light dark first, for pictures of dark things on a light ground.
         json_file: Where to write every image's probabilities, or a data set's accuracy by class.
     """
-    from spikevae.files import check_can_write
+    from spikevae.files import check_can_write, write_text
     from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs
 
     if json_file is not None:
@@ -134,7 +134,8 @@ def classify(
         shown = [getattr(file, "name", str(file.path)) for file in files]
         record = {name: _say_answer(name, row, names) for name, row in zip(shown, scores, strict=True)}
     if json_file is not None:
-        _write_json(json_file, record)
+        write_text(json_file, json.dumps(record, indent=2) + "\n")
+        _say(f"written to {printable(json_file)}")
 
 
 def models() -> None:
@@ -275,12 +276,3 @@ def _score_lines(record: dict[str, Any]) -> Iterator[str]:
     for score in record.get("scores", []):
         if score.get("value") is not None:
             yield f"{score['name']}: {score['value']:.4g}"
-
-
-def _write_json(path: Path, record: Any) -> None:
-    from spikevae.files import write_atomically
-
-    text = json.dumps(record, indent=2) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    _say(f"written to {printable(path)}")

@@ -26,7 +26,7 @@ from spikevae.evaluation.reports.tables import value_text
 from spikevae.evaluation.scores import Baseline, Score
 from spikevae.evaluation.settings import EvaluationConfig, Protocol
 from spikevae.evaluation.streams import ImageStream, degraded, from_image_set
-from spikevae.files import write_atomically
+from spikevae.files import write_text
 from spikevae.runtime import pick_device
 
 logger = logging.getLogger(__name__)
@@ -72,9 +72,8 @@ def measure_baselines(settings: BaselineSettings) -> Path:
         found += _baselines_at(settings, domain, count, "validation")
     found += _failed_reconstructions(settings)
     found += _label_baseline(folder)
-    text = json.dumps([asdict(baseline) for baseline in found], indent=1) + "\n"
     path = folder / _FILE_NAMES[0]
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps([asdict(baseline) for baseline in found], indent=1) + "\n")
     return path
 
 

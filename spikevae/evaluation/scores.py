@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spikevae.files import write_atomically
+from spikevae.files import write_text
 
 _FORMER_KEYS = {"subject": "model", "subject_hash": "weights_hash", "floors": "baselines"}
 _COLUMNS = ("microjoule", "microjoule_folded", "ann_microjoule")
@@ -125,9 +125,7 @@ def write_scores_json(scores: Scores, path: Path) -> None:
     """Write everything to a JSON file, whole or not at all."""
     values = asdict(scores)
     values["costs"] = scores.costs  # where other programs look for it
-    text = json.dumps(_without_nan(values), indent=1, ensure_ascii=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(_without_nan(values), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_scores_json(path: Path) -> Scores:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spikevae.config import ModelConfig, from_dict, to_dict
-from spikevae.files import write_atomically
+from spikevae.files import write_atomically, write_text
 from spikevae.hub.quantised import SCALE, STORED, dequantise, input_moments, quantise, scale_shape, stored_shape
 from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
@@ -249,8 +249,7 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     write_atomically(
         folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8", errors="backslashreplace")
     )
-    text = json.dumps(config, indent=2) + "\n"
-    write_atomically(folder / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / CONFIG_NAME, json.dumps(config, indent=2) + "\n")
     write_weights(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
 
 

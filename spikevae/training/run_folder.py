@@ -22,7 +22,7 @@ from spikevae.data.division import some
 from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import save_recordings
 from spikevae.data.images import save_images
-from spikevae.files import refuse_standard_output, write_atomically
+from spikevae.files import refuse_standard_output, write_atomically, write_text
 from spikevae.hub.checkpoints import save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
 from spikevae.hub.run_settings import RUN_NAME
@@ -79,7 +79,6 @@ def check_run_place(run: Path) -> None:
 
 def describe_run(config: RunConfig, run: Path, counts: Mapping[str, int] | None = None) -> None:
     """Write what a run folder needs to explain itself: settings, versions, command, and numbers of images."""
-    run.mkdir(parents=True, exist_ok=True)
     record = {
         "config": to_dict(config),
         "command": shlex.join(["spikevae", *sys.argv[1:]]),
@@ -87,8 +86,7 @@ def describe_run(config: RunConfig, run: Path, counts: Mapping[str, int] | None 
         "versions": library_versions(),
         "images": dict(counts or {}),
     }
-    text = json.dumps(record, indent=2) + "\n"
-    write_atomically(run / RUN_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(run / RUN_NAME, json.dumps(record, indent=2) + "\n")
 
 
 # ---------------------------------------------------------------- statistics

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from spikevae.config import from_dict, to_dict
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
-from spikevae.files import open_regular, write_atomically
+from spikevae.files import open_regular, write_text
 from spikevae.hub.checkpoints import write_weights
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -134,8 +134,7 @@ def save_networks(folder: Path, networks: dict[str, nn.Module], training: dict[s
         }
         write_weights(folder / f"{role}.safetensors", partial(safetensors.torch.save_file, weights))
         settings[role] = {"network": to_dict(network.config), "training": training[role]}
-    text = json.dumps(settings, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
 def hash_file(path: Path) -> str:

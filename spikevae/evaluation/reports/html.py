@@ -27,7 +27,7 @@ from spikevae.evaluation.reports.tables import (
 )
 from spikevae.evaluation.scores import Scores
 from spikevae.evaluation.streams import first_images
-from spikevae.files import write_atomically
+from spikevae.files import write_text
 from spikevae.nn.vae import SpikingVAE
 
 PAGE = "report.html"
@@ -72,9 +72,8 @@ def write_report(evaluation: Evaluation, scores: Scores, folder: Path) -> Path:
         class_table=class_table(details["per_class"]) if "per_class" in details else None,
         is_number=is_number,
     )
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / PAGE
-    write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    write_text(path, page)
     return path
 
 

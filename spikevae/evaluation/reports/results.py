@@ -26,7 +26,7 @@ from spikevae.evaluation.reports.tables import (
     value_text,
 )
 from spikevae.evaluation.scores import Scores, read_scores_json
-from spikevae.files import write_atomically
+from spikevae.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +71,7 @@ def write_results(files: Sequence[Path], out: Path, latents: Path | None = None)
             sections += _details(entry)
     sections += () if latents is None else latent_section(latents)
     sections += _not_computed(scores)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(sections).rstrip() + "\n"
-    write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out, "\n".join(sections).rstrip() + "\n")
     return out
 
 
