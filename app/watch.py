@@ -14,6 +14,7 @@ from spikevae.evaluation.costs import Cost
 from spikevae.evaluation.energy import counting
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.images import crop
 from spikevae.nn.vae import SpikingVAE
 
 
@@ -79,9 +80,7 @@ def _partial(network: SpikingVAE, x_seq: Tensor, stages: int) -> Tensor:
         for stage in range(stages):
             seen[t] = x_seq[t] * (order < (stage + 1) / stages)
             steps.append(network.decoder.read_out(seen))
-    size = network.config.image_size
-    start = (network.config.padded_size - size) // 2
-    return torch.cat(steps)[..., start : start + size, start : start + size].add(1).div(2)
+    return crop(torch.cat(steps), network.config.image_size).add(1).div(2)
 
 
 def _keep_spikes(fired: dict[str, list[Tensor]], name: str, step_mode: str) -> Any:
