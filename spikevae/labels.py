@@ -10,6 +10,12 @@ from spikevae.text import printable
 
 Label = str | SupportsIndex
 """A class by its name or its number."""
+
+
+class OtherClassesError(ValueError):
+    """Model and data, or the network that judges, know other classes."""
+
+
 _SHOWN = 20  # classes that an error lists
 _MOST_DIGITS = 9  # of a class's number; Python refuses to read thousands
 
@@ -55,3 +61,24 @@ def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names:
     if len(labels) != count:
         raise ValueError(f"{len(labels)} labels for {count} images; give one label, or one for each image")
     return [class_index(item, class_names) for item in labels]
+
+
+def class_numbers(found: Sequence[str], known: Sequence[str], name: str) -> list[int]:
+    """The model's number of each class of the data.
+
+    Args:
+        found: the classes of the data, in its order.
+        known: those of the model.
+        name: of the data.
+
+    Raises:
+        OtherClassesError: if there is none, or they are not the same ones.
+    """
+    if len(found) != len(known) or not known:
+        raise OtherClassesError(
+            f"the model knows {len(known)} classes and {name} has {len(found)}; "
+            "compare it with data of the classes that it was trained on"
+        )
+    if set(found) != set(known):
+        raise OtherClassesError(f"{name} has the classes {', '.join(found)}, but the model knows {', '.join(known)}")
+    return [known.index(one) for one in found]

@@ -14,8 +14,8 @@ from spikevae.data.sets import ImageSet
 from spikevae.evaluation.metrics.accuracy import classify_split, confusion
 from spikevae.evaluation.metrics.near_copies import compare_distances, nearest, pixel_vectors
 from spikevae.evaluation.metrics.reconstruction import compare, ssim
-from spikevae.evaluation.metrics.registry import OtherClassesError
 from spikevae.evaluation.streams import from_tensor
+from spikevae.labels import OtherClassesError
 from spikevae.nn.classifiers import SpikingClassifier
 
 

@@ -14,14 +14,13 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
-from spikevae.evaluation.metrics.accuracy import class_numbers
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
-from spikevae.evaluation.metrics.registry import OtherClassesError
 from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.without_images import Measure, Subject, counted_share, event_split, frames_of
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load
+from spikevae.labels import OtherClassesError, class_numbers
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.intensity import log_likelihood
@@ -92,7 +91,9 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
         yield Score("label_agreement", None, note=note, name=names["label_agreement"])
     else:
         try:
-            numbers = class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
+            numbers = torch.tensor(
+                class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
+            )
         except OtherClassesError as error:
             yield Score("label_agreement", None, note=str(error), name=names["label_agreement"])
             return

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor
 
 from spikevae.console import progress
@@ -15,8 +13,9 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.features import BATCH_SIZE
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import NotComputedError, OtherClassesError, register, share_score
+from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
 from spikevae.evaluation.scores import Score
+from spikevae.labels import class_numbers
 from spikevae.nn.networks import Network
 
 
@@ -91,7 +90,7 @@ def classify_split(model: Network, images: ImageSet | EventSet) -> Confusion:
         OtherClassesError: if the model or the data has no classes, or they are not the same ones.
     """
     names = model.config.class_names
-    numbers = class_numbers(images.class_names, names, images.name)
+    numbers = torch.tensor(class_numbers(images.class_names, names, images.name))
     labels, predicted = [], []
     with progress(len(images), "classification") as done:
         for x, target in images.batches(BATCH_SIZE):
@@ -99,24 +98,3 @@ def classify_split(model: Network, images: ImageSet | EventSet) -> Confusion:
             labels.append(numbers[target[target >= 0]])
             done(len(target))
     return confusion(torch.cat(labels), torch.cat(predicted), names)
-
-
-def class_numbers(found: Sequence[str], known: Sequence[str], name: str) -> Int64[Tensor, " K"]:
-    """The model's number of each class of the data.
-
-    Args:
-        found: the classes of the data, in its order.
-        known: those of the model.
-        name: of the data.
-
-    Raises:
-        OtherClassesError: if there is none, or they are not the same ones.
-    """
-    if len(found) != len(known) or not known:
-        raise OtherClassesError(
-            f"the model knows {len(known)} classes and {name} has {len(found)}; "
-            "compare it with data of the classes that it was trained on"
-        )
-    if set(found) != set(known):
-        raise OtherClassesError(f"{name} has the classes {', '.join(found)}, but the model knows {', '.join(known)}")
-    return torch.tensor([known.index(one) for one in found])

@@ -7,12 +7,12 @@ import torch
 from spikevae.config import CLASS_NAMES
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.accuracy import class_numbers
-from spikevae.evaluation.metrics.registry import NotComputedError, OtherClassesError, register, share_score
+from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
 from spikevae.evaluation.networks.bundle import NoNetworkError
 from spikevae.evaluation.networks.extractors import domain_extractor
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.streams import from_model
+from spikevae.labels import OtherClassesError, class_numbers
 
 _MOST_SAMPLES = 2000
 
@@ -39,7 +39,7 @@ def measure_label_agreement(evaluation: Evaluation) -> list[Score]:
             "label agreement needs domain networks of the model's own data"
         )
     known = CLASS_NAMES.get(evaluation.domain.name, model.config.class_names)  # a folder's networks do not name theirs
-    numbers = class_numbers(known, model.config.class_names, evaluation.domain.name)
+    numbers = torch.tensor(class_numbers(known, model.config.class_names, evaluation.domain.name))
     agreed = (numbers[logits.argmax(1)] == labels).double()
     evaluation.details["label_agreement_by_class"] = {
         name: float(agreed[labels == k].mean()) for k, name in enumerate(model.config.class_names)

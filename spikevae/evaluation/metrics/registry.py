@@ -11,6 +11,7 @@ from torch import Tensor
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.settings import BUILT_IN
+from spikevae.labels import OtherClassesError
 from spikevae.registry import register as add_part
 
 Need = Literal["model", "split", "papers' files"]
@@ -21,10 +22,6 @@ JACKKNIFE = "standard error, jackknife over the samples in ten groups"
 
 class NotComputedError(ValueError):
     """A metric cannot be computed of these images; the message says why."""
-
-
-class OtherClassesError(ValueError):
-    """Model and data, or the network that judges, know other classes."""
 
 
 @dataclass(frozen=True)
