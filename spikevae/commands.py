@@ -24,6 +24,9 @@ from spikevae.train_command import preset_asked_for, train_command
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from spikevae.data.events.eventset import EventSet
+    from spikevae.data.sets import ImageSet
+
 
 def sample(
     model: Positional[Model],
@@ -129,7 +132,7 @@ def classify(
         return
     if data is not None:
         kind = "recordings" if network.config.takes_events else "images"
-        record: dict[str, Any] = _say_accuracy(scores, given.labels, names, kind)
+        record: dict[str, Any] = _say_accuracy(scores, given, names, kind)
     else:
         shown = [getattr(file, "name", str(file.path)) for file in files]
         record = {name: _say_answer(name, row, names) for name, row in zip(shown, scores, strict=True)}
@@ -252,8 +255,17 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
 # ---------------------------------------------------------------- what the commands share
 
 
-def _say_accuracy(probabilities: Tensor, labels: Tensor, names: tuple[str, ...], kind: str) -> dict[str, Any]:
+def _say_accuracy(
+    probabilities: Tensor, given: ImageSet | EventSet, names: tuple[str, ...], kind: str
+) -> dict[str, Any]:
     """Print the accuracy on a labelled data set, of all and by class, and return it."""
+    import torch
+
+    from spikevae.labels import class_numbers
+
+    assert given.labels is not None  # read_inputs saw to it
+    numbers = class_numbers(given.class_names, names, given.name, may_lack=True)
+    labels = torch.tensor([*numbers, -1])[given.labels]  # -1 of an image without a label stays -1
     right = probabilities.argmax(dim=1) == labels
     of_class = {name: right[labels == k] for k, name in enumerate(names)}
     by_class = {name: int(of.sum()) / len(of) for name, of in of_class.items() if len(of)}

@@ -20,6 +20,7 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
 from spikevae.hub.run_settings import data_divided_for
+from spikevae.labels import class_numbers
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -93,7 +94,7 @@ def read_inputs(
         split: part of the data set.
         count: only so many of its images: the first ones, or of every class where they lie class by class.
         root: where data sets lie.
-        is_compared: whether the data set's labels must be those of the model.
+        is_compared: whether the data set's classes must be ones that the model knows.
     """
     from spikevae.data.sets import ImageSet, is_events, load_split
 
@@ -117,11 +118,8 @@ def read_inputs(
     images = load_split(settings, split, image_channels=channels)
     if is_compared and config.classes and not images.class_names:
         raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
-    if is_compared and config.classes and images.class_names != config.class_names:
-        raise ValueError(
-            f"{data} has the classes {', '.join(images.class_names)}, "
-            f"but this model knows {', '.join(config.class_names)}; give image files instead"
-        )
+    if is_compared and config.classes:
+        class_numbers(images.class_names, config.class_names, data, may_lack=True)  # refuses others
     return images if count is None else some(images, count)
 
 

@@ -63,22 +63,32 @@ def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names:
     return [class_index(item, class_names) for item in labels]
 
 
-def class_numbers(found: Sequence[str], known: Sequence[str], name: str) -> list[int]:
-    """The model's number of each class of the data.
+def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_lack: bool = False) -> list[int]:
+    """The model's number of each class of the data, which may have them in another order.
 
     Args:
         found: the classes of the data, in its order.
         known: those of the model.
         name: of the data.
+        may_lack: whether the data may lack classes of the model.
 
     Raises:
-        OtherClassesError: if there is none, or they are not the same ones.
+        OtherClassesError: if there is none, or the model does not know one, or two have the same name.
     """
-    if len(found) != len(known) or not known:
+    if not found or not known or (len(found) != len(known) and not may_lack):
         raise OtherClassesError(
             f"the model knows {len(known)} classes and {name} has {len(found)}; "
             "compare it with data of the classes that it was trained on"
         )
-    if set(found) != set(known):
-        raise OtherClassesError(f"{name} has the classes {', '.join(found)}, but the model knows {', '.join(known)}")
+    unknown = [one for one in found if one not in known]
+    if unknown:
+        raise OtherClassesError(
+            f"{name} has the classes {', '.join(unknown)}, but the model knows {', '.join(known)}; "
+            "compare it with data of these classes"
+        )
+    if tuple(found) == tuple(known):
+        return list(range(len(known)))
+    twice = next((one for one in found if found.count(one) > 1 or known.count(one) > 1), None)
+    if twice is not None:
+        raise OtherClassesError(f"two classes of {name}, or of the model, are called {twice}; give them other names")
     return [known.index(one) for one in found]

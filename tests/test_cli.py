@@ -208,6 +208,29 @@ def test_accuracy_needs_labels_and_the_models_own_classes(
     assert "mnist has the classes 0, 1, 2" in one_line(capsys)
 
 
+def test_a_folder_with_some_of_the_classes_in_another_order_is_compared_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = spikevae.load(folder)
+    pixels = torch.randint(0, 256, (60, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    answers = model.classify(pixels / 255).argmax(1)
+    names = [FASHION_MNIST_CLASSES[label] for label in answers.tolist()]
+    for number, (image, name) in enumerate(zip(pixels, names, strict=True)):
+        place = tmp_path / "own" / name / f"{number:02}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(place)
+    out = tmp_path / "accuracy.json"
+    assert 1 < len(set(names)) < 10
+    assert run("classify", folder, "--data", f"folder:{tmp_path / 'own'}", "--split", "train", "--json", out) == 0
+    record = json.loads(out.read_text())
+    assert record["accuracy"] == 1.0
+    assert set(record["by_class"]) == set(names)
+    (tmp_path / "own" / names[0]).rename(tmp_path / "own" / "cravat")
+    capsys.readouterr()
+    assert run("classify", folder, "--data", f"folder:{tmp_path / 'own'}", "--split", "train") == 1
+    assert "has the classes cravat, but the model knows t-shirt, trouser," in one_line(capsys)
+
+
 def test_a_model_without_labels_cannot_classify_and_says_so(
     picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

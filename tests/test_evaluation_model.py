@@ -118,7 +118,7 @@ def test_near_copies_of_grey_and_of_coloured_images_are_told_by_as_many_channels
         assert found[0].equal(found[2])
 
 
-def test_data_may_name_the_classes_in_another_order_but_no_other_ones() -> None:
+def test_data_may_have_fewer_classes_and_another_order_but_no_other_ones() -> None:
     names = ("boot", "bag", "shirt")
     config = ModelConfig(network="classifier", layers="conv4 avgpool readout", image_size=8, class_names=names)
     model = SpikingClassifier(config).eval()
@@ -129,6 +129,9 @@ def test_data_may_name_the_classes_in_another_order_but_no_other_ones() -> None:
     permuted[::10] = -1
     found = classify_split(model, ImageSet(pixels, permuted, name="own", split="test", class_names=tuple(in_order)))
     assert (int(found.counts.sum()), found.accuracy) == (27, 1.0)
+    of_one = pixels[labels == labels[0]]
+    one = ImageSet(of_one, torch.zeros(len(of_one)).long(), name="own", split="test", class_names=(names[labels[0]],))
+    assert classify_split(model, one).accuracy == 1.0
     others = ImageSet(pixels, labels, name="own", split="test", class_names=("boot", "bag", "coat"))
-    with pytest.raises(OtherClassesError, match="classes boot, bag, coat, but the model knows boot, bag, shirt"):
+    with pytest.raises(OtherClassesError, match="own has the classes coat, but the model knows boot, bag, shirt"):
         classify_split(model, others)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spikevae.config import FASHION_MNIST_CLASSES
-from spikevae.labels import class_index, class_indices
+from spikevae.labels import OtherClassesError, class_index, class_indices, class_numbers
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,27 @@ def test_names_from_strangers_cannot_write_to_a_terminal() -> None:
         class_index("\x1b[2J", ("\x1b]0;taken\x07", "b" * 1000))
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_classes_of_data_are_found_by_name_in_any_order() -> None:
+    known = ("boot", "bag", "shirt")
+    assert class_numbers(("shirt", "boot", "bag"), known, "own") == [2, 0, 1]
+    assert class_numbers(("shirt", "boot"), known, "own", may_lack=True) == [2, 0]
+    assert class_numbers(("a", "a"), ("a", "a"), "own") == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "message"),
+    [
+        (("boot", "coat"), ("boot", "bag"), "own has the classes coat, but the model knows boot, bag"),
+        (("boot",), ("boot", "bag"), "the model knows 2 classes and own has 1"),
+        ((), ("boot", "bag"), "the model knows 2 classes and own has 0"),
+        (("bag", "bag"), ("boot", "bag"), "two classes of own, or of the model, are called bag"),
+        (("boot", "bag", "bag"), ("bag", "boot", "bag"), "two classes of own, or of the model, are called bag"),
+    ],
+)
+def test_classes_that_cannot_be_told_by_name_are_refused(
+    found: tuple[str, ...], known: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(OtherClassesError, match=message):
+        class_numbers(found, known, "own")

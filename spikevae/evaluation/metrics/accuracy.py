@@ -84,13 +84,13 @@ def confusion(labels: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -
 
 
 def classify_split(model: Network, images: ImageSet | EventSet) -> Confusion:
-    """Classify every image, or recording, of a split that has a class. The data may have the classes in another order.
+    """Classify every image, or recording, of a split that has a class. The data may have fewer classes, in any order.
 
     Raises:
-        OtherClassesError: if the model or the data has no classes, or they are not the same ones.
+        OtherClassesError: if the model or the data has no classes, or the model does not know one of the data's.
     """
     names = model.config.class_names
-    numbers = torch.tensor(class_numbers(images.class_names, names, images.name))
+    numbers = torch.tensor(class_numbers(images.class_names, names, images.name, may_lack=True))
     labels, predicted = [], []
     with progress(len(images), "classification") as done:
         for x, target in images.batches(BATCH_SIZE):
