@@ -264,9 +264,10 @@ def _say_accuracy(
     from spikevae.labels import class_numbers
 
     assert given.labels is not None  # read_inputs saw to it
-    numbers = class_numbers(given.class_names, names, given.name, may_lack=True)
-    labels = torch.tensor([*numbers, -1])[given.labels]  # -1 of an image without a label stays -1
-    right = probabilities.argmax(dim=1) == labels
+    numbers = torch.tensor(class_numbers(given.class_names, names, given.name, may_lack=True))
+    has_label = given.labels >= 0
+    labels = numbers[given.labels[has_label]]
+    right = probabilities[has_label].argmax(dim=1) == labels
     of_class = {name: right[labels == k] for k, name in enumerate(names)}
     by_class = {name: int(of.sum()) / len(of) for name, of in of_class.items() if len(of)}
     record = {"images": len(right), "accuracy": int(right.sum()) / len(right), "by_class": by_class}

@@ -116,11 +116,13 @@ def read_inputs(
     if is_events(settings) != config.takes_events:
         raise ValueError(f"{model} takes {kind}, and {data} holds others; choose another data set or model")
     images = load_split(settings, split, image_channels=channels)
-    if is_compared and config.classes and not images.class_names:
-        raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
+    if count is not None:
+        images = some(images, count)
     if is_compared and config.classes:
+        if not images.class_names or images.labels is None or not (images.labels >= 0).any():
+            raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
         class_numbers(images.class_names, config.class_names, data, may_lack=True)  # refuses others
-    return images if count is None else some(images, count)
+    return images
 
 
 def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:

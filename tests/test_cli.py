@@ -19,7 +19,7 @@ from PIL import Image
 import spikevae
 from spikevae.cli import COMMANDS, main
 from spikevae.commands import command
-from spikevae.config import FASHION_MNIST_CLASSES, DataConfig, ModelConfig
+from spikevae.config import CLASS_NAMES, FASHION_MNIST_CLASSES, DataConfig, ModelConfig
 from spikevae.data.sets import load_split
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.vae import SpikingVAE
@@ -216,9 +216,10 @@ def test_a_folder_with_some_of_the_classes_in_another_order_is_compared_by_name(
     answers = model.classify(pixels / 255).argmax(1)
     names = [FASHION_MNIST_CLASSES[label] for label in answers.tolist()]
     for number, (image, name) in enumerate(zip(pixels, names, strict=True)):
-        place = tmp_path / "own" / name / f"{number:02}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).save(place)
+        place = tmp_path / "own" / name
+        place.mkdir(parents=True, exist_ok=True)
+        for copied in range(3):  # a class needs two pictures or more
+            Image.fromarray(image[0].numpy()).save(place / f"{number}-{copied}.png")
     out = tmp_path / "accuracy.json"
     assert 1 < len(set(names)) < 10
     assert run("classify", folder, "--data", f"folder:{tmp_path / 'own'}", "--split", "train", "--json", out) == 0
@@ -229,6 +230,23 @@ def test_a_folder_with_some_of_the_classes_in_another_order_is_compared_by_name(
     capsys.readouterr()
     assert run("classify", folder, "--data", f"folder:{tmp_path / 'own'}", "--split", "train") == 1
     assert "has the classes cravat, but the model knows t-shirt, trouser," in one_line(capsys)
+
+
+def test_images_without_a_label_do_not_count_as_wrong(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = torch.randint(0, 256, (12, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels = spikevae.load(folder).classify(pixels / 255).argmax(1)
+    labels[::4] = -1
+    monkeypatch.setattr("spikevae.data.sets.DATASETS", dict(spikevae.DATASETS))
+    monkeypatch.setitem(CLASS_NAMES, "partly-labelled", ())
+    spikevae.register_dataset("partly-labelled", FASHION_MNIST_CLASSES)(lambda root, is_test: (pixels, labels))
+    assert run("classify", folder, "--data", "partly-labelled", "--json", tmp_path / "accuracy.json") == 0
+    record = json.loads((tmp_path / "accuracy.json").read_text())
+    assert (record["images"], record["accuracy"]) == (9, 1.0)
+    capsys.readouterr()
+    assert run("classify", folder, "--data", "partly-labelled", "--count", "1") == 1
+    assert "partly-labelled has no labels to compare with" in one_line(capsys)
 
 
 def test_a_model_without_labels_cannot_classify_and_says_so(
