@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, Synapses
-from spikevae.nn.decoder import TimeReadOut
+from spikevae.nn.decoder import SpikingDecoder, TimeReadOut
 from spikevae.nn.encoder import SpikingEncoder
 from spikevae.nn.stage import ExponentialSynapses, SpikingStage, convolutional_stage, latent_stage
 
@@ -70,6 +70,22 @@ def test_a_stage_leaves_the_gradient_that_it_is_given_to_others() -> None:
     ((stage(x_seq) + doubled) * weights).sum().backward()
     assert shortcut.grad is not None
     assert torch.equal(shortcut.grad, 2 * weights)
+
+
+def test_the_gradient_of_one_image_at_one_step_is_that_of_the_image_in_a_batch() -> None:
+    """Both fit two layouts in memory, of which torch's batch norm takes the wrong one."""
+    decoder = SpikingDecoder(replace(TINY, time_steps=1, temporal_kernel=1)).eval()
+    parameters = [decoder.expand.norm.weight, decoder.expand.synapses[0].weight]
+
+    def gradients(count: int) -> list[Tensor]:
+        z_seq = torch.ones(1, count, 5, requires_grad=True)
+        image = decoder(z_seq)[0]
+        of_z, *others = torch.autograd.grad(image.square().sum(), [z_seq, *parameters])
+        return [of_z[:, 0], *others]
+
+    alone, in_batch = gradients(1), gradients(2)
+    assert all(gradient.count_nonzero() for gradient in in_batch)
+    torch.testing.assert_close(alone, in_batch)
 
 
 def test_latent_spikes_become_maps() -> None:

@@ -73,7 +73,10 @@ def currents(x_seq: Tensor, synapses: nn.Module, filter: nn.Module) -> Tensor:
 def _over_time_and_batch(norm: nn.Module, x_seq: Tensor) -> Tensor:
     if isinstance(norm, nn.Identity):
         return x_seq
-    normalised: Tensor = norm(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+    x = x_seq.flatten(0, 1)
+    if len(x) == 1:  # torch's gradient is wrong where one plane has strides that fit two layouts, as views make them
+        x = x.clone(memory_format=torch.channels_last)
+    normalised: Tensor = norm(x).unflatten(0, x_seq.shape[:2])
     return normalised
 
 
