@@ -424,6 +424,20 @@ def test_events_of_the_input_accumulate() -> None:
     assert (cost.accumulates, cost.multiply_accumulates) == (0, (9 + 4) * 3)
 
 
+def test_classifying_a_recording_costs_one_look_at_its_rates() -> None:
+    torch.manual_seed(0)
+    model = SpikingEventVAE(TINY).eval()
+    for name, value in model.named_buffers():
+        if name.endswith("running_var"):
+            value.fill_(0.01)  # currents large enough that neurons fire
+    x_seq = torch.poisson(torch.full((T, N, 2, SIZE, SIZE), 0.5))
+    rates = model.features(x_seq).mean(dim=0)
+    assert rates.count_nonzero() > 10
+    with counting(model, images=N) as cost:
+        model.classify(x_seq)
+    assert cost.layers["classifier.linear"].multiply_accumulates == pytest.approx(2 * int(rates.count_nonzero()) / N)
+
+
 def test_evaluate_measures_recordings(run: Path, judge: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
     main(["evaluate", str(run), "--networks", str(judge), "--count", "40", "--json", str(out)])

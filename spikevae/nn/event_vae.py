@@ -53,7 +53,9 @@ class SpikingEventVAE(SpikingAutoencoder):
         Raises:
             ValueError: if the model has no classifier, or ``x_seq`` has not this model's sizes.
         """
-        return self.probabilities(x_seq, batch_size=batch_size)[-1]
+        classifier = self._require_classifier()
+        logits: Tensor = classifier(self._features_in_batches(x_seq, batch_size))
+        return logits.float().softmax(dim=1)
 
     @torch.no_grad()
     def probabilities(self, x_seq: Float[Tensor, "T N 2 H W"], *, batch_size: int = 64) -> Float[Tensor, "T N K"]:
@@ -62,8 +64,7 @@ class SpikingEventVAE(SpikingAutoencoder):
         A model with attention weighs its steps in sight of all of them.
         """
         classifier = self._require_classifier()
-        parts = in_batches(x_seq, batch_size, "recording", dim=1)
-        feature_seq = torch.cat([self.features(part) for part in parts], dim=1)
+        feature_seq = self._features_in_batches(x_seq, batch_size)
         logit_seq = torch.stack([classifier(feature_seq[: t + 1]) for t in range(len(feature_seq))])
         return logit_seq.float().softmax(dim=2)
 
@@ -142,6 +143,10 @@ class SpikingEventVAE(SpikingAutoencoder):
         """What :meth:`sample` gives, in batches, from recording ``start`` on."""
         require_at_least_one("recording", count=count, batch_size=batch_size)
         yield from self._sampled(count, seed, label, temperature, batch_size, start)
+
+    def _features_in_batches(self, x_seq: Float[Tensor, "T N 2 H W"], batch_size: int) -> Float[Tensor, "T N F"]:
+        parts = in_batches(x_seq, batch_size, "recording", dim=1)
+        return torch.cat([self.features(part) for part in parts], dim=1)
 
     def _encoded(self, x_seq: Float[Tensor, "T N 2 H W"]) -> Float[Tensor, "T N *F"]:
         require_frames(x_seq, self.config, is_training=self.training)
