@@ -185,6 +185,20 @@ def test_weights_learn_after_they_were_cast_without_a_gradient() -> None:
         assert grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_an_autoregressive_latent_of_another_type_gives_spikes_and_learns(dtype: torch.dtype) -> None:
+    latent, x = autoregressive(), features()
+    spikes = latent.posterior(x).mode()
+    assert 0 < spikes.mean() < 1
+    latent.to(dtype)
+    assert (latent.posterior(x.to(dtype)).mode() == spikes).float().mean() > 0.9  # bfloat16 rounds currents
+    assert latent.sample_prior(rngs(N)).shape == (T, N, L)
+    before = [buffer.clone() for name, buffer in latent.named_buffers() if "running" in name]
+    latent.train().posterior(x.to(dtype)).kl().backward()
+    after = [buffer for name, buffer in latent.named_buffers() if "running" in name]
+    assert all(not torch.equal(*each) and each[1].dtype == dtype for each in zip(before, after, strict=True))
+
+
 def test_rates_are_shares_of_the_choices() -> None:
     rate = autoregressive().posterior(features()).rate()
     torch.testing.assert_close(rate * 6, (rate * 6).round())

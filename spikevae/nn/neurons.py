@@ -179,5 +179,6 @@ class SequenceNorm(nn.BatchNorm1d):
         self.num_batches_tracked.add_(1)
         share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         mean = total / count
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_((squares / count - mean.square()).clamp(min=0.0), share)
+        variance = (squares / count - mean.square()).clamp(min=0.0)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), share)

@@ -43,8 +43,9 @@ class StepNetwork(nn.Module):
 
     def forward(self, x: Float[Tensor, "N F"]) -> Float[Tensor, "N L k"]:
         """Spikes of one step."""
-        spikes: Tensor = self.layers(x).unflatten(1, (-1, self.choices))
-        return spikes
+        for layer in self.layers:
+            x = layer(x.to(layer.get_parameter("0.weight").dtype))
+        return x.unflatten(1, (-1, self.choices))
 
     def reset(self) -> None:
         """Back to rest, whatever came before."""
