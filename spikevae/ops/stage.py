@@ -90,7 +90,9 @@ def _norm_fire_gate(
     if not (may_fuse(current_seq) and all(x.dtype == torch.float32 for x in parameters)):
         return norm_fire_gate_reference(current_seq, norm, neurons, attention)
     gate = gate_of(attention, current_seq, weights)
-    fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) else None
+    # Of a single value a channel has no variance: in training torch's norm refuses it.
+    is_single = norm.training and current_seq[:, :, :1].numel() == 1
+    fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) and not is_single else None
     if fused_norm is None:
         current_seq = _over_time_and_batch(norm, current_seq)
     in_place = is_own and not torch.is_grad_enabled()
