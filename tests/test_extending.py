@@ -59,6 +59,11 @@ def test_the_metric_of_the_page_measures_its_samples(page: dict[str, Any]) -> No
     assert score.name == "brightness over real"
 
 
+def test_a_model_whose_neurons_are_of_ones_own_has_a_report(page: dict[str, Any], tmp_path: Path) -> None:
+    spikevae.evaluate(page["trained"], data="stripes", metrics=("spikes",), count=20, report=tmp_path)
+    assert "no layer is a BaseNode" in (tmp_path / "report.html").read_text()
+
+
 def test_the_integrating_neurons_of_the_page_fire_as_worked_by_hand(page: dict[str, Any]) -> None:
     neurons = page["IntegrateAndFire"](page["trained"].config)
     currents = torch.tensor([0.6, 0.6, 0.6, 0.3, 0.3]).reshape(5, 1, 1)  # 0.6, 1.2 fires, 0.6, 0.9, 1.2 fires

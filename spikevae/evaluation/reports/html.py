@@ -99,7 +99,7 @@ def _pictures(evaluation: Evaluation, scores: Scores) -> Iterator[Picture]:
     if "confusion" in details:
         figure = plots.confusion_matrix(details["confusion"], details["class_names"])
         yield _picture("Confusion", "Shares of each true class, with the number of images.", figure, is_plot=True)
-    if "firing_rates" in details:
+    if details.get("firing_rates"):  # none of neurons of one's own
         figure = plots.firing_rates(details["firing_rates"])
         words = "Share of each layer's neurons that fire at each time step."
         yield _picture("Firing rates in percent", words, figure, is_plot=True)
