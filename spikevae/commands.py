@@ -118,6 +118,8 @@ def classify(
     if json_file is not None:
         check_can_write(json_file)
     network = load_model(model, device)
+    if invert and network.config.takes_events:
+        raise ValueError("--invert: recordings are neither light nor dark; leave it out")
     names = network.config.class_names
     files = list_files(images, events=network.config.takes_events)
     given = read_inputs(model, network, files, data, split, count, data_root, is_compared=True)
