@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import pad
 
 from spikevae.data.images import tiled
 
@@ -40,7 +41,9 @@ def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]]) -> Figure:
         raise ValueError("there are no images to draw")
     strips = [_grid(images, columns=len(images)) for images in rows.values()]  # [3, h, w]
     widest = max(strip.shape[2] for strip in strips)
-    height = strips[0].shape[1]
+    height = max(strip.shape[1] for strip in strips)
+    # A single image has no frame of its own.
+    strips = [strip if strip.shape[1] == height else pad(strip, (1, 1, 1, 1), value=255) for strip in strips]
     canvas = torch.full((3, height * len(strips), widest), 255, dtype=torch.uint8)
     for row, strip in enumerate(strips):
         canvas[:, row * height : (row + 1) * height, : strip.shape[2]] = strip
