@@ -58,7 +58,7 @@ def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]]) -> Figure:
     axes.imshow(canvas.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for row, name in enumerate(rows):
-        axes.text(-6 / _ZOOM, (row + 0.5) * height, name, ha="right", va="center", fontsize=9)
+        axes.text(-6 / _ZOOM, (row + 0.5) * height, name, ha="right", va="center", fontsize=9, parse_math=False)
     return figure
 
 
@@ -120,5 +120,6 @@ def _heat_map(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]]) ->
 
 def _name_ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
     rotation = 45 if max(map(len, columns)) > 3 else 0
-    axes.set_xticks(range(len(columns)), columns, rotation=rotation, ha="right" if rotation else "center", fontsize=8)
-    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    align = "right" if rotation else "center"
+    axes.set_xticks(range(len(columns)), columns, rotation=rotation, ha=align, fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8, parse_math=False)  # a name may hold "$"

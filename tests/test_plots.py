@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from matplotlib.text import Text
 
-from spikevae.plots import image_rows, to_png
+from spikevae.plots import confusion_matrix, image_rows, to_png
 
 
 def test_rows_of_images_may_differ_in_length() -> None:
@@ -16,3 +17,15 @@ def test_rows_of_images_may_differ_in_length() -> None:
             top, left = 7 * row + 1, 7 * column + 1
             assert torch.equal(canvas[top : top + 5, left : left + 6, 0], images[column, 0])
     assert to_png(image_rows({"one": images[:1]})).startswith(b"\x89PNG")
+
+
+def test_names_with_dollar_signs_are_no_formulas() -> None:
+    names = ["$\\boots$", "$1 to $5"]
+    for figure in (
+        confusion_matrix([[1, 0], [0, 2]], names),
+        image_rows({name: torch.zeros(2, 1, 5, 5, dtype=torch.uint8) for name in names}),
+    ):
+        assert to_png(figure).startswith(b"\x89PNG")
+        shown = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text() in names]
+        assert len(shown) >= 2
+        assert not any(text.get_parse_math() for text in shown)
