@@ -67,11 +67,12 @@ def evaluate(model: str | os.PathLike[str] | Network, **settings: Any) -> Scores
         settings["metrics"] = (settings["metrics"],)
     if not isinstance(model, nn.Module):
         return run_evaluation(EvaluationConfig(model=os.fspath(model), **settings))
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]  # norms may be frozen in a model that learns
     try:
         return run_evaluation(EvaluationConfig(model="a model in memory", **settings), model.eval())
     finally:
-        model.train(was_training)
+        for module, is_training in modes:
+            module.training = is_training
 
 
 def register_attention(name: str) -> Callable[[AttentionPart], AttentionPart]:

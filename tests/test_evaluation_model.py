@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import spikevae
 from spikevae.config import ModelConfig
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.metrics.accuracy import classify_split, confusion
@@ -135,3 +136,12 @@ def test_data_may_have_fewer_classes_and_another_order_but_no_other_ones() -> No
     others = ImageSet(pixels, labels, name="own", split="test", class_names=("boot", "bag", "coat"))
     with pytest.raises(OtherClassesError, match="own has the classes coat, but the model knows boot, bag, shirt"):
         classify_split(model, others)
+
+
+def test_evaluating_leaves_every_module_in_its_mode() -> None:
+    config = ModelConfig(network="classifier", layers="conv4 avgpool readout", image_size=8, class_names=("a", "b"))
+    model = SpikingClassifier(config).train()
+    model.layers[0].norm.eval()  # frozen
+    with pytest.raises(ValueError, match="name it: data=NAME"):
+        spikevae.evaluate(model)
+    assert [model.training, model.layers[0].training, model.layers[0].norm.training] == [True, True, False]
