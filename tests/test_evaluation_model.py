@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 import spikevae
-from spikevae.config import ModelConfig
+from spikevae.config import DataConfig, ModelConfig
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.metrics.accuracy import classify_split, confusion
 from spikevae.evaluation.metrics.near_copies import compare_distances, nearest, pixel_vectors
 from spikevae.evaluation.metrics.reconstruction import compare, ssim
+from spikevae.evaluation.metrics.registry import NotComputedError
+from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import from_tensor
+from spikevae.evaluation.without_images import Subject, measure_accuracy
 from spikevae.labels import OtherClassesError
 from spikevae.nn.classifiers import SpikingClassifier
 
@@ -136,6 +139,19 @@ def test_data_may_have_fewer_classes_and_another_order_but_no_other_ones() -> No
     others = ImageSet(pixels, labels, name="own", split="test", class_names=("boot", "bag", "coat"))
     with pytest.raises(OtherClassesError, match="own has the classes coat, but the model knows boot, bag, shirt"):
         classify_split(model, others)
+
+
+@pytest.mark.parametrize("labels", [None, torch.full((5,), -1)])
+def test_without_a_label_there_is_no_accuracy_and_the_reason_is_said(labels: Tensor | None) -> None:
+    config = ModelConfig(network="classifier", layers="conv4 avgpool readout", image_size=8, class_names=("a", "b"))
+    model = SpikingClassifier(config).eval()
+    given = ImageSet(torch.zeros(5, 1, 8, 8).byte(), labels, name="own", split="test", class_names=("a", "b"))
+    with pytest.raises(NotComputedError, match="own has no labels to compare with"):
+        classify_split(model, given)
+    subject = Subject(EvaluationConfig(model="own"), "own", model, DataConfig())
+    subject.given = given
+    (score,) = measure_accuracy(subject)
+    assert (score.value, score.note) == (None, "own has no labels to compare with")
 
 
 def test_evaluating_leaves_every_module_in_its_mode() -> None:

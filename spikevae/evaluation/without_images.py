@@ -19,7 +19,7 @@ from spikevae.data.events.recording import Recording
 from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.energy import count_calls
 from spikevae.evaluation.metrics.accuracy import classify_split
-from spikevae.evaluation.metrics.registry import share_score
+from spikevae.evaluation.metrics.registry import NotComputedError, share_score
 from spikevae.evaluation.metrics.spikes import NAMES, spike_details, spike_scores
 from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score, Scores
@@ -136,7 +136,11 @@ def measure_accuracy(subject: Subject) -> Iterator[Score]:
     if not subject.model.config.classes:
         yield Score("accuracy", None, note="this model was trained without labels", name="classification accuracy")
         return
-    found = classify_split(subject.model, subject.given)
+    try:
+        found = classify_split(subject.model, subject.given)
+    except NotComputedError as error:
+        yield Score("accuracy", None, note=str(error), name="classification accuracy")
+        return
     count = int(found.counts.sum())
     subject.details |= found.details()
     yield counted_share("accuracy", "classification accuracy", int(found.counts.diagonal().sum()), count, subject)

@@ -88,9 +88,12 @@ def classify_split(model: Network, images: ImageSet | EventSet) -> Confusion:
 
     Raises:
         OtherClassesError: if the model or the data has no classes, or the model does not know one of the data's.
+        NotComputedError: if no image has a label.
     """
     names = model.config.class_names
     numbers = torch.tensor(class_numbers(images.class_names, names, images.name, may_lack=True))
+    if images.labels is None or not (images.labels >= 0).any():
+        raise NotComputedError(f"{images.name} has no labels to compare with")
     labels, predicted = [], []
     with progress(len(images), "classification") as done:
         for x, target in images.batches(BATCH_SIZE):
