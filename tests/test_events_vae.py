@@ -356,6 +356,7 @@ def test_a_file_of_several_recordings_is_taken_one_by_one(
         (["sample", "{run}", "--out", "x.gif", "--size", "32"], "--size 32"),
         (["sample", "{run}", "--out", "x.gif", "--label", "beside"], "beside"),
         (["reconstruct", "{run}", "--out", "x.gif", "--invert", "x.npz"], "--invert"),
+        (["classify", "{run}", "--data", "n-mnst"], "there is no data set 'n-mnst'; did you mean 'n-mnist'?"),
         (["classify", "{run}", "--invert", "x.npz"], "--invert: recordings are neither light nor dark"),
         (["export", "{run}", "--format", "onnx", "--part", "decoder", "--out", "x.onnx"], "a VAE of event recordings"),
         (["evaluate", "{run}", "--report", "x"], "--report"),

@@ -96,7 +96,6 @@ def class_names_of(config: DataConfig) -> tuple[str, ...]:
         ValueError: if the data set is unknown, or its classes are too small.
         OSError: if its folder is missing or cannot be read.
     """
-    _opener(config)
     if is_events(config) and config.dataset not in CLASS_NAMES:
         return tuple(load_split(config, "train").class_names)
     path = folder_of(config)
@@ -112,8 +111,12 @@ def data_root(config: DataConfig) -> Path:
 
 
 def is_events(config: DataConfig) -> bool:
-    """Whether a data set holds recordings of event cameras."""
-    return config.dataset.startswith("events:") or DATASETS.get(config.dataset) is _open_events
+    """Whether a data set holds recordings of event cameras.
+
+    Raises:
+        ValueError: if the data set is unknown.
+    """
+    return _opener(config) is _open_events
 
 
 def _opener(config: DataConfig) -> Opener:
