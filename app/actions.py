@@ -59,7 +59,7 @@ class Actions:
     A model computes one request at a time, so that what one visitor watches is not another's.
 
     Args:
-        models: bundled names or folders; a folder is known by its last part. At least one is of pictures.
+        models: bundled names or folders; a folder is known by the last part of its path. At least one is of pictures.
         decode: reads a picture that came from a visitor; otherwise it is decoded in this process.
         decode_recording: the same for recordings.
 

@@ -12,6 +12,7 @@ from .actions import Actions
 from .cards import footer, terms_line
 from .files import Files
 from .limits import Sent
+from .models import name_of
 from .page import Page
 from .preview import TITLE
 from .show import Show
@@ -49,7 +50,7 @@ def build_page(actions: Actions, models: Sequence[str], files: Files) -> gr.Bloc
     show = Show(files)
     actions.warm_up()
     examples = Examples(actions, show)
-    terms = {Path(model).name: terms_line(model) for model in models}
+    terms = {name_of(model): terms_line(model) for model in models}
     first = actions.names[0]
     page = Page(title=TITLE, analytics_enabled=False)
     with page:

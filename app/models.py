@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,16 @@ from .limits import ANY, Sent
 Kind = TypeVar("Kind", bound=SpikingAutoencoder)
 
 
+def name_of(model: str) -> str:
+    """What a model is called on the page: a bundled name, or the last part of its folder, also of ``.``."""
+    return Path(os.path.abspath(model)).name
+
+
 class Models(Generic[Kind]):
     """Models by the names that visitors give.
 
     Args:
-        models: bundled names or folders; a folder is known by its last part.
+        models: bundled names or folders, known by :func:`name_of`.
         load: reads one.
 
     Raises:
@@ -31,8 +37,8 @@ class Models(Generic[Kind]):
     """
 
     def __init__(self, models: Sequence[str], load: Callable[[str], Kind]) -> None:
-        self._models = {Path(model).name: load(model) for model in models}
-        folders = {Path(model).name: model_folder(model) for model in models}
+        self._models = {name_of(model): load(model) for model in models}
+        folders = {name_of(model): model_folder(model) for model in models}
         self._locks = {name: threading.Lock() for name in self._models}
         self._datasets = {name: read_dataset_name(folder) for name, folder in folders.items()}
         self._familiar = {name: thresholds(folder / "model.safetensors") for name, folder in folders.items()}

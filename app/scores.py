@@ -8,6 +8,7 @@ from spikevae.evaluation.reports.tables import bounds_by_metric, comparison_text
 from spikevae.evaluation.scores import Scores, read_scores_json
 from spikevae.hub.checkpoints import model_folder
 
+from .models import name_of
 from .pictures import Row, scores_table
 
 MEANINGS = {
@@ -50,16 +51,15 @@ def scores_section(model: str) -> str:
     Raises:
         ValueError: if the file of scores is damaged.
     """
-    folder = model_folder(model)
-    path = folder / "scores.json"
+    path = model_folder(model) / "scores.json"
     if not path.is_file():
         words = f"No scores were measured for this model; `spikevae evaluate {model}` measures them."
-        return scores_table((), (), folder.name, words)
+        return scores_table((), (), name_of(model), words)
     scores = read_scores_json(path)
     baselines = list(dict.fromkeys(baseline.what for baseline in scores.baselines))
     head = ("measure", "value", "best is", *baselines, "measured on")
     words = f"Measured on {scores.data}, protocol {scores.protocol}, seed {scores.seed}. Again: {scores.command}"
-    return scores_table(head, _rows(scores, baselines), folder.name, words)
+    return scores_table(head, _rows(scores, baselines), name_of(model), words)
 
 
 def _rows(scores: Scores, baselines: Sequence[str]) -> list[Row]:

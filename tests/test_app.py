@@ -125,6 +125,14 @@ def test_a_model_that_is_not_on_the_page_is_not_opened(actions: Actions, tiny_re
             actions.sample(name, 1, 0, "any", 1.0)
 
 
+def test_the_folder_that_one_is_in_has_its_own_name_on_the_page(
+    tiny_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_release)
+    assert Actions(["."]).names == ("tiny",)
+    assert "tiny" in scores_section(".")
+
+
 def test_a_page_without_models_says_how_to_make_one() -> None:
     with pytest.raises(ValueError, match="spikevae train fashion-mnist"):
         Actions([])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import gradio as gr
 
 from ..cards import card
+from ..models import name_of
 from ..scores import scores_section
 
 
@@ -22,5 +22,5 @@ class ScoresTab:
         for model in models:
             gr.HTML(scores_section(model), padding=False)
             if text := card(model):
-                with gr.Accordion(f"Model card of {Path(model).name}", open=False):
+                with gr.Accordion(f"Model card of {name_of(model)}", open=False):
                     gr.Markdown(text)
