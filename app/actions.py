@@ -22,7 +22,7 @@ from spikevae.text import printable
 from . import limits
 from .familiar import familiarity, is_foreign
 from .limits import Sent
-from .models import Models
+from .models import Models, name_of
 from .reading import Decode, decode_here, read_drawing, read_picture
 from .recordings import DecodeRecording, Recordings
 from .studio import Studio
@@ -64,7 +64,7 @@ class Actions:
         decode_recording: the same for recordings.
 
     Raises:
-        ValueError: if there is none of pictures, or one is damaged.
+        ValueError: if there is none of pictures, two have the same name, or one is damaged.
         FileNotFoundError: if one is not there.
     """
 
@@ -256,6 +256,7 @@ def _by_kind(models: Sequence[str]) -> tuple[list[str], list[str]]:
     """Models of event recordings, and of pictures."""
     if not models:
         raise ValueError("no model is bundled with this installation; train one with `spikevae train fashion-mnist`")
+    _require_own_names(models)
     of_events = [model for model in models if read_config(model_folder(model)).network == "event-vae"]
     of_pictures = [model for model in models if model not in of_events]
     if not of_pictures:
@@ -264,6 +265,17 @@ def _by_kind(models: Sequence[str]) -> tuple[list[str], list[str]]:
             "add one, for instance mnist"
         )
     return of_events, of_pictures
+
+
+def _require_own_names(models: Sequence[str]) -> None:
+    """Refuse models that visitors could not tell apart."""
+    for name in map(name_of, models):
+        alike = [model for model in models if name_of(model) == name]
+        if len(alike) > 1:
+            raise ValueError(
+                f"{printable(', '.join(alike), 400)} would all be called {printable(name)!r} on the page; rename a "
+                "folder, or leave out all but one"
+            )
 
 
 def random_seed() -> int:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import struct
 import threading
 import urllib.error
@@ -131,6 +132,14 @@ def test_the_folder_that_one_is_in_has_its_own_name_on_the_page(
     monkeypatch.chdir(tiny_release)
     assert Actions(["."]).names == ("tiny",)
     assert "tiny" in scores_section(".")
+
+
+def test_two_models_of_one_name_are_refused(tiny_release: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tiny"
+    shutil.copytree(tiny_release, other)
+    with pytest.raises(ValueError, match="would all be called 'tiny'") as refused:
+        Actions([str(tiny_release), str(other)])
+    assert str(other) in str(refused.value)
 
 
 def test_a_page_without_models_says_how_to_make_one() -> None:
