@@ -16,7 +16,7 @@ class Favourite(NamedTuple):
 
     model: str
     seed: int
-    label: str | int
+    label: str
     temperature: float
     number: int  # among the pictures of the seed
     image: Tensor  # [C, H, W], [0, 1]
@@ -45,4 +45,5 @@ def _favourite(actions: Actions, wish: Sent) -> Favourite:
     place = limits.whole_number("number of the picture", number, 0, limits.COUNT_LIMIT - 1)
     with actions.models.alone(model) as network:
         image = network.sample(1, start=place, **settings)[0]
-    return Favourite(model, settings["seed"], label or limits.ANY, temperature, place, image)
+        name = limits.label_name(label, network.config.class_names)
+    return Favourite(model, settings["seed"], name, temperature, place, image)

@@ -124,3 +124,12 @@ def label_index(label: Sent, class_names: Sequence[str]) -> int | None:
     except ValueError:
         known = ", ".join((ANY, *class_names))
         raise ValueError(f"There is no class {printable(label, 40)!r} in this model; choose one of: {known}") from None
+
+
+def label_name(label: Sent, class_names: Sequence[str]) -> str:
+    """The name of a class, given by name or number, or ``ANY``; errors as for :func:`label_index`.
+
+    A number would not do where names are digits: class number 0 may be called "1".
+    """
+    index = label_index(label, class_names)
+    return ANY if index is None else class_names[index]

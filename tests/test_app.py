@@ -492,6 +492,11 @@ def test_a_call_gives_the_models_pictures_as_png(client: Any, model: spikevae.Sp
     assert "?model=tiny&amp;count=3&amp;seed=11&amp;label=any&amp;temperature=1.0" in line
 
 
+def test_a_link_names_the_class_that_a_number_stands_for(client: Any) -> None:
+    _, _, _, line = client.predict(MODEL, 1, 11, 0, 1.0, api_name="/sample")
+    assert "label=0&amp;" in line
+
+
 def test_all_calls_answer(client: Any) -> None:
     from gradio_client import handle_file
 

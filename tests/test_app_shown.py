@@ -119,6 +119,12 @@ def test_favourites_are_the_pictures_that_were_chosen_and_say_how_to_make_them(
     assert Show(Files(tmp_path)).favourites([]) == ([], None)
 
 
+def test_a_favourite_names_the_class_that_a_number_stands_for(actions: Actions, model: SpikingVAE) -> None:
+    found = favourites(actions, [[MODEL, 8, 0, 1.0, 0]])[0]
+    assert found.label == "0"
+    assert torch.allclose(found.image, model.sample(1, seed=8, label=0)[0], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "wishes",
     [

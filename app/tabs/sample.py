@@ -59,7 +59,7 @@ class SampleTab:
 
     def _build(self) -> None:
         start = (self._first, _FIRST_COUNT, _FIRST_SEED, limits.ANY, 1.0)
-        shown, grid, archive, facts = self._show.samples(self._actions.sample(*start), _settings(*start))
+        shown, grid, archive, facts = self._show.samples(self._actions.sample(*start), self._settings(*start))
         self._bell = bell()
         with gr.Row(elem_classes="actions"):
             self._go = gr.Button("Generate", variant="primary", min_width=100)
@@ -148,7 +148,7 @@ class SampleTab:
     ) -> tuple[list[str], str, str, str]:
         """New pictures: PNG files, one PNG with all, a ZIP archive, and a line about them."""
         found = self._actions.sample(model, count, seed, label, temperature, report=progress)
-        return self._show.samples(found, _settings(model, count, seed, label, temperature))
+        return self._show.samples(found, self._settings(model, count, seed, label, temperature))
 
     def fit_choices(self, model: Sent) -> tuple[gr.Dropdown, float]:
         """The choices that a model has."""
@@ -167,25 +167,25 @@ class SampleTab:
             _as_number(asked.get("temperature", 1.0)),
         )
         found = self._actions.sample(*values)
-        name, count, seed, chosen, spread = values
+        name, count, seed, _, spread = values
+        settings = self._settings(*values)
         return [
             name,
             count,
             seed,
-            label_choices(self._actions, name, chosen),
+            label_choices(self._actions, name, settings["label"]),
             spread,
-            *self._show.samples(found, _settings(*values)),
+            *self._show.samples(found, settings),
         ]
 
-
-def _settings(model: Sent, count: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:
-    return {
-        "model": model,
-        "count": int(count),
-        "seed": int(seed),
-        "label": label or limits.ANY,
-        "temperature": temperature,
-    }
+    def _settings(self, model: Sent, count: Sent, seed: Sent, label: Sent, temperature: Sent) -> dict[str, Any]:
+        return {
+            "model": model,
+            "count": int(count),
+            "seed": int(seed),
+            "label": limits.label_name(label, self._actions.class_names(model)),
+            "temperature": temperature,
+        }
 
 
 def _as_number(text: Any) -> float:
