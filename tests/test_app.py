@@ -30,8 +30,11 @@ from app import limits, panels, pictures
 from app.access import Access
 from app.actions import Actions
 from app.familiar import familiarity, is_foreign, measure, thresholds
+from app.files import Files
 from app.scores import scores_section
 from app.server import bundled, running
+from app.show import Show
+from app.tabs.parts import Examples
 from app.watch import Observation
 from spikevae.evaluation.costs import Cost, LayerCost
 from spikevae.evaluation.energy import measure_costs
@@ -312,6 +315,19 @@ def test_latents_without_potentials_walk_too(autoregressive_release: Path) -> No
 
 
 # ---------------------------------------------------------------- models that lack something
+
+
+@pytest.mark.parametrize("dataset", ["/home/someone/pictures", "../examples/mnist", "**mnist", "*", ""])
+def test_a_model_of_any_data_has_examples_and_of_other_data_its_own(
+    dataset: str, tiny_release: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_release, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "dataset": dataset}), encoding="utf-8")
+    (tmp_path / "files").mkdir()
+    examples = Examples(Actions([str(folder)]), Show(Files(tmp_path / "files")))["tiny"]
+    assert [Path(path).name for path in examples] == ["picture.png"] * 6
 
 
 def test_a_model_without_labels_does_all_but_name_things(unlabelled_release: Path) -> None:

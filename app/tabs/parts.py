@@ -213,7 +213,8 @@ class Examples:
         self._paths: dict[str, list[str]] = {}
         self._labels: dict[str, str] = {}
         for model in actions.names:
-            found = sorted(_EXAMPLES.glob(f"{actions.models.dataset(model)}-*.png"))
+            start = f"{actions.models.dataset(model)}-"  # no pattern: it may be any text
+            found = sorted(path for path in _EXAMPLES.glob("*.png") if path.name.startswith(start))
             self._labels[model] = "Or one of these test images" if found else "Or one that the model drew itself"
             self._paths[model] = [show.files.store(path.read_bytes(), path.name) for path in found] or [
                 show.picture(image) for image in actions.sample(model, _OWN_EXAMPLES, 1, limits.ANY, 1.0).images
