@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +267,25 @@ def test_a_file_says_whether_its_gates_are_an_approximation(
     assert "an approximation: gates are folded" in capsys.readouterr().out
     assert nir.read(exact).metadata["gates"] == "none"
     assert "6 calibration images" in nir.read(folded).metadata["gates"]
+
+
+def test_a_file_says_whether_the_model_looks_at_both_views(
+    gateless_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((gateless_release / "config.json").read_text(encoding="utf-8"))
+    config["model"]["classify_mirrored"] = True
+    mirrored = tmp_path / "mirrored"
+    shutil.copytree(gateless_release, mirrored)
+    (mirrored / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    words = ("--format", "nir", "--out", tmp_path / "a.nir", "--part")
+    for release, part, views in (
+        (mirrored, "classifier", True),
+        (mirrored, "encoder", False),
+        (gateless_release, "classifier", False),
+    ):
+        assert run("export", release, *words, part) == 0
+        assert ("mirror image" in capsys.readouterr().out) == views
+        assert ("views" in nir.read(tmp_path / "a.nir").metadata) == views
 
 
 @pytest.mark.parametrize(

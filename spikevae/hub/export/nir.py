@@ -28,6 +28,7 @@ _ENCODER_METADATA = {
     "input": "2 x - 1 of an image in [0, 1], padded with -1, shown at every time step",
     "read_out": "mean of the output over the time steps",
 }
+_BOTH_VIEWS = "class probabilities are the mean of two softmaxes: of the logits of an image and of its mirror image"
 
 
 def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 0) -> list[str]:
@@ -67,6 +68,7 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
             model = fold_gates(model, model.sample(calibration, seed=0))
         gates = _FOLDED.format(calibration)
     graph = nir_graph(model, part)
+    has_both_views = part == "classifier" and model.config.classify_mirrored
     graph.metadata = {
         "spikevae": __version__,
         "part": part,
@@ -75,10 +77,13 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
         "class_names": ", ".join(model.config.class_names),
         "gates": gates,
         **(decoder_metadata(model.decoder, model.config.image_size) if is_decoder else _ENCODER_METADATA),
+        **({"views": _BOTH_VIEWS} if has_both_views else {}),
     }
     write_atomically(path, lambda temporary: nir.write(temporary, graph))
     shown, taken = ("latent spikes", "weighted sum") if is_decoder else ("the centred image", "mean")
     said = [f"show {shown} for {model.config.time_steps} steps and take the {taken} of the output"]
+    if has_both_views:
+        said.append(_BOTH_VIEWS)
     return said if gates == _GATES else [*said, f"an approximation: gates are {gates}"]
 
 
