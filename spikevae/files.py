@@ -53,7 +53,7 @@ def check_output(path: Path | str, what: str, suffixes: Sequence[str]) -> Path:
     """:func:`check_can_write` for what is written as a file with one of these suffixes, or else as a folder.
 
     Raises:
-        ValueError: also if the suffix is another one, or a folder is not empty.
+        ValueError: also if the suffix is another one, or a folder is not empty, or no other can take its place.
         OSError: if the folder that it would lie in takes no new files.
     """
     path = Path(path)
@@ -64,7 +64,9 @@ def check_output(path: Path | str, what: str, suffixes: Sequence[str]) -> Path:
             raise ValueError(f"{path} is a folder; give the name of a {suffix} file")
         if any(path.iterdir()):
             raise ValueError(f"{path} is not empty; name a new folder, or a file ({known})")
-        return _check_above(path)
+        if path.samefile(".") or os.path.ismount(path):
+            raise ValueError(f"{path} is the folder that you are in, or a mount point; name a new folder in it")
+        return _check_above(path.resolve())  # where it is a link, what that leads to is written
     if suffix and suffix not in suffixes:
         raise ValueError(f"{path}: {what} are not written as {suffix}; use {known}, or a folder (no suffix)")
     if not suffix and path.exists():

@@ -305,6 +305,23 @@ def test_a_path_that_cannot_take_the_images_is_refused_before_they_are_made(tmp_
         check_save_path(tmp_path / name)
 
 
+def test_the_folder_that_one_is_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (".", "", tmp_path):
+        with pytest.raises(ValueError, match="is the folder that you are in"):
+            check_save_path(name)
+
+
+def test_a_link_to_an_empty_folder_stays_one(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    save_images(torch.zeros(2, 1, 8, 8), link)
+    assert link.is_symlink()
+    assert len(list(folder.iterdir())) == 2
+    assert set(tmp_path.iterdir()) == {folder, link}
+
+
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 251 + ".png")
     save_images(torch.zeros(1, 1, 8, 8), path)
