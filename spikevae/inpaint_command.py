@@ -80,6 +80,11 @@ def _hidden(image: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
             raise ValueError(f"--mask {printable(mask)}: {sizes[0]} pixels, but the picture has {sizes[1]}")
         if not hidden.any():
             raise ValueError(f"--mask {printable(mask)}: nothing is white in its central square, which the model sees")
+        if hidden.all():
+            raise ValueError(
+                f"--mask {printable(mask)}: its central square, which the model sees, is all white (as what is "
+                "transparent is); paint black what is to stay"
+            )
         return hidden
     assert box is not None
     left, top, right, bottom = box

@@ -142,6 +142,18 @@ def test_a_mask_fits_the_picture_as_it_is_looked_at(
     assert "nothing is white in its central square" in one_line(capsys)
 
 
+def test_a_mask_that_leaves_nothing_of_the_picture_is_refused(
+    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (40, 40), 90).save(tmp_path / "a.png")
+    strokes = Image.new("RGBA", (40, 40), (0, 0, 0, 0))  # of a layer, which is transparent elsewhere
+    strokes.paste((255, 255, 255, 255), (10, 10, 20, 20))
+    strokes.save(tmp_path / "mask.png")
+    words = ("inpaint", tiny_release, tmp_path / "a.png", "--mask", tmp_path / "mask.png")
+    assert run(*words, "--out", tmp_path / "filled.png") == 1
+    assert "is all white (as what is transparent is); paint black what is to stay" in one_line(capsys)
+
+
 def test_directions_are_the_principal_ones_of_a_class(garments: SpikingVAE) -> None:
     start = garments.sample_potential([0], seed=0, labels=torch.tensor([9]))
     assert start is not None
