@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from spikevae.evaluation.reports.tables import bounds_by_metric, comparison_text, label, value_text
 from spikevae.evaluation.scores import Scores, read_scores_json
 from spikevae.hub.checkpoints import model_folder
+from spikevae.hub.measured import measured_scores
 
 from .models import name_of
 from .pictures import Row, scores_table
@@ -43,7 +44,7 @@ MEANINGS = {
 
 
 def scores_section(model: str) -> str:
-    """A table; without scores, how to measure them.
+    """A table; without scores of these weights, how to measure them.
 
     Args:
         model: a bundled name or a folder.
@@ -51,8 +52,8 @@ def scores_section(model: str) -> str:
     Raises:
         ValueError: if the file of scores is damaged.
     """
-    path = model_folder(model) / "scores.json"
-    if not path.is_file():
+    path = measured_scores(model_folder(model))
+    if path is None:
         words = f"No scores were measured for this model; `spikevae evaluate {model}` measures them."
         return scores_table((), (), name_of(model), words)
     scores = read_scores_json(path)

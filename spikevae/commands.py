@@ -146,6 +146,7 @@ def classify(
 def models() -> None:
     """List the models that come with the package, with their measured scores."""
     from spikevae.hub.checkpoints import RELEASED, read_config, read_dataset_name, released_models
+    from spikevae.hub.measured import measured_scores
 
     names = released_models()
     if not names:
@@ -158,8 +159,7 @@ def models() -> None:
         _say(f"{name}: {what}{size} {kind} of {read_dataset_name(name)}, T = {config.time_steps}")
         if config.classes:
             _say("  classes: " + ", ".join(f"{index} {label}" for index, label in enumerate(config.class_names)))
-        scores = RELEASED / name / "scores.json"
-        if scores.is_file():
+        if scores := measured_scores(RELEASED / name):
             for line in _score_lines(json.loads(scores.read_text(encoding="utf-8"))):
                 _say(f"  {line}")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ import tyro
 from tyro.conf import Positional
 
 from spikevae.evaluation.scores import read_scores_json
-from spikevae.hub.checkpoints import RELEASED, WEIGHTS_NAME, Precision, load, save_release
+from spikevae.hub.checkpoints import CARD_NAME, RELEASED, WEIGHTS_NAME, Precision, load, save_release
+from spikevae.hub.measured import measured_scores
 from spikevae.hub.model_card import Training, model_card
 from spikevae.hub.run_settings import RUN_NAME, read_run
 from spikevae.text import printable
 from spikevae.training.run_folder import STATS_NAME
 
-_SCORES_NAME = "scores.json"
 _LARGEST = 12_000_000  # bytes of a weights file
 
 
@@ -60,7 +61,8 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
     if settings.dataset is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=settings.dataset))
     folder = _folder_of(settings.name, released)
-    card = model_card(
+    card = partial(
+        model_card,
         config,
         Training(
             train_images=last["train_images"],
@@ -72,7 +74,6 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
             validation=last["validation"],
         ),
         name=settings.name,
-        scores=_shown_scores(folder / _SCORES_NAME),
         commit=_commit(),
         note=settings.note,
     )
@@ -81,7 +82,10 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
         new = Path(place, settings.name)
         if folder.is_dir():
             shutil.copytree(folder, new)  # with what else is in it, such as its scores
-        save_release(load(settings.run), new, dataset=config.data.dataset, card=card, weights=settings.weights)
+        save_release(load(settings.run), new, dataset=config.data.dataset, card=card(), weights=settings.weights)
+        if scores := measured_scores(new):
+            text = card(scores=_shown_scores(scores))
+            (new / CARD_NAME).write_text(text, encoding="utf-8", errors="backslashreplace")
         size = (new / WEIGHTS_NAME).stat().st_size
         if size > _LARGEST:
             raise ValueError(f"the weights take {size:,} bytes; a bundled model may take {_LARGEST:,}")
@@ -124,8 +128,6 @@ def _last_epoch(stats: Path) -> dict[str, Any]:
 
 
 def _shown_scores(path: Path) -> list[tuple[str, str]]:
-    if not path.is_file():
-        return []
     return [
         (score.metric.replace("_", " "), f"{score.value:.4g}" + (f" ± {score.error:.2g}" if score.error else ""))
         for score in read_scores_json(path).scores

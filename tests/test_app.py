@@ -16,6 +16,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -465,6 +466,8 @@ def test_scores_are_shown_or_said_to_be_missing(tiny_release: Path, tmp_path: Pa
     page = scores_section(str(folder))
     assert "12.35 ± 0.20" in page
     assert "FAD (autoencoder)" in page
+    write_scores_json(replace(scores, weights_hash="0" * 64), folder / "scores.json")
+    assert "12.35" not in scores_section(str(folder))  # of other weights
 
 
 # ---------------------------------------------------------------- the page's calls, over the network

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from spikevae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.hub.checkpoints import load
 from spikevae.hub.model_card import Training, model_card
 from spikevae.presets import preset_for
@@ -62,6 +63,21 @@ def test_the_card_of_a_released_model_names_its_scores_and_another_data_set_if_t
     assert "CelebA" in card
     assert str(run) not in card
     assert json.loads((folder / "config.json").read_text())["dataset"] == "celeba"
+
+
+def test_a_card_has_no_scores_of_the_weights_before(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "garments"
+    folder.mkdir()
+    score = {"metric": "fad", "name": "FAD", "value": 1.25, "error": 0.125}
+    record = dict.fromkeys(("model", "data", "protocol", "command"), "")
+    scores = {**record, "weights_hash": "0" * 64, "seed": 0, "versions": {}, "scores": [score], "baselines": []}
+    (folder / "scores.json").write_text(json.dumps(scores))
+    release(Release(run, "garments"), released=tmp_path)
+    assert "1.25" not in (folder / "README.md").read_text()
+    scores["weights_hash"] = hash_file(folder / "model.safetensors")
+    (folder / "scores.json").write_text(json.dumps(scores))
+    release(Release(run, "garments"), released=tmp_path)
+    assert "1.25 ± 0.12" in (folder / "README.md").read_text()
 
 
 def test_an_unfinished_run_is_not_released(run: Path, tmp_path: Path) -> None:

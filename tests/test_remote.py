@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData, constants
 
 import spikevae
 from spikevae.cli import main
+from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.hub.checkpoints import LARGEST_CONFIG, load_generator, model_folder
 from spikevae.hub.remote import push
 from tests.hub_server import READER, WRITER, Hub, serving
@@ -52,8 +53,13 @@ def test_nothing_but_the_model_leaves_the_machine(hub: Hub, tiny_release: Path, 
         (folder / name).write_bytes(data)
     for name in ("state.pt", "run.json", "secret.txt"):
         (folder / name).write_text("mine")
+    (folder / "scores.json").write_text(json.dumps({"weights_hash": "0" * 64}))  # of earlier weights
+    model = {"config.json", "model.safetensors", "README.md"}
     push(folder, "somebody/run")
-    assert set(hub.repositories["somebody/run"]["main"]) == {"config.json", "model.safetensors", "README.md"}
+    assert set(hub.repositories["somebody/run"]["main"]) == model
+    (folder / "scores.json").write_text(json.dumps({"weights_hash": hash_file(folder / "model.safetensors")}))
+    push(folder, "somebody/measured")
+    assert set(hub.repositories["somebody/measured"]["main"]) == {*model, "scores.json"}
 
 
 def test_a_damaged_folder_is_not_pushed(hub: Hub, tiny_release: Path, tmp_path: Path) -> None:

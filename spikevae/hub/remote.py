@@ -42,9 +42,10 @@ from spikevae.hub.checkpoints import (
     model_folder,
     read_config,
 )
+from spikevae.hub.measured import measured_scores
 from spikevae.text import printable
 
-_PUSHED = (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, "scores.json")  # nothing else of a folder leaves the machine
+_PUSHED = (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME)  # and scores: nothing else of a folder leaves the machine
 
 
 def fetch(name: str, revision: str | None = None) -> Path:
@@ -92,7 +93,7 @@ def push(
     private: bool = False,
     message: str = "Add a model of spikevae",
 ) -> str:
-    """Upload a model to the Hugging Face hub: config, weights, card and scores, nothing else of its folder.
+    """Upload a model to the Hugging Face hub: config, weights, card and their scores, nothing else of its folder.
 
     Args:
         name_or_folder: of a model that :func:`spikevae.load` takes.
@@ -111,12 +112,12 @@ def push(
     load(folder)  # nothing is pushed that could not be read back
     if not (folder / CARD_NAME).is_file():
         raise FileNotFoundError(f"{folder} has no model card: {CARD_NAME} is missing; write one first")
+    files = [*(folder / name for name in _PUSHED), *filter(None, [measured_scores(folder)])]
     with _in_one_line(repository):
         if not sys.stderr.isatty():
             disable_progress_bars()
         api = HfApi()
         api.create_repo(_checked(repository), private=private or None, exist_ok=not private)
-        files = [folder / file for file in _PUSHED if (folder / file).is_file()]
         added = [CommitOperationAdd(file.name, file) for file in files]
         try:
             return str(api.create_commit(repository, added, commit_message=message).commit_url)

@@ -1,0 +1,29 @@
+"""The scores beside a model, and whether they are of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+from spikevae.hub.checkpoints import WEIGHTS_NAME
+
+SCORES_NAME = "scores.json"
+log = logging.getLogger(__name__)
+
+
+def measured_scores(folder: Path) -> Path | None:
+    """A model's file of scores; None if there is none, or it was measured with other weights, which is said."""
+    path = folder / SCORES_NAME
+    if not path.is_file():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        measured = stored.get("weights_hash", stored.get("subject_hash"))  # its former name
+    except (ValueError, RecursionError, AttributeError):
+        return path  # no scores at all, as who reads them will say
+    if measured in (None, "", hashlib.sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest()):
+        return path
+    log.warning("%s was measured with other weights than those beside it, and is left out; evaluate again", path)
+    return None
