@@ -89,8 +89,9 @@ def test_saving_what_was_loaded_changes_nothing_any_more(folder: Path, tmp_path:
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
-def test_a_weight_too_large_for_float16_is_kept(tmp_path: Path) -> None:
-    model = SpikingVAE(CONFIG)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_weight_too_large_for_float16_is_kept(dtype: torch.dtype, tmp_path: Path) -> None:
+    model = SpikingVAE(CONFIG).to(dtype)
     model.state_dict()[NAME][0, 0] = 1e6
     save_release(model, tmp_path, dataset="mnist", card="")
     assert float(spikevae.load(tmp_path).state_dict()[NAME][0, 0]) == 1e6

@@ -254,9 +254,10 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """A matrix or kernel as float16, unless a number of it is too large for that; of others no float64."""
+    """A matrix or kernel as float16, unless a number of it is too large for that; no float64, which is not read."""
+    tensor = tensor.float() if tensor.dtype == torch.float64 else tensor
     if not tensor.is_floating_point() or tensor.dim() < 2:
-        return tensor.float() if tensor.dtype == torch.float64 else tensor
+        return tensor
     half = tensor.half()
     return half if bool(half.isfinite().all()) else tensor
 
