@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -87,6 +88,19 @@ def test_saving_what_was_loaded_changes_nothing_any_more(folder: Path, tmp_path:
     save_release(spikevae.load(folder), tmp_path / "again", dataset="fashion-mnist", card="# A card\n")
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_a_folder_that_is_called_as_a_bundled_model_is_pointed_to(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spikevae.load("mnist")
+    assert not caplog.text
+    shutil.copytree(folder, tmp_path / "mnist")
+    spikevae.load("./mnist")
+    assert not caplog.text
+    spikevae.load("mnist")
+    assert "mnist is the bundled model; for the one in the folder of that name say ./mnist" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

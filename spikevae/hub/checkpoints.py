@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from spikevae.hub.quantised import SCALE, STORED, dequantise, input_moments, qua
 from spikevae.nn.networks import Network, build_network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1  # of config.json
 CONFIG_NAME = "config.json"
@@ -92,6 +95,7 @@ def load(
         ValueError: if a file is damaged, foreign, or its weights do not fit its config. Nothing in it is executed.
     """
     folder = model_folder(name_or_folder, revision=revision)
+    _warn_of_namesake(os.fsdecode(name_or_folder), folder)
     config = read_config(folder)
     try:
         torch.empty(1, device=device)
@@ -112,6 +116,13 @@ def load(
         model = build_network(config)
     model.load_state_dict(state, strict=True)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _warn_of_namesake(name: str, folder: Path) -> None:
+    """Say so where a bundled model is taken, and a folder of its name holds another."""
+    other, taken = Path(name, CONFIG_NAME), folder / CONFIG_NAME
+    if folder == RELEASED / name and other.is_file() and not other.samefile(taken):
+        log.warning("%s is the bundled model; for the one in the folder of that name say ./%s", name, name)
 
 
 def load_generator(name_or_folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> SpikingVAE:
