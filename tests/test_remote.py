@@ -13,7 +13,8 @@ from huggingface_hub import ModelCard, ModelCardData, constants
 import spikevae
 from spikevae.cli import main
 from spikevae.evaluation.networks.bundle import hash_file
-from spikevae.hub.checkpoints import LARGEST_CONFIG, load_generator, model_folder
+from spikevae.hub.card_metadata import card_metadata
+from spikevae.hub.checkpoints import LARGEST_CONFIG, load_generator, model_folder, save_release
 from spikevae.hub.remote import push
 from tests.hub_server import READER, WRITER, Hub, serving
 
@@ -60,6 +61,22 @@ def test_nothing_but_the_model_leaves_the_machine(hub: Hub, tiny_release: Path, 
     (folder / "scores.json").write_text(json.dumps({"weights_hash": hash_file(folder / "model.safetensors")}))
     push(folder, "somebody/measured")
     assert set(hub.repositories["somebody/measured"]["main"]) == {*model, "scores.json"}
+
+
+@pytest.mark.parametrize("name", ["pictures", "größe", "a\udcffb"])
+def test_where_ones_own_pictures_lie_is_not_pushed(hub: Hub, tiny_release: Path, tmp_path: Path, name: str) -> None:
+    place = f"folder:/home/somebody/{name}"
+    model = spikevae.load(tiny_release)
+    card = card_metadata(place, model.config) + f"# A VAE of {place}\n"
+    save_release(model, tmp_path, dataset=place, card=card)
+    weights_hash = hash_file(tmp_path / "model.safetensors")
+    (tmp_path / "scores.json").write_text(json.dumps({"weights_hash": weights_hash, "data": place}))
+    push(tmp_path, "somebody/mine")
+    sent = hub.repositories["somebody/mine"]["main"]
+    assert not [file for file, content in sent.items() if b"/home" in content]
+    assert json.loads(sent["config.json"])["dataset"] == json.loads(sent["scores.json"])["data"] == f"folder:{name}"
+    assert "\n# A VAE of folder:" in sent["README.md"].decode()
+    spikevae.load("hf:somebody/mine")
 
 
 def test_a_damaged_folder_is_not_pushed(hub: Hub, tiny_release: Path, tmp_path: Path) -> None:
