@@ -97,7 +97,8 @@ def test_a_folder_that_is_called_as_a_bundled_model_is_pointed_to(
     spikevae.load("mnist")
     assert not caplog.text
     shutil.copytree(folder, tmp_path / "mnist")
-    spikevae.load("./mnist")
+    for named in ("./mnist", Path("./mnist"), tmp_path / "mnist"):
+        assert spikevae.load(named).config == spikevae.load(folder).config
     assert not caplog.text
     spikevae.load("mnist")
     assert "mnist is the bundled model; for the one in the folder of that name say ./mnist" in caplog.text

@@ -57,9 +57,10 @@ def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None
         return fetch(name, revision)
     if revision is not None:
         raise ValueError(f"revision={printable(revision)!r}: only a model of the hub has one, not {printable(name)!r}")
-    if name in released_models():
-        return RELEASED / name
     folder = Path(name)
+    is_given = isinstance(name_or_folder, os.PathLike) and folder.is_dir()  # a path is one, also mnist
+    if name in released_models() and not is_given:
+        return RELEASED / name
     if not folder.is_dir():
         known = ", ".join(released_models()) or "none"
         raise FileNotFoundError(
