@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,20 +64,46 @@ def test_nothing_but_the_model_leaves_the_machine(hub: Hub, tiny_release: Path, 
     assert set(hub.repositories["somebody/measured"]["main"]) == {*model, "scores.json"}
 
 
-@pytest.mark.parametrize("name", ["pictures", "größe", "a\udcffb"])
+@pytest.mark.parametrize("name", ["pictures", "größe", "my pictures", "a\udcffb"])
 def test_where_ones_own_pictures_lie_is_not_pushed(hub: Hub, tiny_release: Path, tmp_path: Path, name: str) -> None:
     place = f"folder:/home/somebody/{name}"
     model = spikevae.load(tiny_release)
-    card = card_metadata(place, model.config) + f"# A VAE of {place}\n"
+    card = card_metadata(place, model.config) + f"# A VAE of {place}, also events:/home/me/b\n"
     save_release(model, tmp_path, dataset=place, card=card)
-    weights_hash = hash_file(tmp_path / "model.safetensors")
-    (tmp_path / "scores.json").write_text(json.dumps({"weights_hash": weights_hash, "data": place}))
+    given = shlex.quote(place + "/")  # another spelling
+    scores = {
+        "weights_hash": hash_file(tmp_path / "model.safetensors"),
+        "model": "/home/me/runs/mine",
+        "data": place + "/",
+        "command": f"spikevae evaluate /home/me/runs/mine --data {given} --data-root /home/me/data",
+        "scores": [{"reference": f"{place}/ test", "command": f"spikevae evaluate mnist --images=/home/me/{name}"}],
+    }
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
     push(tmp_path, "somebody/mine")
     sent = hub.repositories["somebody/mine"]["main"]
     assert not [file for file, content in sent.items() if b"/home" in content]
-    assert json.loads(sent["config.json"])["dataset"] == json.loads(sent["scores.json"])["data"] == f"folder:{name}"
+    known = json.loads(sent["scores.json"])
+    assert json.loads(sent["config.json"])["dataset"] == known["data"] == f"folder:{name}"
+    assert (known["model"], known["weights_hash"]) == ("mine", scores["weights_hash"])
+    assert shlex.split(known["command"]) == [
+        "spikevae", "evaluate", "mine", "--data", f"folder:{name}", "--data-root", "data"
+    ]  # fmt: skip
     assert "\n# A VAE of folder:" in sent["README.md"].decode()
     spikevae.load("hf:somebody/mine")
+
+
+def test_a_model_in_a_folder_that_is_called_as_a_bundled_one_is_pushed_itself(
+    hub: Hub, tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = spikevae.load(tiny_release)
+    save_release(model, tmp_path / "mnist", dataset="faces", card=card_metadata("faces", model.config))
+    monkeypatch.chdir(tmp_path)
+    push("./mnist", "somebody/mine")
+    assert hub.repositories["somebody/mine"]["main"] == files_of(tmp_path / "mnist")
+    (tmp_path / "mnist" / "README.md").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"README.md is no UTF-8 text"):
+        push("./mnist", "somebody/other")
+    assert "somebody/other" not in hub.repositories
 
 
 def test_a_damaged_folder_is_not_pushed(hub: Hub, tiny_release: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -42,9 +41,9 @@ from spikevae.hub.checkpoints import (
     load,
     model_folder,
     read_config,
-    read_dataset_name,
 )
 from spikevae.hub.measured import measured_scores
+from spikevae.hub.pushed import without_places
 from spikevae.text import printable
 
 _PUSHED = (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME)  # and scores: nothing else of a folder leaves the machine
@@ -97,7 +96,7 @@ def push(
 ) -> str:
     """Upload a model to the Hugging Face hub: config, weights, card and their scores, nothing else of its folder.
 
-    Of one's own data the folder's name is sent, and not where it lies.
+    Of one's own data and of the model's folder the name is sent, and not where they lie.
 
     Args:
         name_or_folder: of a model that :func:`spikevae.load` takes.
@@ -117,28 +116,16 @@ def push(
     if not (folder / CARD_NAME).is_file():
         raise FileNotFoundError(f"{folder} has no model card: {CARD_NAME} is missing; write one first")
     files = [*(folder / name for name in _PUSHED), *filter(None, [measured_scores(folder)])]
+    added = [CommitOperationAdd(file.name, without_places(file)) for file in files]
     with _in_one_line(repository):
         if not sys.stderr.isatty():
             disable_progress_bars()
         api = HfApi()
         api.create_repo(_checked(repository), private=private or None, exist_ok=not private)
-        added = [CommitOperationAdd(file.name, _without_place(file, read_dataset_name(folder))) for file in files]
         try:
             return str(api.create_commit(repository, added, commit_message=message).commit_url)
         except RuntimeError as error:  # the library's word for an upload that breaks off
             raise (error.__cause__ if isinstance(error.__cause__, HTTPError) else OSError(str(error))) from None
-
-
-def _without_place(file: Path, dataset: str) -> Path | bytes:
-    """What to send of a file: of its text, ``folder:/home/me/pictures`` becomes ``folder:pictures``."""
-    kind, colon, place = dataset.partition(":")
-    name = f"{kind}:{Path(place).name}"
-    if file.name == WEIGHTS_NAME or not colon or name == dataset:
-        return file
-    text = file.read_text(encoding="utf-8")
-    for written in (dataset, json.dumps(dataset)[1:-1], json.dumps(dataset, ensure_ascii=False)[1:-1]):
-        text = text.replace(written, name)
-    return text.encode(errors="backslashreplace")  # a path may hold bytes that are no UTF-8
 
 
 def _checked(repository: str) -> str:
