@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spikevae.files import hash_file
 from spikevae.nn.latents.mixture import Mixtures
 from spikevae.nn.vae import SpikingVAE
 
@@ -68,7 +68,7 @@ def familiarity(
 
 def thresholds(weights: Path) -> Familiarity | None:
     """What was measured for these weights (a file); None if nothing was."""
-    found = _measured().get(hashlib.sha256(weights.read_bytes()).hexdigest())
+    found = _measured().get(hash_file(weights))
     return None if found is None else Familiarity(*(found[name] for name in Familiarity._fields))
 
 
@@ -118,7 +118,7 @@ def main() -> None:
     x = torch.stack([held_out[number][0] for number in range(len(held_out))])
     weights = model_folder(arguments.model) / "model.safetensors"
     found = {"model": Path(arguments.model).name, "held_out_images": len(x), **measure(network, x)._asdict()}
-    kept = {**_measured(), hashlib.sha256(weights.read_bytes()).hexdigest(): found}
+    kept = {**_measured(), hash_file(weights): found}
     _FILE.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -91,6 +92,12 @@ def refuse_standard_output(path: Path) -> None:
     """
     if path.parts[:1] == ("-",):
         raise ValueError(f"{path}: nothing is written to standard output; name a file or folder")
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open_regular(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def cache_folder(name: str, advice: str) -> Path:

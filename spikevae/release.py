@@ -83,7 +83,7 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
         if folder.is_dir():
             shutil.copytree(folder, new)  # with what else is in it, such as its scores
         save_release(load(settings.run), new, dataset=config.data.dataset, card=card(), weights=settings.weights)
-        if scores := measured_scores(new):
+        if scores := measured_scores(folder, new / WEIGHTS_NAME):
             text = card(scores=_shown_scores(scores))
             (new / CARD_NAME).write_text(text, encoding="utf-8", errors="backslashreplace")
         size = (new / WEIGHTS_NAME).stat().st_size

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spikevae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from spikevae.evaluation.networks.bundle import hash_file
+from spikevae.files import hash_file
 from spikevae.hub.checkpoints import load
 from spikevae.hub.model_card import Training, model_card
 from spikevae.presets import preset_for
@@ -65,7 +65,9 @@ def test_the_card_of_a_released_model_names_its_scores_and_another_data_set_if_t
     assert json.loads((folder / "config.json").read_text())["dataset"] == "celeba"
 
 
-def test_a_card_has_no_scores_of_the_weights_before(run: Path, tmp_path: Path) -> None:
+def test_a_card_has_no_scores_of_the_weights_before(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "garments"
     folder.mkdir()
     score = {"metric": "fad", "name": "FAD", "value": 1.25, "error": 0.125}
@@ -73,7 +75,8 @@ def test_a_card_has_no_scores_of_the_weights_before(run: Path, tmp_path: Path) -
     scores = {**record, "weights_hash": "0" * 64, "seed": 0, "versions": {}, "scores": [score], "baselines": []}
     (folder / "scores.json").write_text(json.dumps(scores))
     release(Release(run, "garments"), released=tmp_path)
-    assert "1.25" not in (folder / "README.md").read_text()
+    assert "1.25 ± 0.12" not in (folder / "README.md").read_text()
+    assert f"{folder / 'scores.json'} was measured with other weights" in caplog.text
     scores["weights_hash"] = hash_file(folder / "model.safetensors")
     (folder / "scores.json").write_text(json.dumps(scores))
     release(Release(run, "garments"), released=tmp_path)

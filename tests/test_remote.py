@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard, ModelCardData, constants
 
 import spikevae
 from spikevae.cli import main
-from spikevae.evaluation.networks.bundle import hash_file
+from spikevae.files import hash_file
 from spikevae.hub.card_metadata import card_metadata
 from spikevae.hub.checkpoints import LARGEST_CONFIG, load_generator, model_folder, save_release
 from spikevae.hub.remote import push

@@ -16,9 +16,9 @@ from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
-from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.without_images import Measure, Subject, counted_share, event_split, frames_of
+from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load
 from spikevae.labels import OtherClassesError, class_numbers
 from spikevae.nn.classifiers import SpikingClassifier

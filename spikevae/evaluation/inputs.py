@@ -12,11 +12,12 @@ from torch import Tensor
 from spikevae.config import DataConfig
 from spikevae.data.sets import Channels, ImageSet, load_split
 from spikevae.evaluation.features import Measure, extract
-from spikevae.evaluation.networks.bundle import Domain, bundled_networks, hash_file, networks_folder
+from spikevae.evaluation.networks.bundle import Domain, bundled_networks, networks_folder
 from spikevae.evaluation.networks.extractors import Extractor
 from spikevae.evaluation.networks.spaces import open_spaces
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, drawn, from_image_set, from_model, from_path, keeping_first
+from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.vae import SpikingVAE

@@ -21,9 +21,9 @@ from spikevae.evaluation.energy import count_calls
 from spikevae.evaluation.metrics.accuracy import classify_split
 from spikevae.evaluation.metrics.registry import NotComputedError, share_score
 from spikevae.evaluation.metrics.spikes import NAMES, spike_details, spike_scores
-from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.scores import Score, Scores
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_config, read_dataset_name
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.classifiers import SpikingClassifier

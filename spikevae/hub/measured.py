@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
 
+from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME
 
 SCORES_NAME = "scores.json"
 log = logging.getLogger(__name__)
 
 
-def measured_scores(folder: Path) -> Path | None:
-    """A model's file of scores; None if there is none, or it was measured with other weights, which is said."""
+def measured_scores(folder: Path, weights: Path | None = None) -> Path | None:
+    """A model's file of scores; None if there is none, or it was measured with other weights, which is said.
+
+    Args:
+        folder: of the model.
+        weights: the file of its weights, where that is not in the folder.
+    """
     path = folder / SCORES_NAME
     if not path.is_file():
         return None
@@ -23,7 +28,7 @@ def measured_scores(folder: Path) -> Path | None:
         measured = stored.get("weights_hash", stored.get("subject_hash"))  # its former name
     except (ValueError, RecursionError, AttributeError):
         return path  # no scores at all, as who reads them will say
-    if measured in (None, "", hashlib.sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest()):
+    if measured in (None, "", hash_file(weights or folder / WEIGHTS_NAME)):
         return path
-    log.warning("%s was measured with other weights than those beside it, and is left out; evaluate again", path)
+    log.warning("%s was measured with other weights than the model has, and is left out; evaluate again", path)
     return None

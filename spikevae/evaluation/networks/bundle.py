@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,7 +17,7 @@ from torch.nn.functional import interpolate
 from spikevae.config import from_dict, to_dict
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
-from spikevae.files import open_regular, write_text
+from spikevae.files import hash_file, write_text
 from spikevae.hub.checkpoints import write_weights
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -135,12 +134,6 @@ def save_networks(folder: Path, networks: dict[str, nn.Module], training: dict[s
         write_weights(folder / f"{role}.safetensors", partial(safetensors.torch.save_file, weights))
         settings[role] = {"network": to_dict(network.config), "training": training[role]}
     write_text(path, json.dumps(settings, indent=2) + "\n")
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open_regular(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def prepared(x: Tensor, image_channels: int, image_size: int, *, antialias: bool = False) -> Tensor:

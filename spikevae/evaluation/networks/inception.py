@@ -16,9 +16,10 @@ from torch_fidelity import FeatureExtractorInceptionV3, register_feature_extract
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torch_fidelity.utils import create_feature_extractor
 
-from spikevae.evaluation.networks.bundle import hash_file, prepared
+from spikevae.evaluation.networks.bundle import prepared
 from spikevae.evaluation.networks.extractors import PREFIX, Extractor
 from spikevae.evaluation.networks.weights import read_weights
+from spikevae.files import hash_file
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikevae.evaluation.networks.bundle import hash_file
 from spikevae.evaluation.networks.weights import read_weights
-from spikevae.files import open_regular
+from spikevae.files import hash_file, open_regular
 
 IMAGE_SIZE = 32
 BATCH_SIZE = 256
