@@ -256,6 +256,7 @@ def _by_kind(models: Sequence[str]) -> tuple[list[str], list[str]]:
     """Models of event recordings, and of pictures."""
     if not models:
         raise ValueError("no model is bundled with this installation; train one with `spikevae train fashion-mnist`")
+    models = list(dict.fromkeys(models))
     _require_own_names(models)
     of_events = [model for model in models if read_config(model_folder(model)).network == "event-vae"]
     of_pictures = [model for model in models if model not in of_events]

@@ -54,7 +54,7 @@ def scores_section(model: str) -> str:
     """
     path = measured_scores(model_folder(model))
     if path is None:
-        words = f"No scores were measured for this model; `spikevae evaluate {model}` measures them."
+        words = f"These weights were not measured yet; `spikevae evaluate {model}` does it."
         return scores_table((), (), name_of(model), words)
     scores = read_scores_json(path)
     baselines = list(dict.fromkeys(baseline.what for baseline in scores.baselines))

@@ -65,9 +65,10 @@ def check_output(path: Path | str, what: str, suffixes: Sequence[str]) -> Path:
             raise ValueError(f"{path} is a folder; give the name of a {suffix} file")
         if any(path.iterdir()):
             raise ValueError(f"{path} is not empty; name a new folder, or a file ({known})")
-        if path.samefile(".") or os.path.ismount(path):
+        real = path.resolve()  # where it is a link, what that leads to is written
+        if real.samefile(".") or os.path.ismount(real):
             raise ValueError(f"{path} is the folder that you are in, or a mount point; name a new folder in it")
-        return _check_above(path.resolve())  # where it is a link, what that leads to is written
+        return _check_above(real)
     if suffix and suffix not in suffixes:
         raise ValueError(f"{path}: {what} are not written as {suffix}; use {known}, or a folder (no suffix)")
     if not suffix and path.exists():

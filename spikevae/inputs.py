@@ -116,13 +116,17 @@ def read_inputs(
     if is_events(settings) != config.takes_events:
         raise ValueError(f"{model} takes {kind}, and {data} holds others; choose another data set or model")
     images = load_split(settings, split, image_channels=channels)
-    if count is not None:
-        images = some(images, count)
-    if is_compared and config.classes:
+    is_compared = is_compared and config.classes > 0
+    if is_compared:
         if not images.class_names or images.labels is None or not (images.labels >= 0).any():
-            raise ValueError(f"{data} has no labels to compare with; give image files or their folder instead")
+            raise ValueError(f"{data} has no labels to compare with; give {kind} or their folder instead")
         class_numbers(images.class_names, config.class_names, data, may_lack=True)  # refuses others
-    return images
+    if count is None:
+        return images
+    chosen = some(images, count)
+    if is_compared and not (chosen.labels >= 0).any():
+        raise ValueError(f"none of the images that --count {count} takes has a label; raise it, or leave it out")
+    return chosen
 
 
 def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:

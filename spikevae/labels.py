@@ -83,8 +83,7 @@ def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_
     unknown = [one for one in found if one not in known]
     if unknown:
         raise OtherClassesError(
-            f"{name} has the classes {', '.join(unknown)}, but the model knows {', '.join(known)}; "
-            "compare it with data of these classes"
+            f"{name} has the classes {', '.join(unknown)}, which the model does not know; it knows {', '.join(known)}"
         )
     if tuple(found) == tuple(known):
         return list(range(len(known)))

@@ -144,6 +144,7 @@ def test_two_models_of_one_name_are_refused(tiny_release: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match="would all be called 'tiny'") as refused:
         Actions([str(tiny_release), str(other)])
     assert str(other) in str(refused.value)
+    assert Actions([str(other), str(other)]).names == ("tiny",)  # the same one twice
 
 
 def test_a_page_without_models_says_how_to_make_one() -> None:

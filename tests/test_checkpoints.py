@@ -104,6 +104,11 @@ def test_a_folder_that_is_called_as_a_bundled_model_is_pointed_to(
     assert "mnist is the bundled model; for the one in the folder of that name say ./mnist" in caplog.text
 
 
+def test_a_model_in_double_is_kept_in_few_bits_too(tmp_path: Path) -> None:
+    save_release(SpikingVAE(CONFIG).double(), tmp_path, dataset="mnist", card="", weights="int8")
+    assert next(spikevae.load(tmp_path).parameters()).dtype == torch.float32
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_weight_too_large_for_float16_is_kept(dtype: torch.dtype, tmp_path: Path) -> None:
     model = SpikingVAE(CONFIG).to(dtype)

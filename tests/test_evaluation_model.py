@@ -135,9 +135,11 @@ def test_data_may_have_fewer_classes_and_another_order_but_no_other_ones() -> No
     assert (int(found.counts.sum()), found.accuracy) == (27, 1.0)
     of_one = pixels[labels == labels[0]]
     one = ImageSet(of_one, torch.zeros(len(of_one)).long(), name="own", split="test", class_names=(names[labels[0]],))
-    assert classify_split(model, one).accuracy == 1.0
+    found = classify_split(model, one)
+    assert (found.accuracy, found.note) == (1.0, "images of 1 of 3 classes")
+    assert confusion(torch.arange(3), torch.arange(3), names).note == ""
     others = ImageSet(pixels, labels, name="own", split="test", class_names=("boot", "bag", "coat"))
-    with pytest.raises(OtherClassesError, match="own has the classes coat, but the model knows boot, bag, shirt"):
+    with pytest.raises(OtherClassesError, match="own has the classes coat, which the model does not know"):
         classify_split(model, others)
 
 

@@ -76,7 +76,11 @@ def test_classes_of_data_are_found_by_name_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("found", "known", "message"),
     [
-        (("boot", "coat"), ("boot", "bag"), "own has the classes coat, but the model knows boot, bag"),
+        (
+            ("boot", "coat"),
+            ("boot", "bag"),
+            "own has the classes coat, which the model does not know; it knows boot",
+        ),
         (("boot",), ("boot", "bag"), "the model knows 2 classes and own has 1"),
         ((), ("boot", "bag"), "the model knows 2 classes and own has 0"),
         (("bag", "bag"), ("boot", "bag"), "two classes of own, or of the model, are called bag"),

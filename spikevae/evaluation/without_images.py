@@ -143,7 +143,8 @@ def measure_accuracy(subject: Subject) -> Iterator[Score]:
         return
     count = int(found.counts.sum())
     subject.details |= found.details()
-    yield counted_share("accuracy", "classification accuracy", int(found.counts.diagonal().sum()), count, subject)
+    score = counted_share("accuracy", "classification accuracy", int(found.counts.diagonal().sum()), count, subject)
+    yield replace(score, note="; ".join(filter(None, (score.note, found.note))))
 
 
 def counted_share(metric: str, name: str, hits: int, count: int, subject: Subject) -> Score:

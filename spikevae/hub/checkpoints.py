@@ -252,6 +252,7 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "dataset": dataset, "model": to_dict(model.config)}
     state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.float() if tensor.dtype == torch.float64 else tensor for name, tensor in state.items()}
     if weights == "float16":
         state = {name: _compact(tensor) for name, tensor in state.items()}
     else:
@@ -266,8 +267,7 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """A matrix or kernel as float16, unless a number of it is too large for that; no float64, which is not read."""
-    tensor = tensor.float() if tensor.dtype == torch.float64 else tensor
+    """A matrix or kernel as float16, unless a number of it is too large for that."""
     if not tensor.is_floating_point() or tensor.dim() < 2:
         return tensor
     half = tensor.half()

@@ -30,7 +30,8 @@ def measure_accuracy(evaluation: Evaluation) -> list[Score]:
     count = int(found.counts.sum())
     evaluation.details |= found.details()
     size, name = evaluation.reference_set.image_size, evaluation.reference.name
-    return [share_score("accuracy", found.accuracy, count, reference=name, image_size=f"{size}x{size}")]
+    size_text = f"{size}x{size}"
+    return [share_score("accuracy", found.accuracy, count, reference=name, image_size=size_text, note=found.note)]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Confusion:
     def accuracy(self) -> float:
         """Share of images whose class was found."""
         return int(self.counts.diagonal().sum()) / int(self.counts.sum())
+
+    @property
+    def note(self) -> str:
+        """What to say beside the accuracy where some classes have no image; otherwise nothing."""
+        present = int((self.counts.sum(1) > 0).sum())
+        return "" if present == len(self.class_names) else f"images of {present} of {len(self.class_names)} classes"
 
     def details(self) -> dict[str, Any]:
         """The tables that a report shows."""
