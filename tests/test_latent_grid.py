@@ -270,7 +270,10 @@ def test_a_class_of_one_image_has_no_density() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"latent_size": 50}, "latent_size=50: a grid of 7x7 places needs a multiple of 49"),
+        (
+            {"latent_size": 50},
+            "latent_size=50: with image_size=28 a grid of 7x7 places needs a multiple of 49, such as 588",
+        ),
         ({"encoder_widths": (4,)}, "the decoder starts at 7x7, but the encoder has maps of 14"),
         ({"encoder_depth": 7}, "encoder_depth=7 is outside 0 to 6"),
     ],

@@ -161,8 +161,9 @@ class ModelConfig:
             )
         if self.latent_size % self.grid_size**2:
             raise ValueError(
-                f"latent_size={self.latent_size}: a grid of {self.grid_size}x{self.grid_size} places needs a multiple "
-                f"of {self.grid_size**2}"
+                f"latent_size={self.latent_size}: with image_size={self.image_size} a grid of "
+                f"{self.grid_size}x{self.grid_size} places needs a multiple of {self.grid_size**2}, such as "
+                f"{12 * self.grid_size**2}"
             )
         if not 0 <= self.encoder_depth <= _DEEPEST:
             raise ValueError(f"encoder_depth={self.encoder_depth} is outside 0 to {_DEEPEST}")
