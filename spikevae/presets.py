@@ -45,27 +45,35 @@ _FSVAE = RunConfig(
     ),
 )
 
-PRESETS: dict[str, RunConfig] = {
-    "fashion-mnist": RunConfig(
-        model=ModelConfig(
-            class_names=FASHION_MNIST_CLASSES,
-            encoder_widths=(48, 96, 192),
-            encoder_depth=1,
-            decoder_widths=(96, 48, 24),
-            latent="grid",
-            latent_size=588,
-            prior_rank=96,
-            prior_components=14,
-            gate="pow2",
-            classify_mirrored=True,
-        ),
-        train=TrainConfig(epochs=32, batch_size=128, deterministic_share=8 / 32, adversarial_share=8 / 32),
+_FASHION_MNIST = RunConfig(
+    model=ModelConfig(
+        class_names=FASHION_MNIST_CLASSES,
+        encoder_widths=(48, 96, 192),
+        encoder_depth=1,
+        decoder_widths=(96, 48, 24),
+        latent="grid",
+        latent_size=588,
+        prior_rank=96,
+        prior_components=14,
+        gate="pow2",
+        classify_mirrored=True,
     ),
+    train=TrainConfig(epochs=32, batch_size=128, deterministic_share=8 / 32, adversarial_share=8 / 32),
+)
+
+PRESETS: dict[str, RunConfig] = {
+    "fashion-mnist": _FASHION_MNIST,
     "mnist": RunConfig(
-        model=ModelConfig(class_names=MNIST_CLASSES),
+        model=dataclasses.replace(
+            _FASHION_MNIST.model,
+            class_names=MNIST_CLASSES,
+            prior_rank=64,
+            prior_components=24,
+            classify_mirrored=False,
+        ),
         data=DataConfig(dataset="mnist"),
-        train=TrainConfig(
-            epochs=7, batch_size=64, deterministic_share=2 / 7, adversarial_share=1 / 7, flip=False, shift=1
+        train=dataclasses.replace(
+            _FASHION_MNIST.train, epochs=17, deterministic_share=5 / 17, adversarial_share=6 / 17, flip=False, shift=1
         ),
     ),
     "faces": RunConfig(

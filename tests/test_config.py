@@ -208,7 +208,7 @@ def test_a_run_of_a_version_without_classes_of_folders_is_read_as_one_that_ignor
     ("preset", "images", "lengths"),
     [
         ("fashion-mnist", 57_000, (32, 128, 20_000, 50_000, 1)),
-        ("mnist", 57_000, (7, 64, 20_000, 50_000, 1)),
+        ("mnist", 57_000, (17, 128, 20_000, 50_000, 1)),
         ("cifar10", 47_500, (14, 64, 20_000, 50_000, 1)),
         ("faces", 162_770, (34, 32, 10_000, 10_000, 1)),
         ("pictures", 162_770, (20, 32, 10_000, 10_000, 1)),

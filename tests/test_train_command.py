@@ -76,9 +76,9 @@ def test_nothing_is_promised_where_nothing_can_be_written(
     ("words", "data", "model"),
     [
         ([], None, 28),
-        (["--data.image-size", "12"], 12, 12),
-        (["--model.image-size", "12"], 12, 12),
-        (["--data.image-size", "12", "--model.image-size", "16"], 12, 16),
+        (["--data.image-size", "8"], 8, 8),
+        (["--model.image-size", "8"], 8, 8),
+        (["--data.image-size", "8", "--model.image-size", "56"], 8, 56),
     ],
 )
 def test_images_have_the_size_of_the_network_where_only_one_of_the_two_is_given(
