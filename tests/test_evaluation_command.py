@@ -19,7 +19,7 @@ from spikevae.data.images import save_images
 from spikevae.evaluation.baselines import BaselineSettings, measure_baselines
 from spikevae.evaluation.command import evaluate, unmet
 from spikevae.evaluation.metrics import METRICS
-from spikevae.evaluation.networks.bundle import BUNDLED, Domain, bundled_networks, hash_file
+from spikevae.evaluation.networks.bundle import BUNDLED, Domain, bundled_networks
 from spikevae.evaluation.networks.inception import OFFICIAL_INCEPTION
 from spikevae.evaluation.networks.train import NetworkTraining, train_networks
 from spikevae.evaluation.reports.results import write_results
@@ -27,6 +27,7 @@ from spikevae.evaluation.reports.tables import number_text
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.files import hash_file
 from spikevae.hub.checkpoints import RELEASED, save_release
 from spikevae.nn.vae import SpikingVAE
 

@@ -159,7 +159,7 @@ def test_without_a_label_there_is_no_accuracy_and_the_reason_is_said(labels: Ten
 def test_evaluating_leaves_every_module_in_its_mode() -> None:
     config = ModelConfig(network="classifier", layers="conv4 avgpool readout", image_size=8, class_names=("a", "b"))
     model = SpikingClassifier(config).train()
-    model.layers[0].norm.eval()  # frozen
+    norm = model.get_submodule("layers.0.norm").eval()  # frozen
     with pytest.raises(ValueError, match="name it: data=NAME"):
         spikevae.evaluate(model)
-    assert [model.training, model.layers[0].training, model.layers[0].norm.training] == [True, True, False]
+    assert [model.training, model.layers[0].training, norm.training] == [True, True, False]

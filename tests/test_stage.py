@@ -75,7 +75,7 @@ def test_a_stage_leaves_the_gradient_that_it_is_given_to_others() -> None:
 def test_the_gradient_of_one_image_at_one_step_is_that_of_the_image_in_a_batch() -> None:
     """Both fit two layouts in memory, of which torch's batch norm takes the wrong one."""
     decoder = SpikingDecoder(replace(TINY, time_steps=1, temporal_kernel=1)).eval()
-    parameters = [decoder.expand.norm.weight, decoder.expand.synapses[0].weight]
+    parameters = [decoder.expand.norm.weight, decoder.expand.synapses.get_parameter("0.weight")]
 
     def gradients(count: int) -> list[Tensor]:
         z_seq = torch.ones(1, count, 5, requires_grad=True)

@@ -45,7 +45,8 @@ class StepNetwork(nn.Module):
         """Spikes of one step."""
         for layer in self.layers:
             x = layer(x.to(layer.get_parameter("0.weight").dtype))
-        return x.unflatten(1, (-1, self.choices))
+        choices: Tensor = x.unflatten(1, (-1, self.choices))
+        return choices
 
     def reset(self) -> None:
         """Back to rest, whatever came before."""
