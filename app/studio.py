@@ -130,7 +130,7 @@ class Studio:
             label: class of the proposals, or any.
 
         Raises:
-            ValueError: if an argument is out of range, the file is no picture, or nothing or everything is hidden.
+            ValueError: if an argument is out of range, the file is no picture, or nothing is hidden.
         """
         network = self._models.known(model)
         if not self.can_edit(model):
@@ -144,8 +144,6 @@ class Studio:
         reduced = torch.nn.functional.interpolate(hidden[None, None], size=(size, size), mode="area")[0, 0]
         if not (reduced > 0.5).any():
             raise ValueError("Paint over a part of the picture first")
-        if (reduced > 0.5).all():
-            raise ValueError("All of the picture is painted over; leave a part of it visible")
         with self._models.alone(model):
             return network.inpaint(x, reduced, count=wanted, seed=number, label=group)
 

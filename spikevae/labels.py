@@ -75,7 +75,7 @@ def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_
     Raises:
         OtherClassesError: if there is none, or the model does not know one, or two have the same name.
     """
-    if not found or not known or (len(found) != len(known) and not may_lack):
+    if not found or not known or len(found) > len(known) or (len(found) < len(known) and not may_lack):
         raise OtherClassesError(
             f"the model knows {len(known)} classes and {name} has {len(found)}; "
             "compare it with data of the classes that it was trained on"

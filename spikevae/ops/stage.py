@@ -76,7 +76,8 @@ def _over_time_and_batch(norm: nn.Module, x_seq: Tensor) -> Tensor:
     x = x_seq.flatten(0, 1)
     if norm.training and isinstance(norm, nn.BatchNorm2d) and x[:, :1].numel() == 1:
         raise ValueError("one value a channel has no variance to learn from; take larger batches, or more time steps")
-    if len(x) == 1:  # torch's gradient is wrong where one plane has strides that fit two layouts, as views make them
+    # torch's gradient is wrong where one plane has strides that fit two layouts, as views make them.
+    if x.shape[0] == 1:
         x = x.clone(memory_format=torch.channels_last)
     normalised: Tensor = norm(x).unflatten(0, x_seq.shape[:2])
     return normalised
