@@ -73,14 +73,19 @@ def currents(x_seq: Tensor, synapses: nn.Module, filter: nn.Module) -> Tensor:
 def _over_time_and_batch(norm: nn.Module, x_seq: Tensor) -> Tensor:
     if isinstance(norm, nn.Identity):
         return x_seq
+    _require_variance(norm, x_seq)
     x = x_seq.flatten(0, 1)
-    if norm.training and isinstance(norm, nn.BatchNorm2d) and x[:, :1].numel() == 1:
-        raise ValueError("one value a channel has no variance to learn from; take larger batches, or more time steps")
     # torch's gradient is wrong where one plane has strides that fit two layouts, as views make them.
     if x.shape[0] == 1:
         x = x.clone(memory_format=torch.channels_last)
     normalised: Tensor = norm(x).unflatten(0, x_seq.shape[:2])
     return normalised
+
+
+def _require_variance(norm: nn.Module, x_seq: Tensor) -> None:
+    """Refuse a batch [T, N, C, H, W] of one value a channel, of which a batch norm cannot learn a variance."""
+    if norm.training and isinstance(norm, nn.BatchNorm2d) and x_seq[:, :, :1].numel() == 1:
+        raise ValueError("one value a channel has no variance to learn from; take larger batches, or more time steps")
 
 
 def _norm_fire_gate(
@@ -93,9 +98,8 @@ def _norm_fire_gate(
     if not (may_fuse(current_seq) and all(x.dtype == torch.float32 for x in parameters)):
         return norm_fire_gate_reference(current_seq, norm, neurons, attention)
     gate = gate_of(attention, current_seq, weights)
-    # Of a single value a channel has no variance: in training torch's norm refuses it.
-    is_single = norm.training and current_seq[:, :, :1].numel() == 1
-    fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) and not is_single else None
+    _require_variance(norm, current_seq)
+    fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) else None
     if fused_norm is None:
         current_seq = _over_time_and_batch(norm, current_seq)
     in_place = is_own and not torch.is_grad_enabled()
