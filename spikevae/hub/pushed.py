@@ -9,21 +9,24 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from spikevae.hub.checkpoints import WEIGHTS_NAME, read_dataset_name
+from spikevae.hub.checkpoints import WEIGHTS_NAME
 from spikevae.hub.measured import SCORES_NAME
 
 _PLACE = re.compile(r"\b(folder|events):[^\s`\"']+")
 
 
-def without_places(file: Path) -> Path | bytes:
+def without_places(file: Path, dataset: str) -> Path | bytes:
     """What to send of one of a model's files: ``folder:/home/me/pictures`` becomes ``folder:pictures``.
+
+    Args:
+        file: config, weights, card or scores.
+        dataset: that the model was trained on.
 
     Raises:
         ValueError: if it is no UTF-8 text, or a file of scores that is damaged.
     """
     if file.name == WEIGHTS_NAME:
         return file
-    dataset = read_dataset_name(file.parent)
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

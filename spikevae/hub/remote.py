@@ -41,6 +41,7 @@ from spikevae.hub.checkpoints import (
     load,
     model_folder,
     read_config,
+    read_dataset_name,
 )
 from spikevae.hub.measured import measured_scores
 from spikevae.hub.pushed import without_places
@@ -116,7 +117,8 @@ def push(
     if not (folder / CARD_NAME).is_file():
         raise FileNotFoundError(f"{folder} has no model card: {CARD_NAME} is missing; write one first")
     files = [*(folder / name for name in _PUSHED), *filter(None, [measured_scores(folder)])]
-    added = [CommitOperationAdd(file.name, without_places(file)) for file in files]
+    dataset = read_dataset_name(folder)
+    added = [CommitOperationAdd(file.name, without_places(file, dataset)) for file in files]
     with _in_one_line(repository):
         if not sys.stderr.isatty():
             disable_progress_bars()
