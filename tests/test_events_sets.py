@@ -144,6 +144,20 @@ def test_a_folder_with_its_own_split_keeps_it(tmp_path: Path) -> None:
     assert (len(train), len(test), test.class_names) == (4, 2, ("one",))
 
 
+def test_every_recording_of_a_file_of_several_counts(tmp_path: Path) -> None:
+    made = [made_recording(seed=number) for number in range(7)]
+    save_recordings(made[:4], tmp_path / "mine" / "train" / "one" / "four.npz")
+    save_recordings(made[4:6], tmp_path / "mine" / "train" / "two")
+    save_recordings(made[6:], tmp_path / "mine" / "test" / "one" / "single.npz")
+    train, test = (load(f"events:{tmp_path / 'mine'}", tmp_path / "root", split) for split in ("train", "test"))
+    assert (len(train), len(test), train.class_names) == (6, 1, ("one", "two"))
+    assert train.labels is not None
+    assert train.labels.tolist() == [0, 0, 0, 0, 1, 1]
+    expected = [len(recording) for recording in made[:6]]
+    assert train.frames().sum(dim=(1, 2, 3, 4), dtype=torch.int64).tolist() == expected
+    assert len({frames.numpy().tobytes() for frames in train.frames()}) == 6
+
+
 def test_recordings_right_in_a_folder_have_no_labels(tmp_path: Path) -> None:
     save_recordings([made_recording(seed=number) for number in range(5)], tmp_path / "mine")
     train = load(f"events:{tmp_path / 'mine'}", tmp_path / "root")

@@ -131,7 +131,7 @@ def list_recordings(folder: Path) -> list[RecordingFile]:
 
 
 def recordings_in(path: Path) -> list[RecordingFile]:
-    """Those of a folder, or of a file: an ``.npz`` file may hold several.
+    """Those of a folder, in the order of their names, or of a file: an ``.npz`` file may hold several.
 
     Raises:
         ValueError: if a file that may hold several is damaged, or one of them holds no events.
@@ -139,7 +139,7 @@ def recordings_in(path: Path) -> list[RecordingFile]:
     """
     if path.is_dir():
         return [file for found in list_recordings(path) for file in recordings_in(found.path)]
-    if path.suffix.lower() != ".npz":
+    if not _may_hold_several(path):
         return [RecordingFile(path)]
     lengths = [len(recording) for recording in read_recordings(path)]
     if len(lengths) == 1:
@@ -149,6 +149,17 @@ def recordings_in(path: Path) -> list[RecordingFile]:
     if empty is not None:
         raise ValueError(f"{empty.name} holds no events; write the file anew without it")
     return files
+
+
+def _may_hold_several(path: Path) -> bool:
+    """Whether a file has the array that divides its events; a damaged one is left to its reader."""
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as arrays:
+            return "offsets.npy" in arrays.namelist()
+    except Exception:  # damaged archives raise errors of every kind
+        return False
 
 
 def is_recording(name: Path) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, MNIST_CLASSES, Split
 from spikevae.data.division import divide
-from spikevae.data.events.files import Archive, RecordingFile, is_recording, list_recordings, read_all
+from spikevae.data.events.files import Archive, RecordingFile, is_recording, list_recordings, read_all, recordings_in
 from spikevae.data.events.recording import Recording, Size
 from spikevae.data.folders import is_passed_over, part_of
 
@@ -54,7 +54,8 @@ def _versions(files: Sequence[RecordingFile]) -> list[Any]:
         path: (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
         for path in {file.path for file in files}
     }
-    return [(*stamps[file.path], file.member, file.start, file.end) for file in files]
+    numbers = {file: [] if file.number is None else [file.number] for file in files}
+    return [(*stamps[file.path], file.member, file.start, file.end, *numbers[file]) for file in files]
 
 
 def n_mnist(root: Path, is_test: bool) -> EventSource:
@@ -192,7 +193,7 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
     if not folder.is_dir():
         raise FileNotFoundError(f"events:{folder}: there is no such folder")
     places = _parts_of(folder)
-    parts = {split: list_recordings(place) for split, place in places.items()}
+    parts = {split: recordings_in(place) for split, place in places.items()}
     empty = next((places[split] for split, files in parts.items() if not files), None)
     if empty is not None:
         raise ValueError(f"{empty} holds no recordings (files such as .bin, .aedat, .npz)")
