@@ -111,9 +111,9 @@ def test_a_step_that_cannot_be_recorded_is_taken_as_it_is_and_said_so_once(caplo
 
 def test_a_learning_rate_that_is_a_tensor_changes_in_place() -> None:
     learner = learner_of("mnist")
-    for group in (*learner.optimizer.param_groups, *learner.discriminator_optimizer.param_groups):
+    for group in (*learner.optimizers[0].param_groups, *learner.discriminator_optimizer.param_groups):
         group["lr"] = torch.tensor(0.0)
-    kept = [learner.optimizer.param_groups[0]["lr"], learner.discriminator_optimizer.param_groups[0]["lr"]]
+    kept = [learner.optimizers[0].param_groups[0]["lr"], learner.discriminator_optimizer.param_groups[0]["lr"]]
     learner.set_learning_rate(0.25)
     assert [float(rate) for rate in kept] == [0.25, 0.5]
 

@@ -32,13 +32,15 @@ class TrainConfig:
     batch_size: int = 0
     """Images a step, over all processes together (0: 16 to 64, the more the more images there are)."""
     learning_rate: float = 4e-3
-    """Peak rate of AdamW, reached after the warm-up, then brought down along a cosine."""
+    """Peak rate of the optimizer, reached after the warm-up, then brought down along a cosine."""
     deterministic_learning_rate: Annotated[float, arg(aliases=["--train.settling-learning-rate"])] = 1e-3
     """Peak rate of the deterministic phase."""
     adversarial_learning_rate: Annotated[float, arg(aliases=["--train.refinement-learning-rate"])] = 5e-4
     """Peak rate of the decoder and of the discriminator in adversarial fine-tuning."""
+    optimizer: Literal["adamw", "muon"] = field(default="adamw", metadata={"before": "adamw"})
+    """What takes the steps; muon: Muon for convolution kernels and AdamW for the rest, at the same learning rate."""
     weight_decay: float = 0.01
-    """AdamW's, on matrices and kernels only."""
+    """Share of matrices and kernels that a step takes away, times the learning rate."""
     warmup_images: int = 0
     """Images over which the learning rate rises (0: a sixteenth of the run, at most 20,000)."""
     gradient_clip: float = 1.0

@@ -22,6 +22,7 @@ from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import prefers_bfloat16
 from spikevae.training.discriminator import Discriminator
 from spikevae.training.losses import firing_rates
+from spikevae.training.optimizers import optimizers_of
 
 _ADVERSARIAL_BETAS = (0.5, 0.99)
 _DISCRIMINATOR_RATE = 2  # learning rate, times that of the decoder
@@ -89,8 +90,7 @@ class Learner:
         model.to(accelerator.device)
         if accelerator.num_processes > 1:
             share_batch_norm(model)
-        optimizer = torch.optim.AdamW(_decaying(model, settings.weight_decay), lr=settings.learning_rate, fused=True)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.model, *self.optimizers = accelerator.prepare(model, *optimizers_of(model, settings))
         self.discriminator: Any = None  # of a run with adversarial fine-tuning
         self.discriminator_optimizer: Any = None
         if isinstance(model, SpikingVAE) and settings.adversarial_epochs:
@@ -141,40 +141,47 @@ class Learner:
     def start_from_average(self) -> None:
         """Go on from the averaged weights with a fresh optimizer, as a new phase does."""
         self.plain_model.load_state_dict(self.averaged_model.state_dict())
-        self.optimizer.optimizer.state.clear()
+        for optimizer in self.optimizers:
+            optimizer.optimizer.state.clear()
 
     def forget_quickly(self) -> None:
         """Let the gradients' averages be short, as suits networks that learn against each other."""
         for group in self._parameter_groups():
-            group["betas"] = _ADVERSARIAL_BETAS
+            if "betas" in group:
+                group["betas"] = _ADVERSARIAL_BETAS
+            else:
+                group["momentum"] = _ADVERSARIAL_BETAS[0]
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the model; the discriminator's is twice as high."""
-        for optimizer, factor in ((self.optimizer, 1), (self.discriminator_optimizer, _DISCRIMINATOR_RATE)):
-            for group in () if optimizer is None else optimizer.param_groups:
+        for optimizer in self._all_optimizers():
+            own = _DISCRIMINATOR_RATE * rate if optimizer is self.discriminator_optimizer else rate
+            for group in optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(factor * rate)
+                    group["lr"].fill_(own)
                 else:
-                    group["lr"] = factor * rate
+                    group["lr"] = own
 
     def forget_gradients(self) -> None:
         """Of all networks."""
-        for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
+        for optimizer in self._all_optimizers():
             optimizer.zero_grad()
 
     def descend(self, loss: Tensor) -> None:
         """One step of the model down the gradient of a loss."""
-        self._descend(self.model, self.optimizer, loss)
+        self._descend(self.model, self.optimizers, loss)
 
     def descend_discriminator(self, loss: Tensor) -> None:
         """The same of the discriminator."""
-        self._descend(self.discriminator, self.discriminator_optimizer, loss)
+        self._descend(self.discriminator, [self.discriminator_optimizer], loss)
 
-    def _descend(self, module: nn.Module, optimizer: Any, loss: Tensor) -> None:
-        optimizer.zero_grad()
+    def _descend(self, module: nn.Module, optimizers: list[Any], loss: Tensor) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(module.parameters(), self.config.train.gradient_clip)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
 
     def share(self, count: int, total: int) -> float:
         """Factor on the mean over ``count`` images of this process, of ``total`` over all.
@@ -220,12 +227,18 @@ class Learner:
             group["lr"] = torch.tensor(rate, device=device) if device.type == "cuda" else rate
 
     def _parameter_groups(self) -> Iterator[dict[str, Any]]:
-        for optimizer in filter(None, (self.optimizer, self.discriminator_optimizer)):
+        for optimizer in self._all_optimizers():
             yield from optimizer.param_groups
+
+    def _all_optimizers(self) -> Iterator[Any]:
+        yield from self.optimizers
+        if self.discriminator_optimizer is not None:
+            yield self.discriminator_optimizer
 
     def _parts(self) -> dict[str, Any]:
         """What changes with a step, by its name in a saved state."""
-        parts = {"model": self.plain_model, "ema": self.ema, "optimizer": self.optimizer}
+        optimizers = dict(zip(("optimizer", "kernel_optimizer"), self.optimizers, strict=False))
+        parts = {"model": self.plain_model, "ema": self.ema} | optimizers
         if self.discriminator is None:
             return parts
         return parts | {
@@ -248,10 +261,3 @@ def _moving_average(share: float) -> Callable[[Any, Any, Any], None]:
             torch._foreach_copy_(averages, values)
 
     return update
-
-
-def _decaying(model: Network, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; norms, biases and time constants do not."""
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

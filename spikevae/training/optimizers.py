@@ -1,0 +1,70 @@
+"""What turns gradients into steps: AdamW for everything, or Muon for the convolution kernels beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikevae.config import TrainConfig
+
+
+class KernelMuon(torch.optim.Muon):
+    """Muon for convolution kernels, each taken as one matrix [C_out, C_in * height * width].
+
+    A step goes along the averaged gradient with all its singular values made nearly equal, so that rare directions are
+    learned as quickly as common ones. The root mean square of a step is that of AdamW at the same learning rate.
+
+    Source: Jordan et al., Muon, 2024 (kellerjordan.github.io/posts/muon); Liu et al., "Muon is scalable for LLM
+    training", arXiv:2502.16982.
+
+    Args:
+        kernels: what learns, each of two or more dimensions.
+        learning_rate: as AdamW's.
+        weight_decay: share of a kernel that a step takes away, times the learning rate.
+    """
+
+    def __init__(self, kernels: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
+        self._kernels = list(kernels)
+        self._matrices = [nn.Parameter(kernel.detach().flatten(1).clone()) for kernel in self._kernels]
+        super().__init__(self._matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of all kernels that have a gradient."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        pairs = list(zip(self._kernels, self._matrices, strict=True))
+        for kernel, matrix in pairs:
+            matrix.copy_(kernel.flatten(1))
+            matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1)
+        super().step()  # type: ignore[no-untyped-call]
+        for kernel, matrix in pairs:
+            kernel.copy_(matrix.view_as(kernel))
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of the kernels."""
+        for kernel in self._kernels:
+            kernel.grad = None
+
+
+def optimizers_of(model: nn.Module, settings: TrainConfig) -> list[torch.optim.Optimizer]:
+    """What learns a network's weights, as ``settings.optimizer`` says; all of it at one learning rate."""
+    kernels = [each for each in model.parameters() if each.dim() == 4] if settings.optimizer == "muon" else []
+    taken = set(map(id, kernels))
+    others = [each for each in model.parameters() if id(each) not in taken]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    adamw = torch.optim.AdamW(_decaying(others, decay), lr=rate, fused=True)
+    return [adamw, KernelMuon(kernels, rate, decay)] if kernels else [adamw]
+
+
+def _decaying(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; norms, biases and time constants do not."""
+
+    def of(is_matrix: bool) -> list[Tensor]:
+        return [parameter for parameter in parameters if (parameter.dim() > 1) == is_matrix]
+
+    return [{"params": of(True), "weight_decay": weight_decay}, {"params": of(False), "weight_decay": 0.0}]

@@ -1,0 +1,74 @@
+"""What takes the steps: Muon for convolution kernels beside AdamW."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from spikevae.config import RunConfig, TrainConfig
+from spikevae.training.loop import train
+from spikevae.training.optimizers import KernelMuon, optimizers_of
+from tests.test_training import assert_same_run, state_of, train_until_save
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_step_of_muon_has_all_directions_and_the_size_of_adamws(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(32, 16, 3, 3)
+    kernel = nn.Parameter(start.clone().to(memory_format=layout))
+    muon = KernelMuon([kernel], learning_rate=0.01, weight_decay=0.0)
+    slope = torch.randn(32, 1) @ torch.randn(1, 144) + 0.02 * torch.randn(32, 144)  # nearly all along one direction
+    muon.zero_grad()
+    (kernel.flatten(1) * slope).sum().backward()
+    muon.step()
+    change = (kernel.detach() - start).flatten(1)
+    values = torch.linalg.svdvals(change)
+    assert torch.linalg.svdvals(slope)[0] > 20 * torch.linalg.svdvals(slope)[1]
+    assert values.max() < 2.5 * values.min()
+    assert 0.8 < float(change.square().mean().sqrt()) / (0.2 * 0.01) < 1.1
+    assert float((change * slope).sum()) < 0
+    assert kernel.is_contiguous(memory_format=layout)
+
+
+def test_weight_decay_takes_a_share_of_the_kernels_and_none_of_a_frozen_one() -> None:
+    kernel, frozen = nn.Parameter(torch.ones(2, 2, 1, 1)), nn.Parameter(torch.ones(2, 2, 1, 1))
+    muon = KernelMuon([kernel, frozen], learning_rate=0.1, weight_decay=0.5)
+    kernel.grad = torch.zeros_like(kernel)
+    muon.step()
+    assert torch.allclose(kernel, torch.full_like(kernel, 0.95))
+    assert torch.equal(frozen, torch.ones_like(frozen))
+
+
+def test_every_weight_learns_by_one_optimizer() -> None:
+    convolution = nn.Conv2d(3, 4, 3)
+    network = nn.Sequential(convolution, nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    assert len(optimizers_of(network, TrainConfig())) == 1
+    adamw, muon = optimizers_of(network, TrainConfig(optimizer="muon", weight_decay=0.3))
+    assert isinstance(muon, KernelMuon)
+    others = {id(each) for group in adamw.param_groups for each in group["params"]}
+    assert others == {id(each) for each in network.parameters()} - {id(convolution.weight)}
+    assert [group["weight_decay"] for group in (*adamw.param_groups, *muon.param_groups)] == [0.3, 0.0, 0.3]
+    kernel = convolution.weight.detach().clone()
+    network(torch.randn(2, 3, 3, 3)).sum().backward()
+    muon.step()
+    assert not torch.equal(convolution.weight, kernel)
+    muon.zero_grad()
+    assert convolution.weight.grad is None
+
+
+def test_an_interrupted_run_with_muon_goes_on_bit_for_bit(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through all three phases."""
+    settings = replace(config.train, optimizer="muon", checkpoint_seconds=1e6)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    with_muon = replace(config, train=settings)
+    train(with_muon, whole)
+    assert state_of(whole)["kernel_optimizer"]["param_groups"][0]["adjust_lr_fn"] == "match_rms_adamw"
+    train_until_save(2, with_muon, broken, monkeypatch)
+    train(with_muon, broken, is_new=False)
+    assert_same_run(broken, whole)
