@@ -43,6 +43,24 @@ def test_weight_decay_takes_a_share_of_the_kernels_and_none_of_a_frozen_one() ->
     assert torch.equal(frozen, torch.ones_like(frozen))
 
 
+def test_a_learning_rate_that_is_a_tensor_is_never_waited_for_and_gives_the_same_step() -> None:
+    """As on a GPU, which could not record the step otherwise. A meta tensor refuses to tell its value."""
+    kernels = [nn.Parameter(torch.ones(3, 2, 2, 1)) for _ in range(2)]
+    for kernel, rate in zip(kernels, (0.5, torch.tensor(0.5)), strict=True):
+        muon = KernelMuon([kernel], learning_rate=0.1, weight_decay=0.5)
+        muon.param_groups[0]["lr"] = rate
+        kernel.grad = torch.arange(12.0).view_as(kernel)
+        muon.step()
+        assert muon.param_groups[0]["lr"] is rate
+        assert muon.param_groups[0]["weight_decay"] == 0.5
+    assert torch.equal(*kernels)
+    valueless = nn.Parameter(torch.ones(3, 2, 2, 1, device="meta"))
+    muon = KernelMuon([valueless], learning_rate=0.1, weight_decay=0.5)
+    muon.param_groups[0]["lr"] = torch.tensor(0.5, device="meta")
+    valueless.grad = torch.ones_like(valueless)
+    muon.step()
+
+
 def test_every_weight_learns_by_one_optimizer() -> None:
     convolution = nn.Conv2d(3, 4, 3)
     network = nn.Sequential(convolution, nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))

@@ -36,13 +36,22 @@ class KernelMuon(torch.optim.Muon):
         """One step of all kernels that have a gradient."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
-        pairs = list(zip(self._kernels, self._matrices, strict=True))
-        for kernel, matrix in pairs:
-            matrix.copy_(kernel.flatten(1))
-            matrix.grad = None if kernel.grad is None else kernel.grad.flatten(1)
-        super().step()  # type: ignore[no-untyped-call]
-        for kernel, matrix in pairs:
-            kernel.copy_(matrix.view_as(kernel))
+        learned = [pair for pair in zip(self._kernels, self._matrices, strict=True) if pair[0].grad is not None]
+        for kernel, matrix in learned:
+            assert kernel.grad is not None
+            matrix.zero_()
+            matrix.grad = kernel.grad.flatten(1)
+        (group,) = self.param_groups
+        own = {name: group[name] for name in ("lr", "weight_decay")}
+        # Torch's step would wait for a learning rate on a GPU, which a recording (recorded.py) forbids.
+        group.update(lr=1.0, weight_decay=0.0)
+        try:
+            super().step()  # type: ignore[no-untyped-call]
+        finally:
+            group.update(own)
+        for kernel, matrix in learned:
+            kernel.mul_(1 - own["lr"] * own["weight_decay"]).add_(own["lr"] * matrix.view_as(kernel))
+            matrix.grad = None
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
