@@ -614,6 +614,35 @@ def test_a_folder_is_read_in_grey_for_a_model_of_grey_images(config: RunConfig, 
         assert [part.image_channels for part in parts] == [channels, channels]
 
 
+def test_held_out_images_are_refused_before_training_where_they_are_not_like_the_others(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    """A wrong size stopped a run at its first validation; another order of classes gave a wrong accuracy."""
+    settings, own = sorted_by_class(config, (6, 6))
+    pixels = own.images()
+    assert own.labels is not None
+    for other, expected in (
+        ((pixels[..., :14, :14], own.labels, ("a", "b")), " has images of 1x14x14, and the training set"),
+        ((pixels.expand(-1, 3, -1, -1), own.labels, ("a", "b")), " has images of 3x28x28, and the training set"),
+        ((pixels, own.labels, ("b", "a")), r" has the classes \('b', 'a'\), and the training set \('a', 'b'\)"),
+        ((pixels[:0], own.labels[:0], ("a", "b")), ": other holds no images"),
+    ):
+        other_set = ImageSet(other[0], other[1], name="other", split="validation", class_names=other[2])
+        with pytest.raises(ValueError, match=f"^validation_set{expected}"):
+            train(settings, tmp_path / "run", train_set=own, validation_set=other_set)
+        assert not (tmp_path / "run").exists()
+    unlabelled = ImageSet(pixels, name="other", split="validation")
+    assert load_sets(settings, own, unlabelled)[1] is unlabelled
+
+
+def test_own_images_validate_a_named_data_set(config: RunConfig) -> None:
+    pixels = torch.zeros(5, 1, 28, 28, dtype=torch.uint8)
+    own = ImageSet(pixels, name="own", split="validation")
+    train_set, validation_set = load_sets(config, None, own)
+    assert validation_set is own
+    assert len(train_set) == 80
+
+
 def test_so_many_images_are_of_every_class(config: RunConfig) -> None:
     settings, own = sorted_by_class(config, (60, 60, 3))
     few, _ = load_sets(short(settings, image_limit=40), own, own)

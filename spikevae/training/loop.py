@@ -72,14 +72,14 @@ def train(
             classes of a folder or of a ``train_set`` are taken over; the run folder holds what was chosen.
         run: folder for all that is written.
         train_set: images of one's own, in place of the data set that the settings name.
-        validation_set: images to validate on; otherwise a share of ``train_set`` is held out.
+        validation_set: images to validate on, like those of training; otherwise a share of these is held out.
         is_new: whether to start; otherwise go on from the last saved state of ``run``.
 
     Raises:
         FileExistsError: if the folder of a new run already holds one.
         OSError: if it cannot be written to.
         ValueError: if a run would be resumed with other settings (but for where the data lies), or data and network
-            do not fit.
+            do not fit, or the two sets.
         TrainingError: if the loss is no longer a number, a file cannot be written, or another process trains in this
             folder. What was saved stays.
     """

@@ -20,7 +20,7 @@ def load_sets(
     """Training and validation part, each an ``ImageSet`` or ``EventSet``: what the settings name, or one's own.
 
     Raises:
-        ValueError: if there are too few images for two parts.
+        ValueError: if there are too few images for two parts, or these differ in size or classes.
     """
     if train_set is None:
         data = _data_of(config)
@@ -28,12 +28,14 @@ def load_sets(
         wanted: Any = config.model.image_channels if data.dataset.startswith("folder:") else None
         channels: Channels | None = wanted if wanted in (1, 3) else None
         train_set = load_split(data, "train", image_channels=channels)
-        validation_set = load_split(data, "validation", image_channels=channels)
+        if validation_set is None:
+            validation_set = load_split(data, "validation", image_channels=channels)
         if data.also is not None:
             train_set = _with_another(train_set, data)
     elif validation_set is None:
         kept, held_out = divide(len(train_set), config.data.validation_share, train_set.labels)
         train_set, validation_set = _part(train_set, kept, "train"), _part(train_set, held_out, "validation")
+    _require_alike(train_set, validation_set)
     if config.train.image_limit is not None:
         train_set = some(train_set, config.train.image_limit)
     return _augmented(train_set, config), validation_set
@@ -48,6 +50,28 @@ def require_readable(*parts: ImageSet | EventSet) -> None:
     for part in parts:
         if isinstance(part, ImageSet):
             part.require_readable()
+
+
+def _require_alike(train_set: Any, validation_set: Any) -> None:
+    """Refuse held-out images that a model of the others could not be validated on, which it would be hours later."""
+    for name, part in (("train_set", train_set), ("validation_set", validation_set)):
+        if len(part) == 0:
+            raise ValueError(f"{name}: {part.name} holds no images; give some, or leave {name} out")
+    learned, held_out = _frame_of(train_set), _frame_of(validation_set)
+    if learned != held_out:
+        raise ValueError(f"validation_set has {held_out}, and the training set {learned}; give both in one size")
+    learned, held_out = train_set.class_names, validation_set.class_names
+    if learned and held_out and learned != held_out:
+        raise ValueError(
+            f"validation_set has the classes {held_out}, and the training set {learned}; give both in one order"
+        )
+
+
+def _frame_of(part: Any) -> str:
+    """What a network takes of a set, in words."""
+    if isinstance(part, EventSet):
+        return "{} event frames of 2x{}x{}".format(part.time_steps, *part.frame_size)
+    return f"images of {part.image_channels}x{part.image_size}x{part.image_size}"
 
 
 def _data_of(config: RunConfig) -> DataConfig:
