@@ -328,7 +328,8 @@ def test_two_processes_do_not_train_in_one_folder(
 ) -> None:
     run = copy_of(finished, tmp_path)
     if is_new:
-        (run / "run.json").unlink()
+        for path in run.glob("*.*"):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
     before = {path: path.read_bytes() for path in run.glob("*.*")}
     with filelock.FileLock(run / "lock"), pytest.raises(TrainingError, match="another process trains in") as caught:
         train(config, run, is_new=is_new)
@@ -375,6 +376,17 @@ def test_a_new_run_is_refused_where_there_is_one(config: RunConfig, finished: Pa
     with pytest.raises(FileExistsError, match="already holds a run; go on with --resume"):
         train(config, finished)
     assert {path: path.read_bytes() for path in finished.glob("*.*")} == before
+
+
+@pytest.mark.parametrize("name", ["state.pt", "stats.jsonl", "model.safetensors", "config.json", "README.md"])
+def test_a_new_run_writes_over_nothing_and_goes_on_from_no_state_of_another(
+    config: RunConfig, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("one's own")
+    with pytest.raises(FileExistsError, match=f"{tmp_path} holds {name}, which a new run would write over; choose"):
+        train(config, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "one's own"
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
