@@ -338,10 +338,20 @@ def test_a_new_run_does_not_overwrite_an_old_one(
     assert (tmp_path / "run.json").read_text() == "{}"
 
 
-def test_a_resumed_run_keeps_its_settings(made_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("train", "fashion-mnist", "--data-root", made_root, "--resume", tmp_path, "--train.epochs", "3")
-    assert run(*words) == 1
-    assert "keeps its settings" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--train.epochs", "3"), "keeps its settings"),
+        (("--preset", "paper"), "keeps its settings"),
+        (("--out", "other"), "--out other: a resumed run stays in its folder"),
+    ],
+)
+def test_a_resumed_run_keeps_its_settings_and_its_folder(
+    trained: Path, made_root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str], message: str
+) -> None:
+    assert run("train", "fashion-mnist", "--data-root", made_root, "--resume", trained, *words) == 1
+    assert message in one_line(capsys)
+    assert run("train", "fashion-mnist", "--data-root", made_root, "--resume", trained, "--out", trained) == 0
 
 
 @pytest.mark.parametrize(
