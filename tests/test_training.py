@@ -289,6 +289,40 @@ def test_a_kill_that_comes_twice_saves_the_state(
     assert (tmp_path / "run" / "state.pt").exists()
 
 
+def test_a_kill_that_comes_again_while_the_state_is_saved_does_not_lose_it(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rarely, save, killed = short(config, checkpoint_seconds=1e6), torch.save, []
+    handler = signal.signal(signal.SIGTERM, lambda *_: killed.append("too early"))
+
+    def killed_again(*args: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        save(*args)
+
+    monkeypatch.setattr(torch, "save", killed_again)
+    press_ctrl_c(monkeypatch, times=1, number=signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train(rarely, tmp_path / "run")
+    signal.signal(signal.SIGTERM, handler)
+    assert killed == []
+    assert state_of(tmp_path / "run")["images_seen"] == 32
+
+
+def test_a_stop_after_weights_that_are_no_numbers_is_said_in_one_line(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descend = Learner.descend
+
+    def spoilt(self: Learner, loss: torch.Tensor) -> None:
+        descend(self, loss)
+        torch.nn.init.constant_(next(self.plain_model.parameters()), float("nan"))
+
+    monkeypatch.setattr(Learner, "descend", spoilt)
+    press_ctrl_c(monkeypatch, times=1)
+    with pytest.raises(TrainingError, match="is no longer finite after 32 images; no state was saved yet"):
+        train(short(config, checkpoint_seconds=1e6), tmp_path / "run")
+
+
 def press_ctrl_c(patch: pytest.MonkeyPatch, *, times: int, number: int = signal.SIGINT) -> None:
     """Press it, or send another signal, in the middle of every step."""
     forward = SpikingVAE.forward

@@ -150,10 +150,11 @@ class Trainer:
             log.info("training in %s; Ctrl-C stops and saves: %s", printable(self.run), said)
         try:
             with self.interruption:
-                return self._run_phases()
-        except Stop:
-            self._save_state()
-            raise
+                try:
+                    return self._run_phases()
+                except Stop:
+                    self._save_state()  # here, where a signal that comes again is only noted
+                    raise
         except FloatingPointError as error:
             raise TrainingError(
                 f"{error} after {self.progress.images_seen:,} images; {what_is_kept(self.run)}. "
