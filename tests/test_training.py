@@ -402,6 +402,13 @@ def test_a_loss_that_is_no_number_stops_with_one_line_and_keeps_the_last_good_st
     assert temporary_files(run) == []
 
 
+@pytest.mark.parametrize("phase", ["deterministic", "adversarial"])
+def test_a_phase_that_diverges_names_its_own_learning_rate(config: RunConfig, tmp_path: Path, phase: str) -> None:
+    rates = {f"{phase}_share": 0.5, f"{phase}_learning_rate": 1e30, "warmup_images": 1}
+    with pytest.raises(TrainingError, match=rf"Lower --train\.{phase}-learning-rate \(now 1e\+30\)"):
+        train(short(config, epochs=2, **rates), tmp_path / "run")
+
+
 # ---------------------------------------------------------------- what is refused
 
 

@@ -156,9 +156,11 @@ class Trainer:
                     self._save_state()  # here, where a signal that comes again is only noted
                     raise
         except FloatingPointError as error:
+            phase = next(phase for phase in self.phases if self.progress.epoch in phase.epochs)
+            rate = "learning-rate" if phase is self.phases[0] else f"{phase.name}-learning-rate"
             raise TrainingError(
                 f"{error} after {self.progress.images_seen:,} images; {what_is_kept(self.run)}. "
-                f"Lower --train.learning-rate (now {self.settings.learning_rate}) and start again"
+                f"Lower --train.{rate} (now {phase.peak_rate}) and start again"
             ) from None
 
     def _run_phases(self) -> dict[str, float]:
