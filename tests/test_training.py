@@ -508,6 +508,18 @@ def test_a_run_that_was_never_validated_does_not_go_on_with_more_pictures_either
         train(replace(config, data=replace(config.data, data_root=str(root))), run, is_new=False)
 
 
+def test_a_trained_run_whose_state_was_removed_is_not_trained_anew(
+    config: RunConfig, finished: Path, tmp_path: Path
+) -> None:
+    run = copy_of(finished, tmp_path)
+    (run / "state.pt").unlink()
+    with pytest.raises(TrainingError, match=r"state\.pt is missing; .* write over the model") as caught:
+        train(config, run, is_new=False)
+    assert "\n" not in str(caught.value)
+    for name in ("model.safetensors", "stats.jsonl"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes()
+
+
 class Payload:
     """Unpickled, it makes a folder."""
 

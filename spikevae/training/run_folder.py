@@ -202,10 +202,15 @@ def load_state(run: Path) -> tuple[dict[str, Any], Progress] | None:
     """What :func:`save_state` wrote; None if there is none yet.
 
     Raises:
-        TrainingError: if the file is damaged. Nothing in it is executed.
+        TrainingError: if the file is damaged, or missing beside a trained model. Nothing in it is executed.
     """
     path = run / STATE_NAME
     if not os.path.lexists(path):
+        if (run / WEIGHTS_NAME).exists() and (run / STATS_NAME).exists():
+            raise TrainingError(
+                f"{path} is missing; without it training would start anew and write over the model in {run}. "
+                "Put it back, or start a new run with another --out"
+            )
         return None
     _require_file(path)
     try:
