@@ -80,6 +80,12 @@ def test_every_weight_learns_by_one_optimizer() -> None:
     assert convolution.weight.grad is None
 
 
+def test_muon_is_refused_for_a_network_without_kernels() -> None:
+    """AdamW would learn all of it, as if nothing had been asked for."""
+    with pytest.raises(ValueError, match="this network has none; use adamw"):
+        optimizers_of(nn.Linear(3, 2), TrainConfig(optimizer="muon"))
+
+
 def test_an_interrupted_run_with_muon_goes_on_bit_for_bit(config: RunConfig, tmp_path: Path) -> None:
     """Also in the adversarial phase, whose momentum is another. tests/test_training.py goes through whole runs."""
     with_muon = replace(config, train=replace(config.train, optimizer="muon"))

@@ -61,8 +61,14 @@ class KernelMuon(torch.optim.Muon):
 
 
 def optimizers_of(model: nn.Module, settings: TrainConfig) -> list[torch.optim.Optimizer]:
-    """What learns a network's weights, as ``settings.optimizer`` says; all of it at one learning rate."""
+    """What learns a network's weights, as ``settings.optimizer`` says; all of it at one learning rate.
+
+    Raises:
+        ValueError: if Muon is asked for, and there is no kernel.
+    """
     kernels = [each for each in model.parameters() if each.dim() == 4] if settings.optimizer == "muon" else []
+    if settings.optimizer == "muon" and not kernels:
+        raise ValueError("--train.optimizer muon is for convolution kernels, and this network has none; use adamw")
     taken = set(map(id, kernels))
     others = [each for each in model.parameters() if id(each) not in taken]
     rate, decay = settings.learning_rate, settings.weight_decay
