@@ -738,6 +738,19 @@ def test_images_without_a_class_are_refused_before_an_adversarial_phase_and_not_
     }
 
 
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_classifier_is_not_trained_or_validated_without_any_label(
+    config: RunConfig, tmp_path: Path, part: str
+) -> None:
+    settings, own = sorted_by_class(config, (4, 4))
+    network = replace(settings.model, network="classifier", layers="conv8/2 readout", class_names=own.class_names)
+    unlabelled = ImageSet(own.images(), name="mine", split=part, class_names=own.class_names)  # type: ignore[arg-type]
+    sets: dict[str, Any] = {"train_set": own, "validation_set": own} | {f"{part}_set": unlabelled}
+    with pytest.raises(ValueError, match=f"^mine: none of the 8 {part} images has a class, and a classifier needs"):
+        train(replace(settings, model=network), tmp_path / "run", **sets)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_density_of_a_large_set_is_fitted_to_a_part_of_every_class(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,7 +133,7 @@ class Trainer:
         )
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator)
-        check_classes(self.learner, self.train_set)
+        check_classes(self.learner, self.train_set, self.validation_set)
         if started_with is None:
             require_readable(self.train_set, self.validation_set)
         self.progress, self.interruption = Progress(), Interruption()

@@ -42,14 +42,23 @@ def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[
     return scores | ({"accuracy": right / labelled} if labelled else {})
 
 
-def check_classes(learner: Learner, images: ImageSet | EventSet) -> None:
+def check_classes(learner: Learner, images: ImageSet | EventSet, held_out: ImageSet | EventSet) -> None:
     """Refuse, before anything is learned, images of which no density could be fitted afterwards, nor any be painted.
 
     Raises:
-        ValueError: if a class has fewer than two, or one has no class and adversarial fine-tuning needs it.
+        ValueError: if a class has fewer than two, or one has no class and adversarial fine-tuning needs it, or a
+            classifier is given none with a class.
     """
     model, settings = learner.plain_model, learner.config.train
-    if isinstance(model, SpikingClassifier) or not (model.latent.has_density and model.latent.is_conditional):
+    if isinstance(model, SpikingClassifier):
+        for part in (images, held_out):
+            if part.labels is None or not bool((part.labels >= 0).any()):
+                raise ValueError(
+                    f"{part.name}: none of the {len(part)} {part.split} images has a class, and a classifier needs "
+                    "them; give labels"
+                )
+        return
+    if not (model.latent.has_density and model.latent.is_conditional):
         return
     labels = torch.full((len(images),), -1) if images.labels is None else images.labels
     without = int((labels < 0).sum())
