@@ -20,7 +20,7 @@ from torch import Tensor
 import spikevae
 from spikevae.config import ModelConfig
 from spikevae.files import write_atomically
-from spikevae.hub.checkpoints import read_dataset_name, save_release, write_weights
+from spikevae.hub.checkpoints import Precision, load, read_dataset_name, save_release, write_weights
 from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(
@@ -433,3 +433,17 @@ def test_a_release_that_cannot_be_written_leaves_the_old_weights(folder: Path) -
     assert (folder / "model.safetensors").read_bytes() == old
     assert len(list(folder.iterdir())) == 3
     spikevae.load(folder)
+
+
+@pytest.mark.parametrize("weights", ["float16", "int8"])
+def test_a_weight_that_two_layers_share_is_written_for_both(
+    tiny_release: Path, tmp_path: Path, weights: Precision
+) -> None:
+    """Training stopped at its first validation otherwise, and asked whether the disk was full."""
+    model = load(tiny_release)
+    first, second = (stage.norm for stage in model.encoder.stages)
+    second.bias = first.bias
+    save_release(model, tmp_path / "tied", dataset="mnist", card="Made.", weights=weights)
+    loaded = load(tmp_path / "tied")
+    for stage in loaded.encoder.stages:
+        assert torch.equal(stage.norm.bias, first.bias)

@@ -257,7 +257,8 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
         state = {name: _compact(tensor) for name, tensor in state.items()}
     else:
         state = quantise(state, 8) if weights == "int8" else quantise(state, 4, input_moments(model))
-    state = {name: tensor.contiguous() for name, tensor in state.items()}
+    # Copies, as safetensors refuses weights that share memory, as those that several layers have in common do.
+    state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
     # A path in it may hold bytes that are no UTF-8.
     write_atomically(
         folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8", errors="backslashreplace")
