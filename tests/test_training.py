@@ -155,6 +155,17 @@ def test_statistics_are_lines_of_json_counted_in_images_with_every_epochs_scores
     assert all(score["reconstruction_error"] > 0 and 0 <= score["accuracy"] <= 1 for score in scores)
 
 
+def test_statistics_give_the_learning_rate_of_the_very_step(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(Learner, "set_learning_rate", lambda _, rate: rates.append(rate))
+    train(short(config, epochs=2, preview_epochs=2), tmp_path / "run")
+    told = [entry["learning_rate"] for entry in statistics_of(tmp_path / "run") if "learning_rate" in entry]
+    assert told == rates[1::2]  # of the last of two steps
+    assert min(told) > 0
+
+
 def test_every_epoch_leaves_a_picture_of_samples_and_one_of_reconstructions(finished: Path) -> None:
     names = [f"{kind}-{epoch:04d}.png" for kind in ("reconstructions", "samples") for epoch in (1, 2, 3)]
     assert sorted(path.name for path in (finished / "previews").iterdir()) == names

@@ -207,7 +207,7 @@ class Trainer:
         seen, device = self.progress.images_seen, self.accelerator.device
         # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
         torch.manual_seed(mixed(self.settings.seed, seen, self.accelerator.process_index))
-        self.learner.set_learning_rate(self._learning_rate(phase))
+        self.learner.set_learning_rate(self._learning_rate(phase, seen))
         terms = self.steps[phase.name](self.learner, batch.map(lambda each: each.to(device)))
         terms = self.learner.mean_over_processes(terms)
         if not bool(torch.isfinite(terms["loss"])):
@@ -215,8 +215,8 @@ class Trainer:
         self.learner.ema.update_parameters(self.learner.plain_model)
         return terms
 
-    def _learning_rate(self, phase: Phase) -> float:
-        size, seen = self.settings.batch_size, self.progress.images_seen
+    def _learning_rate(self, phase: Phase, seen: int) -> float:
+        size = self.settings.batch_size
         return phase.learning_rate(seen, size, self.steps_per_epoch * size, self.settings.warmup_images)
 
     # ------------------------------------------------------------ after an epoch
@@ -262,8 +262,9 @@ class Trainer:
         values = {name: float(value) for name, value in terms.items()}
         if self.events is not None:
             self.events.add(values, self.progress.images_seen)
-            seen = {"images_seen": self.progress.images_seen, "learning_rate": self._learning_rate(phase)}
-            append_statistics(self.run, seen | values)
+            seen = self.progress.images_seen
+            rate = self._learning_rate(phase, seen - self.settings.batch_size)  # the step's own, not the next one's
+            append_statistics(self.run, {"images_seen": seen, "learning_rate": rate} | values)
 
     def _save_state(self) -> None:
         self.saved_at = time.monotonic()
