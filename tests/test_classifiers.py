@@ -220,7 +220,7 @@ def test_a_classifier_of_images_learns_with_cutout_and_a_model_that_draws_does_n
     data, train_settings = replace(config.data, data_root=str(made_root)), replace(config.train, cutout=9)
     learned_from, held_out = load_sets(replace(config, data=data, train=train_settings), None, None)
     assert (learned_from.cutout, held_out.cutout) == (9, 0)
-    with pytest.raises(ValueError, match=r"^cutout=9: a model that draws images would learn to draw the holes"):
+    with pytest.raises(ValueError, match=r"^cutout=9: a model that draws would learn to draw the holes"):
         load_sets(replace(preset_for("fashion-mnist"), data=data, train=train_settings), None, None)
 
 

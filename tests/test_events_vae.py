@@ -29,6 +29,7 @@ from spikevae.nn.frames import sample_recording
 from spikevae.nn.intensity import IntensityReadOut, log_likelihood
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import Trainer, train
+from spikevae.training.sets import load_sets
 
 SIZE, T, N = 10, 4, 3
 TINY = ModelConfig(
@@ -268,9 +269,15 @@ def test_a_run_without_adversarial_fine_tuning_has_no_discriminator(config: RunC
         Learner(replace(fitted, train=replace(fitted.train, adversarial_share=0.5)), make_accelerator("float32"))
 
 
-def test_another_data_set_is_learned_from_too(config: RunConfig, recordings: Path, tmp_path: Path) -> None:
-    from spikevae.training.sets import load_sets
+def test_a_model_that_draws_recordings_learns_from_none_with_a_hole(config: RunConfig) -> None:
+    cut = replace(config, train=replace(config.train, cutout=3))
+    with pytest.raises(ValueError, match=r"^cutout=3: a model that draws would learn to draw the holes"):
+        load_sets(cut, None, None)
+    judged = replace(cut, model=replace(TINY, network="classifier", layers="conv8/2 readout"))
+    assert load_sets(judged, None, None)[0].augmentation.cutout == 3
 
+
+def test_another_data_set_is_learned_from_too(config: RunConfig, recordings: Path, tmp_path: Path) -> None:
     both = replace(config, data=replace(config.data, also=f"events:{recordings}"))
     train_set, validation_set = load_sets(both, None, None)
     alone, held_out = load_sets(config, None, None)

@@ -64,7 +64,7 @@ class TrainConfig:
     """Slant event frames by up to so many degrees each way."""
     cutout: int = field(default=0, metadata={"before": 0})
     """Side of a square, in pixels, that is emptied in event frames, and shows the mean colour in a classifier's images.
-    Models that draw images take none."""
+    Models that draw take none."""
     mixup: float = field(default=0.0, metadata={"before": 0.0})
     """Share of event recordings that are mixed with another one, and their labels too."""
     one_change: bool = field(default=True, metadata={"before": True})

@@ -108,16 +108,16 @@ def _augmented(train_set: Any, config: RunConfig) -> Any:
     """
     settings = config.train
     changes = {name: getattr(settings, name) for name in ("rotation", "shear", "mixup")}
+    if settings.cutout and config.model.network != "classifier":
+        raise ValueError(
+            f"cutout={settings.cutout}: a model that draws would learn to draw the holes; "
+            "leave it out, or train a classifier"
+        )
     if isinstance(train_set, EventSet):
         return train_set.augmented(EventAugmentation(**changes, cutout=settings.cutout, one_of=settings.one_change))
     if any(changes.values()):
         asked = ", ".join(f"{name}={value}" for name, value in changes.items() if value)
         raise ValueError(f"{asked}: only event recordings are changed so; images know flip, shift and cutout")
-    if settings.cutout and config.model.network != "classifier":
-        raise ValueError(
-            f"cutout={settings.cutout}: a model that draws images would learn to draw the holes; "
-            "leave it out, or train a classifier"
-        )
     return train_set.with_cutout(settings.cutout)
 
 
