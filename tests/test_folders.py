@@ -349,6 +349,21 @@ def test_links_that_lead_to_each_other_and_packed_files_are_told_of(
         assert words in caplog.text
 
 
+def test_a_tar_file_has_its_hard_links_too_and_tells_of_its_symbolic_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path / "mine" / "cat", *range(6))
+    (tmp_path / "mine" / "dog").mkdir()
+    for level in range(6):  # what programs that find equal files make of them
+        os.link(tmp_path / "mine" / "cat" / f"{level:03}.png", tmp_path / "mine" / "dog" / f"{level:03}.png")
+    (tmp_path / "mine" / "cow").symlink_to("cat")
+    with tarfile.open(tmp_path / "mine.tar", "w") as archive:
+        archive.add(tmp_path / "mine", "mine")
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine.tar'}")) == ("cat", "dog")
+    assert all_levels(tmp_path / "mine.tar") == sorted([*range(6), *range(6)])
+    assert "1 links, which are not followed in an archive" in caplog.text
+
+
 def test_a_class_of_one_picture_is_one_line_with_a_way_out(tmp_path: Path) -> None:
     write_pictures(tmp_path / "cat", *range(5))
     write_pictures(tmp_path / "dog", 6)

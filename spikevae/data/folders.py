@@ -237,10 +237,16 @@ def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
 def _in_tar(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
     try:
         with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            files: dict[str, tarfile.TarInfo] = {}  # a hard link is a further name of one of them
             for member in archive:
                 place = PurePosixPath(member.name)
-                if member.isfile() and _is_counted_in_archive(place, left_out):
-                    yield Picture(place, ImageFile(path, member.name, member.offset_data, member.size))
+                content = files.get(member.linkname) if member.islnk() else member
+                if content is not None and content.isfile():
+                    files[member.name] = content
+                    if _is_counted_in_archive(place, left_out):
+                        yield Picture(place, ImageFile(path, member.name, content.offset_data, content.size))
+                elif (member.issym() or member.islnk()) and not any(is_passed_over(part) for part in place.parts):
+                    left_out["links, which are not followed in an archive"] += 1
     except tarfile.TarError as error:
         kinds = "neither a folder, nor a whole, uncompressed tar file, nor a zip file"
         raise ValueError(f"{path} is {kinds} ({error})") from error
