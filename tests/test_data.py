@@ -451,6 +451,26 @@ def test_a_registered_data_set_is_one_among_the_others(tmp_path: Path, monkeypat
         load_split(DataConfig(dataset="nosuch"), "train")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pixels, labels: (pixels / 255, labels), r"own: pixels must be a uint8 tensor .* got torch.float32"),
+        (lambda pixels, labels: (pixels[..., :4], labels), r"own: pixels must be a uint8 tensor .* got torch.uint8"),
+        (lambda pixels, labels: (pixels, torch.cat([labels, labels])), r"own: labels must be an int64 tensor \[40\]"),
+    ],
+    ids=["floats", "not square", "too many labels"],
+)
+def test_a_registered_data_set_is_checked_before_it_is_resized_and_divided(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any], message: str
+) -> None:
+    monkeypatch.setattr(data, "DATASETS", dict(data.DATASETS))
+    monkeypatch.setitem(CLASS_NAMES, "own", ())
+    pixels, labels = torch.full((40, 1, 6, 6), 200, dtype=torch.uint8), torch.arange(40) % 2
+    data.register("own", class_names=("even", "odd"))(lambda root, is_test: change(pixels, labels))
+    with pytest.raises(ValueError, match=message):
+        load_split(DataConfig(dataset="own", image_size=8), "train")
+
+
 @pytest.fixture
 def cifar_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> Path:
     """CIFAR10 with 4 images in each batch, and MD5 sums that say so."""

@@ -27,8 +27,9 @@ from spikevae.data.division import choose
 from spikevae.data.folders import list_parts
 from spikevae.data.imageset import ImageSet as ImageSet
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
+from spikevae.data.passes import check_labels
 from spikevae.data.pixels import Channels as Channels
-from spikevae.data.pixels import StreamedPixels, converted
+from spikevae.data.pixels import StreamedPixels, check_pixels, converted
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
 from spikevae.files import cache_folder
 from spikevae.registry import register as add_part
@@ -141,6 +142,8 @@ def _opener(config: DataConfig) -> Opener:
 
 def _open_labelled(read: Reader, config: DataConfig, split: Split, image_channels: Channels | None) -> ImageSet:
     pixels, labels = read(data_root(config), split == "test")
+    check_pixels(pixels, config.dataset)  # before they are resized, which rounds floats to black
+    check_labels(labels, len(pixels), len(CLASS_NAMES[config.dataset]), config.dataset)
     if split != "test":
         chosen = choose(len(pixels), config, split)
         pixels, labels = pixels[chosen], labels[chosen]
