@@ -19,7 +19,7 @@ from spikevae.data.images import save_images
 from spikevae.evaluation.command import evaluate, run
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics import METRICS, register
-from spikevae.evaluation.scores import Score, Scores, read_scores_json, write_scores_json
+from spikevae.evaluation.scores import Baseline, Score, Scores, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import BUILT_IN, EvaluationConfig
 from spikevae.evaluation.streams import first_images
 
@@ -94,6 +94,24 @@ def test_merging_replaces_what_is_measured_now_and_nothing_else(config: Evaluati
             evaluate(dataclasses.replace(config, json=path, merge=True))
     with pytest.raises(ValueError, match=r"--merge needs --json with a file of scores that is there"):
         dataclasses.replace(config, json=Path("gone.json"), merge=True)
+
+
+def test_what_cannot_be_measured_now_does_not_take_the_place_of_a_number() -> None:
+    before = Scores(
+        model="m", weights_hash="ab", data="mnist", protocol="paper", seed=0, command="then", versions={},
+        scores=(Score("fid", 12.0), Score("kid", None, note="no weights")),
+        baselines=(Baseline("real", "fid", 3.0, None, 5, "mnist test", "cd"),),
+    )  # fmt: skip
+    now = dataclasses.replace(
+        before,
+        command="now",
+        baselines=(),
+        scores=(Score("fid", None, note="no network"), Score("kid", None, note="?")),
+    )
+    merged = now.merged_into(before)
+    assert merged["fid"] == before["fid"]
+    assert merged.baselines == before.baselines
+    assert merged["kid"].note == "?"
 
 
 def test_scores_of_earlier_versions_are_read(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ class Scores:
         }
 
     def merged_into(self, earlier: Scores) -> Scores:
-        """The earlier scores, with those that were measured now in their places.
+        """The earlier scores, with those that were measured now in their places; what could not be measured stays.
 
         Raises:
             ValueError: if they are of another model, other weights, other images, other data, or by another protocol.
@@ -110,9 +110,13 @@ class Scores:
             before, now = getattr(earlier, name), getattr(self, name)
             if before != now:
                 raise ValueError(f"the scores to be merged with have {name} {before}, these have {now}")
-        current = {score.metric: replace(score, command=self.command) for score in self.scores}
+        current = {
+            score.metric: replace(score, command=self.command)
+            for score in self.scores
+            if score.value is not None or earlier.value(score.metric) is None
+        }
+        measured = set(current)
         kept = [current.pop(score.metric, score) for score in earlier.scores]
-        measured = {score.metric for score in self.scores}
         return replace(
             earlier,
             scores=(*kept, *current.values()),
