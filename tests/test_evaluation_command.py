@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import itertools
 import json
 import re
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch_fidelity import FeatureExtractorInceptionV3
 
-from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, ModelConfig
+from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, DataConfig, ModelConfig
 from spikevae.data.images import save_images
+from spikevae.data.pixels import converted
+from spikevae.data.sets import load_split
 from spikevae.evaluation.baselines import BaselineSettings, measure_baselines
 from spikevae.evaluation.command import evaluate, unmet
 from spikevae.evaluation.metrics import METRICS
@@ -97,6 +103,30 @@ def test_everything_but_inception_is_measured_without_a_network(
     assert "| ESVAE, T 16 | one shot | 0.019 | 6.23 | 125.3 | 11.13 |" in results
     assert "| FSDDIM, T 8 | many steps | – | – | 11.78 | 4.91 |" in results
     assert "## Not computed here" in results
+
+
+def test_the_report_shows_each_image_of_a_file_above_the_training_image_nearest_to_it(
+    made_root: Path, tmp_path: Path
+) -> None:
+    training = load_split(DataConfig(data_root=str(made_root)), "train").images()  # more of them than test images
+    for name, size in (("copied", 28), ("enlarged", 32)):
+        save_images(converted(training, size, None) / 255, tmp_path / f"{name}.npz")
+        config = EvaluationConfig(
+            images=tmp_path / f"{name}.npz", data="fashion-mnist", data_root=str(made_root), metrics=("copies",),
+            report=tmp_path / name,
+        )  # fmt: skip
+        evaluate(config)
+    pages = [(tmp_path / name / "report.html").read_text(encoding="utf-8") for name in ("copied", "enlarged")]
+    found = re.search(r'alt="Nearest training images" src="data:image/png;base64,([^"]+)"', pages[0])
+    assert found is not None
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:
+        pixels = np.asarray(image)
+    height = round(len(pixels) * 29 / 117)  # four rows of 28 pixels, with lines between them
+    rows = [pixels[height * row : height * (row + 1)] for row in range(4)]
+    assert (rows[0] == rows[1]).all()
+    assert (rows[2] == rows[3]).all()
+    assert (rows[0] != rows[2]).any()
+    assert "Nearest training images" not in pages[1]
 
 
 def test_the_page_of_results_lists_a_classifier_among_classifiers_alone(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from spikevae.evaluation.metrics.registry import NotComputedError, register, sha
 from spikevae.evaluation.networks.bundle import NoNetworkError
 from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
 from spikevae.evaluation.scores import Score
-from spikevae.evaluation.streams import ImageStream, drawn, first_images, from_image_set, from_tensor
+from spikevae.evaluation.streams import ImageStream, drawn, first_images, from_image_set, from_tensor, limited
 
 _SHOWN = 24  # samples whose nearest training images are kept for a report
 CLOSE = 0.01
@@ -92,11 +92,8 @@ def measure_near_copies(evaluation: Evaluation) -> list[Score]:
     size = evaluation.reference_set.image_size
     channels = evaluation.reference_set.image_channels
     training = from_image_set(load_split(evaluation.data, "train", image_channels=3 if channels == 3 else 1))
-    count = min(KEPT_SAMPLES, evaluation.samples.count, evaluation.reference.count)
-    ours = evaluation.samples
-    if evaluation.model is None:  # samples of a model are alike, whichever come first; files may lie class by class
-        ours = drawn(ours, count, seed=evaluation.config.seed)
-    ours = from_tensor(first_images(ours, count), ours.name)
+    ours = compared_samples(evaluation)
+    count, ours = ours.count, from_tensor(first_images(ours, ours.count), ours.name)
     test = from_image_set(evaluation.reference_set, count, seed=evaluation.config.seed)
     scores: list[Score] = []
     tables: dict[str, dict[str, object]] = {}
@@ -125,6 +122,17 @@ def measure_near_copies(evaluation: Evaluation) -> list[Score]:
         )
     evaluation.details["copies"] = tables
     return scores
+
+
+def compared_samples(evaluation: Evaluation) -> ImageStream:
+    """The samples that nearest training images are searched for, as many as test images at most.
+
+    Those of a model are alike, whichever come first; files may lie class by class, so some are drawn.
+    """
+    count = min(KEPT_SAMPLES, evaluation.samples.count, evaluation.reference.count)
+    if evaluation.model is None:
+        return drawn(evaluation.samples, count, seed=evaluation.config.seed)
+    return limited(evaluation.samples, count)
 
 
 _Vectors = Callable[[ImageStream], Iterator[Tensor]]

@@ -17,6 +17,7 @@ from spikevae.data.division import some
 from spikevae.data.images import to_uint8
 from spikevae.data.sets import load_split
 from spikevae.evaluation.inputs import Evaluation
+from spikevae.evaluation.metrics.near_copies import compared_samples
 from spikevae.evaluation.reports.tables import (
     baseline_table,
     class_table,
@@ -90,9 +91,11 @@ def _pictures(evaluation: Evaluation, scores: Scores) -> Iterator[Picture]:
     near = details.get("copies", {}).get("copies_pixels") or details.get("copies", {}).get("copies_features")
     if near and reference_set is not None:
         indices = near["nearest_training_images"][: 2 * _COLUMNS]
-        words = "Rows of samples, each above the training image that is nearest to it."
         training = _training_images(evaluation, indices)
-        yield _picture("Nearest training images", words, _alternating(samples[: len(training)], training))
+        compared = first_images(compared_samples(evaluation), len(training))
+        if compared.shape[2:] == training.shape[2:]:  # files may have another size than the data set
+            words = "Rows of samples, each above the training image that is nearest to it."
+            yield _picture("Nearest training images", words, _alternating(compared, training))
     if model is not None and reference_set is not None:
         words = "Latent spikes of the image on the left are switched to those of the image on the right."
         yield _picture("From one image to another", words, _walk(model, some(reference_set, 2 * _WALKS).images()))
