@@ -18,7 +18,8 @@ from spikevae.evaluation.metrics.frechet import frechet_distance, frechet_with_e
 from spikevae.evaluation.metrics.inception_score import inception_score
 from spikevae.evaluation.metrics.kid import kernel_distance
 from spikevae.evaluation.metrics.precision_recall import precision_recall
-from spikevae.evaluation.networks.bundle import BUNDLED, Domain
+from spikevae.evaluation.networks.bundle import BUNDLED, Domain, save_networks
+from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
 from spikevae.evaluation.networks.spaces import edges
 from spikevae.evaluation.streams import degraded, from_tensor
@@ -192,6 +193,17 @@ def test_without_domain_networks_the_error_says_how_to_make_them() -> None:
         FileNotFoundError, match=r"no domain networks for cifar10: .*networks.train --data cifar10 --out FOLDER"
     ):
         domain_extractor("autoencoder", Domain("cifar10"))
+
+
+def test_networks_that_take_the_place_of_others_are_the_ones_that_compare(tmp_path: Path, garments: Tensor) -> None:
+    config, found = ClassifierConfig(image_size=16, classes=2, feature_size=4), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_networks(tmp_path, {"classifier": DomainClassifier(config)}, {"classifier": {}})
+        found.append(domain_extractor("classifier", Domain("garments", tmp_path)))
+    assert found[0].weights_hash != found[1].weights_hash
+    images = garments[:3].expand(-1, 3, -1, -1)
+    assert not torch.equal(found[0](images)["features"], found[1](images)["features"])
 
 
 def test_a_damaged_network_is_named(tmp_path: Path) -> None:

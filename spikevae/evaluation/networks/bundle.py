@@ -88,14 +88,20 @@ def networks_folder(domain: Domain) -> Path:
     return found
 
 
-@lru_cache(maxsize=8)
 def load_network(folder: Path, role: str) -> DomainNetwork:
-    """Read one network of a folder, strictly.
+    """Read one network of a folder, strictly. It stays in memory until the folder holds another one.
 
     Raises:
         NoNetworkError: if the folder holds no network for this role.
         ValueError: if config.json or the weights are damaged or do not fit each other.
     """
+    files = (folder / CONFIG_NAME, folder / f"{role}.safetensors")
+    return _load_network(folder, role, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
+
+
+@lru_cache(maxsize=8)
+def _load_network(folder: Path, role: str, changed: tuple[int, ...]) -> DomainNetwork:
+    """Read it; ``changed`` is when its files were written, so that others in their place are read anew."""
     config = folder / CONFIG_NAME
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))
