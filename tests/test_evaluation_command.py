@@ -129,6 +129,12 @@ def test_the_report_shows_each_image_of_a_file_above_the_training_image_nearest_
     assert "Nearest training images" not in pages[1]
 
 
+def test_measuring_takes_none_of_the_random_numbers_of_a_program(model_folder: str, made_root: Path) -> None:
+    before = torch.get_rng_state()
+    evaluate(EvaluationConfig(model=model_folder, data_root=str(made_root), metrics=("labels",), count=10))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_page_of_results_lists_a_classifier_among_classifiers_alone(tmp_path: Path) -> None:
     files = [RELEASED / name / "scores.json" for name in ("mnist", "n-mnist")]
     text = write_results(files, tmp_path / "results.md").read_text(encoding="utf-8")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from spikevae.distributed import together
 from spikevae.evaluation.baselines import load_baselines
 from spikevae.evaluation.inputs import Evaluation, open_evaluation
@@ -29,6 +31,8 @@ _RESCUED = "scores.json"
 def evaluate(config: EvaluationConfig, model: Network | None = None) -> Scores:
     """Measure a model, or images, and write the files that the settings name. Processes share images and features.
 
+    The program's random numbers go on as if nothing had been measured.
+
     Args:
         config: what to measure, and which files to write.
         model: a model at hand, which ``config.model`` names only; otherwise that name or folder is loaded.
@@ -38,8 +42,9 @@ def evaluate(config: EvaluationConfig, model: Network | None = None) -> Scores:
             written; one line says why.
     """
     earlier = _check_files(config)
-    evaluation, scores = _measure(config, model)
-    _write(config, evaluation, scores, earlier)
+    with torch.random.fork_rng(devices=[]):  # a network is built with random weights before its own are read
+        evaluation, scores = _measure(config, model)
+        _write(config, evaluation, scores, earlier)
     return scores
 
 
