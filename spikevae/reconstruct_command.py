@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,8 @@ def _reconstructions(
 def _say_errors(measured: Tensor) -> None:
     """Print the means of what :func:`compare` gives, [N, 3]."""
     error, psnr, ssim = measured.double().mean(0).tolist()
+    similarity = "" if math.isnan(ssim) else f", SSIM {ssim:.3f}"  # small images have none
     say(
         f"{len(measured):,} images: mean squared error {error:.4f} (on the [-1, 1] scale at 32x32), "
-        f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}"
+        f"PSNR {psnr:.2f} dB{similarity}"
     )

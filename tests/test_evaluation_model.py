@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +12,18 @@ from torch import Tensor
 
 import spikevae
 from spikevae.config import DataConfig, ModelConfig
+from spikevae.data.images import save_images
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.metrics.accuracy import classify_split, confusion
 from spikevae.evaluation.metrics.near_copies import compare_distances, nearest, pixel_vectors
-from spikevae.evaluation.metrics.reconstruction import compare, ssim
+from spikevae.evaluation.metrics.reconstruction import compare, reconstruction_scores, ssim
 from spikevae.evaluation.metrics.registry import NotComputedError
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import from_tensor
 from spikevae.evaluation.without_images import Subject, measure_accuracy
 from spikevae.labels import OtherClassesError
 from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.reconstruct_command import reconstruct
 
 
 def ssim_by_definition(x: np.ndarray, y: np.ndarray) -> float:
@@ -50,6 +53,21 @@ def test_ssim_follows_its_definition() -> None:
     torch.testing.assert_close(ssim(x, x), torch.ones(3))
     with pytest.raises(ValueError, match=r"at least 11x11 pixels"):
         ssim(x[..., :10], y[..., :10])
+
+
+def test_images_smaller_than_the_window_are_measured_without_ssim(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y = torch.full((2, 1, 8, 8), 0.4)
+    images = ImageSet((255 * y).byte(), name="small", split="test")
+    scores = {score.metric: score for score in reconstruction_scores(compare(y + 0.1, y), images)}
+    assert scores["psnr"].value == pytest.approx(20.0)
+    assert (scores["ssim"].value, "11x11 pixels or more, these have 8" in scores["ssim"].note) == (None, True)
+    config = ModelConfig(image_size=8, encoder_widths=(4,), decoder_widths=(4, 4), latent_size=4, attention="none")
+    spikevae.save(spikevae.SpikingVAE(config), tmp_path / "model", dataset="small")
+    save_images(y[:1], tmp_path / "picture.png")
+    reconstruct(str(tmp_path / "model"), (tmp_path / "picture.png",))
+    assert capsys.readouterr().out.endswith(" dB\n")
 
 
 def test_an_error_of_a_tenth_everywhere_costs_what_it_costs() -> None:

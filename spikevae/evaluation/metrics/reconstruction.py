@@ -38,8 +38,11 @@ def measure_reconstruction(evaluation: Evaluation) -> list[Score]:
 
 def reconstruction_scores(errors: dict[str, Tensor], images: ImageSet) -> list[Score]:
     """Mean errors, from those [N] of each image of a split."""
+    too_small = f"SSIM needs images of {_WINDOW}x{_WINDOW} pixels or more, these have {images.image_size}"
     return [
-        Score(
+        Score(name, None, note=too_small)
+        if name == "ssim" and images.image_size < _WINDOW
+        else Score(
             name,
             float(values.double().mean()),
             float(values.double().std()) / len(values) ** 0.5,
@@ -60,7 +63,7 @@ def reconstruction_errors(model: SpikingVAE, images: ImageSet) -> dict[str, Tens
         reconstruction_mse: [N], on the [-1, 1] scale, at the images' own size.
         reconstruction_mse_32: [N], the same with both images brought to 32x32 first, as in the papers.
         psnr: [N], in decibel, for a peak of 1 on the [0, 1] scale.
-        ssim: [N].
+        ssim: [N]; NaN for images that are smaller than its window.
     """
     parts: dict[str, list[Tensor]] = {}
     with progress(len(images), "reconstructions") as done:
@@ -81,7 +84,7 @@ def compare(x: Tensor, y: Tensor) -> dict[str, Tensor]:
         "reconstruction_mse": 4 * mse,
         "reconstruction_mse_32": 4 * (small_x - small_y).square().flatten(1).mean(1),
         "psnr": -10 * mse.clamp(min=1e-10).log10(),
-        "ssim": ssim(x, y),
+        "ssim": ssim(x, y) if min(x.shape[-2:]) >= _WINDOW else torch.full_like(mse, torch.nan),
     }
 
 
