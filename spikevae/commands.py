@@ -90,7 +90,7 @@ def classify(
     images: Positional[Images] = (),
     *,
     data: Data = None,
-    split: Split = "test",
+    split: Split | None = None,
     count: int | None = None,
     invert: bool = False,
     json_file: Annotated[Path | None, arg(name="json", metavar="FILE")] = None,
@@ -107,7 +107,7 @@ def classify(
     Args:
         images: Image files or event recordings to classify, or folders of them, in place of a data set's; also .zip and
             .tar of images, and .npy and .npz arrays.
-        split: Part of the data set.
+        split: Part of the data set; otherwise test.
         count: Only so many images of the data set: the first ones, or of every class where they lie class by class.
         invert: Make light dark first, for pictures of dark things on a light ground.
         json_file: Where to write every image's probabilities, or a data set's accuracy by class.

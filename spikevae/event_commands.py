@@ -53,7 +53,7 @@ def reconstruct_recordings(
     device: str | None,
     files: Sequence[Path],
     data: str | None,
-    split: Split,
+    split: Split | None,
     count: int | None,
     root: str | None,
     out: Path | None,

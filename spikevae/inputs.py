@@ -79,7 +79,7 @@ def read_inputs(
     network: Network,
     files: Sequence[Any],
     data: str | None,
-    split: Split,
+    split: Split | None,
     count: int | None,
     root: str | None,
     *,
@@ -91,7 +91,7 @@ def read_inputs(
         model: the name or folder of ``network``.
         files: image files, or recordings.
         data: a data set, in place of files.
-        split: part of the data set.
+        split: part of the data set; otherwise test.
         count: only so many of its images: the first ones, or of every class where they lie class by class.
         root: where data sets lie.
         is_compared: whether the data set's classes must be ones that the model knows.
@@ -107,6 +107,8 @@ def read_inputs(
         raise ValueError(f"--count {count}: expected at least 1")
     if count is not None and data is None:
         raise ValueError(f"--count {count} goes with --data; of files, name those that are wanted")
+    if split is not None and data is None:
+        raise ValueError(f"--split {split} goes with --data; files are in no part, leave it out")
     if data is None and config.takes_events:
         return _event_set(files, config)
     if data is None:
@@ -115,7 +117,7 @@ def read_inputs(
     settings = replace(divided, data_root=root).taken_by(config)
     if is_events(settings) != config.takes_events:
         raise ValueError(f"{model} takes {kind}, and {data} holds others; choose another data set or model")
-    images = load_split(settings, split, image_channels=channels)
+    images = load_split(settings, split or "test", image_channels=channels)
     is_compared = is_compared and config.classes > 0
     if is_compared:
         if not images.class_names or images.labels is None or not (images.labels >= 0).any():

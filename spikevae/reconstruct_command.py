@@ -26,7 +26,7 @@ def reconstruct(
     images: Positional[Images] = (),
     *,
     data: Data = None,
-    split: Split = "test",
+    split: Split | None = None,
     count: int | None = None,
     invert: bool = False,
     out: Path | None = None,
@@ -43,7 +43,7 @@ def reconstruct(
     Args:
         images: Image files or event recordings to reconstruct, or folders of them, in place of a data set's; also .zip
             and .tar of images, and .npy and .npz arrays.
-        split: Part of the data set.
+        split: Part of the data set; otherwise test.
         count: Only so many images of the data set: the first ones, or of every class where they lie class by class.
         invert: Make light dark first, for pictures of dark things on a light ground.
         out: A .png (pairs, each original left of its reconstruction), a .npz (arr_0, and arr_1 with the originals),
