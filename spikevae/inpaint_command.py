@@ -38,7 +38,8 @@ def inpaint(
 
     Args:
         out: A .png (one grid), a .npz (arr_0, uint8 [N, H, W, C]), or a folder for one PNG each.
-        mask: A picture of the same size, white where the image shall be filled in and black elsewhere.
+        mask: A picture of the same size, white where the image shall be filled in and black elsewhere. Pixels of the
+            model's images that are white in part are filled in.
         box: In place of a mask, the rectangle to fill in, in pixels of the model's images (28 or 64 each way).
         count: How many proposals, 1 to 256; those that fit best come first.
         seed: The same seed gives the same proposals.
@@ -74,8 +75,10 @@ def _hidden(image: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
     if (mask is None) == (box is None):
         raise ValueError("say what to fill in: either --mask FILE or --box LEFT TOP RIGHT BOTTOM")
     if mask is not None:
-        hidden: Tensor = _read(mask, 1, size)[0] > 0.5
-        sizes = [_upright_size(path) for path in (mask, image)]
+        size_of_image = _upright_size(image)
+        white = _read(mask, 1, min(size_of_image)) > 0.5  # [1, S, S], before it is reduced, where strokes may be thin
+        hidden: Tensor = torch.nn.functional.adaptive_max_pool2d(white.float(), size)[0] > 0
+        sizes = [_upright_size(mask), size_of_image]
         if sizes[0] != sizes[1]:
             raise ValueError(f"--mask {printable(mask)}: {sizes[0]} pixels, but the picture has {sizes[1]}")
         if not hidden.any():

@@ -142,6 +142,19 @@ def test_a_mask_fits_the_picture_as_it_is_looked_at(
     assert "nothing is white in its central square" in one_line(capsys)
 
 
+def test_a_thin_stroke_of_a_mask_is_filled_in_along_its_whole_length(tiny_release: Path, tmp_path: Path) -> None:
+    Image.new("L", (280, 300), 90).save(tmp_path / "a.png")
+    strokes = np.zeros((300, 280), np.uint8)
+    strokes[10 + 143, 50:100] = 255  # one pixel of the ten that become one; ten rows above the square are not seen
+    Image.fromarray(strokes).save(tmp_path / "mask.png")
+    words = ("inpaint", tiny_release, tmp_path / "a.png", "--mask", tmp_path / "mask.png", "--count", "1")
+    assert run(*words, "--out", tmp_path / "filled.npz") == 0
+    changed = np.load(tmp_path / "filled.npz")["arr_0"][0, :, :, 0] != 90
+    assert changed[14, 5:10].any()
+    changed[14, 5:10] = False
+    assert not changed.any()
+
+
 def test_a_mask_that_leaves_nothing_of_the_picture_is_refused(
     tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
