@@ -59,6 +59,23 @@ def test_the_metric_of_the_page_measures_its_samples(page: dict[str, Any]) -> No
     assert score.name == "brightness over real"
 
 
+def test_a_metric_is_given_the_spaces_that_it_names_and_another_name_is_refused(
+    page: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikevae.evaluation.metrics.registry.METRICS", dict(spikevae.METRICS))
+
+    def measure(evaluation: Any) -> list[spikevae.Score]:
+        ours, _ = evaluation.features("edges")
+        return [spikevae.Score("edge", float(ours["laplacian"].mean()))]
+
+    for name, space in (("edge", "edges"), ("wrong", "fad")):
+        spikevae.register_metric(name, {"edge": "edge"}, spaces=(space,))(measure)
+    found = spikevae.evaluate(page["trained"], data="stripes", metrics=("edge",), count=10)
+    assert found.value("edge") is not None
+    with pytest.raises(ValueError, match="space='fad' is none of autoencoder, classifier, inception, edges, small pix"):
+        spikevae.evaluate(page["trained"], data="stripes", metrics=("wrong",), count=10)
+
+
 def test_a_model_whose_neurons_are_of_ones_own_has_a_report(page: dict[str, Any], tmp_path: Path) -> None:
     spikevae.evaluate(page["trained"], data="stripes", metrics=("spikes",), count=20, report=tmp_path)
     assert "no layer is a BaseNode" in (tmp_path / "report.html").read_text()

@@ -15,6 +15,7 @@ from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
 from spikevae.evaluation.networks.inception import InceptionUnavailableError, inception_extractor
 from spikevae.evaluation.networks.papers import IMAGE_SIZE
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.registry import choose
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ def open_spaces(
     """The spaces that can be had, and for each of the others why not.
 
     Raises:
-        ValueError, OSError: if a file or folder that was named cannot be used.
+        ValueError, OSError: if there is no space of a name, or a file or folder that was named cannot be used.
     """
     request = SpaceRequest(config, domain, device)
     found: dict[str, Measure] = {}
     missing: dict[str, str] = {}
     for name in names:
         try:
-            found[name] = SPACES[name](request)
+            found[name] = choose(SPACES, "space", name)(request)
         except (InceptionUnavailableError, NoNetworkError) as error:
             missing[name] = str(error)
     return found, missing
