@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -135,6 +136,23 @@ def test_a_folder_of_recordings_in_several_formats_has_a_class_for_each_subfolde
     train, test = (load(f"events:{folder}", tmp_path / "root", split) for split in ("train", "test"))
     assert (len(train), len(test), train.class_names) == (6, 1, ("clapping", "waving"))
     assert train.frame_size == test.frame_size == (128, 128)
+
+
+def test_recordings_of_a_smaller_sensor_than_others_of_their_folder_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for label, side in (("a", 34), ("b", 60)):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        for number in range(3):
+            recording = made_recording(size=(side, side), seed=number)
+            save_recordings([recording], tmp_path / "mine" / label / f"{number}.npz")
+    load(f"events:{tmp_path / 'mine'}", tmp_path / "root")
+    assert "3 recordings of a sensor of fewer than 60x60 pixels, as " in caplog.text
+    assert f"{Path('a', '0.npz')} (34x34), stand in the corner of their frames" in caplog.text
+    caplog.clear()
+    shutil.rmtree(tmp_path / "mine" / "a")
+    load(f"events:{tmp_path / 'mine'}", tmp_path / "root")
+    assert not caplog.text
 
 
 def test_a_folder_with_its_own_split_keeps_it(tmp_path: Path) -> None:

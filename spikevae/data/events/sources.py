@@ -215,12 +215,25 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
     source = _of_files(chosen, [names.index(folder_of[file]) for file in chosen] if names else None, names)
 
     def read() -> Iterator[Recording]:
-        sizes = [recording.size for recording in read_all(everything)]  # files of some formats do not say their own
-        size = (max(height for height, _ in sizes), max(width for _, width in sizes))
+        size = _size_of_all(everything, folder)
         return (replace(recording, size=size) for recording in read_all(chosen))
 
     key = [source.key, _versions(everything)]  # the sensor's size follows from all of them
     return replace(source, read=read, key=key, held_out=0 if is_test else len(held_out))
+
+
+def _size_of_all(files: Sequence[RecordingFile], folder: Path) -> Size:
+    """The sensor's: the largest that a file names, or that its events need where it names none."""
+    found = [(recording.size, recording.is_size_known) for recording in read_all(files)]
+    size = (max(height for (height, _), _ in found), max(width for (_, width), _ in found))
+    smaller = [(file, own) for file, (own, is_known) in zip(files, found, strict=True) if is_known and own != size]
+    if smaller:
+        log.warning(
+            "events:%s: %d recordings of a sensor of fewer than %dx%d pixels, as %s (%dx%d), stand in the corner of "
+            "their frames; put recordings of one sensor into a folder",
+            folder, len(smaller), *size, smaller[0][0].name, *smaller[0][1],
+        )  # fmt: skip
+    return size
 
 
 def _parts_of(folder: Path) -> dict[Split, Path]:
