@@ -94,6 +94,13 @@ def test_overflow_events_of_atis_move_on_the_clock_and_are_no_events() -> None:
     assert recording.y.tolist() == [2, 4, 6]
 
 
+def test_an_atis_clock_that_has_run_over_goes_on() -> None:
+    late = made_recording(400, duration=20_000_000)  # its 23 bits hold 8.4 seconds
+    low = late.t % 2**23
+    rows = np.stack([late.x, late.y, late.p << 7 | low >> 16, low >> 8 & 255, low & 255], axis=1).astype(np.uint8)
+    assert decode_recording(rows.tobytes(), ".bin", name="a", size=(34, 34)).is_equal(late)
+
+
 def test_an_aedat_3_clock_that_has_run_over_goes_on() -> None:
     recording = made_recording(4)
     late = Recording(recording.t + 5 * 2**31, recording.x, recording.y, recording.p, recording.size)
@@ -105,6 +112,13 @@ def test_an_aedat_2_clock_that_has_run_over_goes_on() -> None:
     late = Recording(recording.t + 2**32 - 100_000, recording.x, recording.y, recording.p, recording.size)
     assert late.t[0] < 2**32 <= late.t[-1]
     assert decode_recording(encode_aedat2(late), ".aedat", name="a").is_equal(late)
+
+
+def test_an_event_that_comes_late_is_no_second_run_over_of_an_aedat_2_clock() -> None:
+    times = (2**32 - 10, 3, 2**32 - 1, 8)
+    content = b"#!AER-DAT2.0\r\n" + b"".join(struct.pack(">II", 0, time) for time in times)
+    recording = decode_recording(content, ".aedat", name="a")
+    assert (recording.t - recording.t[0]).tolist() == [0, 9, 13, 18]
 
 
 def test_events_that_aedat_3_marks_as_invalid_are_left_out() -> None:

@@ -100,7 +100,8 @@ def _content(path: Path) -> bytes:
 def _decode_atis(content: bytes, size: Size | None) -> Recording:
     """Five bytes an event: x; y; polarity (1 bit) and time (23 bits, microseconds), the highest byte first.
 
-    An event with y = 240 is none: the times of all that follow grow by 2^13 (Orchard's own ``read_dataset``).
+    An event with y = 240 is none: the times of all that follow grow by 2^13 (Orchard's own ``read_dataset``). Where the
+    time falls by more than half of what 23 bits hold, the clock has run over, as in recordings of 9 seconds.
     """
     if len(content) % 5:
         raise ValueError(
@@ -114,9 +115,11 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
         t <<= 8
         t |= byte
     is_overflow = y == _OVERFLOW_ROW
+    late = _OVERFLOW_TIME * np.cumsum(is_overflow)
     if is_overflow.any():
-        t += _OVERFLOW_TIME * np.cumsum(is_overflow)
-        t, x, y, high = (values[~is_overflow] for values in (t, x, y, high))
+        t, x, y, high, late = (values[~is_overflow] for values in (t, x, y, high, late))
+    late[1:] += 2**23 * np.cumsum(np.diff(t) < -(2**22))  # the clock has 23 bits
+    t += late
     return recording_of(t, x, y, high >> 7, size)
 
 
@@ -158,7 +161,7 @@ def _decode_aedat2(content: bytes, size: Size) -> Recording:
     of_pixels = address < 2**15
     address, t = address[of_pixels].astype(np.int64), time[of_pixels].astype(np.int64)
     if len(t):
-        t[1:] += 2**32 * np.cumsum(np.diff(t) < -(2**31))  # the clock has 32 bits
+        t[1:] -= 2**32 * np.cumsum(np.rint(np.diff(t) / 2**32).astype(np.int64))  # of 32 bits: it may run over
     return recording_of(t, 127 - (address >> 8 & 0x7F), 127 - (address >> 1 & 0x7F), 1 - (address & 1), size)
 
 
