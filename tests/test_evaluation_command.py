@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorInceptionV3
 
-from spikevae.config import CIFAR10_CLASSES, FASHION_MNIST_CLASSES, DataConfig, ModelConfig
+from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, FASHION_MNIST_CLASSES, DataConfig, ModelConfig
 from spikevae.data.images import save_images
 from spikevae.data.pixels import converted
-from spikevae.data.sets import load_split
+from spikevae.data.sets import DATASETS, load_split, register
 from spikevae.evaluation.baselines import BaselineSettings, measure_baselines
 from spikevae.evaluation.command import evaluate, unmet
 from spikevae.evaluation.metrics import METRICS
@@ -271,8 +271,6 @@ def test_bundled_networks_are_small_and_as_good_as_they_say() -> None:
 
 
 def test_the_bundled_classifiers_are_right_as_often_as_they_say(real_data: Path) -> None:
-    from spikevae.config import DataConfig
-    from spikevae.data.sets import load_split
     from spikevae.evaluation.networks.extractors import domain_extractor
 
     for dataset in ("fashion-mnist", "mnist"):
@@ -314,6 +312,24 @@ def test_an_interrupted_training_of_networks_ends_with_the_same_weights(
     assert trained["command"].endswith("--roles classifier --epochs 2 --batch-size 50 --image-limit 110")
     assert (trained["seed"], trained["training_images"], "torch" in trained["versions"]) == (0, 110, True)
     assert 0 <= trained["test_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(("known", "message"), [(0, "no labels"), (30, "10 of 40 images of the test part have no la")])
+def test_a_classifier_of_data_without_all_labels_is_refused_before_any_training(
+    known: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLASS_NAMES, "mine", ())
+    monkeypatch.setattr("spikevae.data.sets.DATASETS", dict(DATASETS))
+
+    @register("mine", class_names=("a", "b") if known else ())
+    def read(root: Path, is_test: bool) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(40) % 2 if known else torch.full((40,), -1)
+        labels[known if is_test else 40 :] = -1
+        return torch.zeros(40, 1, 16, 16, dtype=torch.uint8), labels
+
+    with pytest.raises(ValueError, match=message):
+        train_networks(NetworkTraining(data="mine", out=tmp_path / "networks", epochs=1))
+    assert not (tmp_path / "networks").exists()
 
 
 def test_networks_and_baselines_are_made_from_any_data(model_folder: str, made_root: Path, tmp_path: Path) -> None:

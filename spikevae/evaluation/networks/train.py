@@ -89,16 +89,20 @@ def train_networks(settings: NetworkTraining) -> Path:
 
     Raises:
         ValueError: if a classifier is asked for data without labels, or an unfinished training had other settings.
+            Both are found before any work.
     """
     data = DataConfig(dataset=settings.data, data_root=settings.data_root)
     train, test = load_split(data, "train"), load_split(data, "test")
     if settings.image_limit is not None:
         train, test = (some(part, settings.image_limit) for part in (train, test))
+    if "classifier" in settings.roles:
+        for part in (train, test):
+            _require_labels(part)
+    networks = {role: _new_network(role, train, settings.seed) for role in settings.roles}  # refused before any work
     folder = settings.out if settings.out is not None else BUNDLED / settings.data
     folder.mkdir(parents=True, exist_ok=True)
     states = _read_states(folder / STATE_NAME, settings)
-    for role in settings.roles:
-        network = _new_network(role, train, settings.seed)
+    for role, network in networks.items():
         seconds = _fit(network, train, settings, states, role, folder / STATE_NAME)
         # Scored as it will be stored, in half precision, and read: on the CPU.
         network.half().float().cpu()
@@ -123,6 +127,17 @@ def _read_states(path: Path, settings: NetworkTraining) -> dict[str, Any]:
     return states
 
 
+def _require_labels(images: ImageSet) -> None:
+    if not images.class_names or images.labels is None:
+        raise ValueError(f"{images.name} has no labels, so there is nothing to classify; use --roles autoencoder")
+    unknown = int((images.labels < 0).sum())
+    if unknown:
+        raise ValueError(
+            f"{images.name}: {unknown} of {len(images)} images of the {images.split} part have no label (-1); "
+            "leave them out, or use --roles autoencoder"
+        )
+
+
 def _new_network(role: Role, train: ImageSet, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     channels = train.image_channels
@@ -136,8 +151,6 @@ def _new_network(role: Role, train: ImageSet, seed: int) -> nn.Module:
                 widths=(32, 64, 128, 256, 512) if large else (32, 64, 128, 256),
             )
         )
-    if not train.class_names:
-        raise ValueError(f"{train.name} has no labels, so there is nothing to classify; use --roles autoencoder")
     return DomainClassifier(
         ClassifierConfig(image_channels=channels, image_size=train.image_size, classes=len(train.class_names))
     )
