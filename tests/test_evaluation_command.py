@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorInceptionV3
 
+from spikevae import api
 from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, FASHION_MNIST_CLASSES, DataConfig, ModelConfig
 from spikevae.data.images import save_images
 from spikevae.data.pixels import converted
@@ -133,6 +134,22 @@ def test_measuring_takes_none_of_the_random_numbers_of_a_program(model_folder: s
     before = torch.get_rng_state()
     evaluate(EvaluationConfig(model=model_folder, data_root=str(made_root), metrics=("labels",), count=10))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_spikes_are_counted_for_reference_images_as_grey_or_coloured_as_the_model_takes_them(
+    model_folder: str, tmp_path: Path, generator: torch.Generator
+) -> None:
+    coloured = torch.rand(10, 3, 28, 28, generator=generator).mul(255).byte()
+    coloured[:, 0] = 0  # nothing in red
+    energies = []
+    for name, x in (("coloured", coloured), ("grey", converted(coloured, None, 1))):
+        save_images(x / 255, tmp_path / f"{name}.npz")
+        found = evaluate(EvaluationConfig(model=model_folder, reference=tmp_path / f"{name}.npz", metrics=("spikes",)))
+        energies.append(found.value("encode_energy"))
+    assert energies[0] == energies[1]
+    in_colour = SpikingVAE(dataclasses.replace(CONFIG, image_channels=3)).eval()
+    found = api.evaluate(in_colour, reference=tmp_path / "grey.npz", metrics="spikes")
+    assert found.value("encode_energy") is not None
 
 
 def test_the_page_of_results_lists_a_classifier_among_classifiers_alone(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from spikevae.data.division import some
+from spikevae.data.pixels import converted
 from spikevae.evaluation.costs import Cost
 from spikevae.evaluation.energy import measure_costs, parameter_count
 from spikevae.evaluation.inputs import Evaluation
@@ -41,7 +42,7 @@ def measure_spikes(evaluation: Evaluation) -> list[Score]:
     config = model.config
     given = evaluation.reference_set
     images = first_images(evaluation.reference, _IMAGES) if given is None else some(given, _IMAGES).images()
-    images = images[:, : config.image_channels].float() / 255
+    images = converted(images, None, config.image_channels).float() / 255  # those of files are read as RGB
     if tuple(images.shape[1:]) != (config.image_channels, config.image_size, config.image_size):
         raise NotComputedError(f"the reference images are not {config.image_size} pixels wide")
     costs = measure_costs(model, images.to(model.device), seed=evaluation.config.seed)
