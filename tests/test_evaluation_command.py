@@ -251,6 +251,7 @@ def test_a_model_of_other_classes_is_refused(made_root: Path, tmp_path: Path) ->
         ({"model": "a", "images": Path("b")}, "give either a model or --images"),
         ({"images": Path("b")}, "--data NAME or --reference PATH"),
         ({"model": "a", "count": 3}, "count=3: at least 10 images"),
+        ({"model": "a", "reference": Path("b"), "split": "validation"}, "--split validation goes with --data"),
         ({"model": "a", "metrics": ()}, "metrics is empty; choose from fad, fid"),
     ],
 )

@@ -74,6 +74,10 @@ class EvaluationConfig:
             raise ValueError("give either a model or --images PATH to be measured")
         if self.images is not None and self.data is None and self.reference is None:
             raise ValueError("--images needs something to compare with: --data NAME or --reference PATH")
+        if self.reference is not None and self.split != "test":
+            raise ValueError(
+                f"--split {self.split} goes with --data; all of --reference is compared with, leave one out"
+            )
         if (self.fad_autoencoder is None) != (self.fad_statistics is None):
             raise ValueError("--fad-autoencoder and --fad-statistics go together; give both files")
         if self.merge and (self.json is None or not self.json.is_file()):
