@@ -17,7 +17,7 @@ from spikevae.evaluation.metrics import register as add_metric
 from spikevae.evaluation.metrics.registry import Measure, Need
 from spikevae.evaluation.scores import Scores
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.hub.checkpoints import save_release
+from spikevae.hub.checkpoints import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_config, save_release
 from spikevae.nn.attention import ATTENTIONS
 from spikevae.nn.latents import LATENTS
 from spikevae.nn.latents.base import Latent
@@ -42,12 +42,24 @@ def save(model: Network, folder: str | os.PathLike[str], *, dataset: str, card: 
         card: text of README.md; otherwise two lines.
 
     Raises:
-        ValueError: if it is no model of this package, or a weight of it is not finite.
+        ValueError: if it is no model of this package, or a weight of it is not finite; or if a file would be replaced
+            that belongs to no such model.
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
+    for name in (CARD_NAME, CONFIG_NAME, WEIGHTS_NAME):
+        if (folder / name).exists() and not _holds_config(folder):
+            raise ValueError(f"{folder} holds {name}, which is of no model of spikevae, and stays; name another folder")
     text = card or f"# A spiking VAE of {dataset}\n\nMade with spikevae; `spikevae.load` reads this folder.\n"
     save_release(model, folder, dataset=dataset, card=text)
+
+
+def _holds_config(folder: Path) -> bool:
+    try:
+        read_config(folder)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def evaluate(model: str | os.PathLike[str] | Network, **settings: Any) -> Scores:

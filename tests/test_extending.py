@@ -129,6 +129,19 @@ def test_a_model_that_is_saved_is_loaded_with_the_same_images(tmp_path: Path) ->
     assert torch.equal(spikevae.load(tmp_path / "mine").sample(3, seed=1), model.sample(3, seed=1))
 
 
+@pytest.mark.parametrize("name", ["README.md", "config.json", "model.safetensors"])
+def test_saving_replaces_a_model_and_no_file_of_another_kind(name: str, tmp_path: Path) -> None:
+    config = spikevae.ModelConfig(
+        image_size=8, encoder_widths=(4,), decoder_widths=(4, 4), latent_size=4, attention="none", latent="potential"
+    )
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match=f"holds {name}, which is of no model of spikevae"):
+        spikevae.save(spikevae.SpikingVAE(config), tmp_path, dataset="mnist")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "{}")]
+    for _ in range(2):
+        spikevae.save(spikevae.SpikingVAE(config), tmp_path / "mine", dataset="mnist")
+
+
 def test_a_model_in_memory_is_scored_as_its_folder_is_and_needs_a_data_set(page: dict[str, Any]) -> None:
     model = page["trained"].train()
     in_memory = spikevae.evaluate(model, data="stripes", metrics=("brightness",), count=20)
