@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,16 @@ def check_output(path: Path | str, what: str, suffixes: Sequence[str]) -> Path:
     if not suffix and path.exists():
         raise ValueError(f"{path} exists and is not a folder; name a new folder, or a file ({known})")
     return check_can_write(path)
+
+
+def check_is_not_read(out: Path, given: Iterable[Path]) -> None:
+    """Refuse to write a result to a file that it is made from.
+
+    Raises:
+        ValueError: if it is one of those that are given.
+    """
+    if out.is_file() and any(path.exists() and path.samefile(out) for path in given):
+        raise ValueError(f"{out} is read, and would be replaced; name another file")
 
 
 def _check_above(path: Path) -> Path:

@@ -47,9 +47,11 @@ def inpaint(
         invert: Make light dark first, for pictures of dark things on a light ground.
     """
     from spikevae.data.images import check_save_path, save_images
+    from spikevae.files import check_is_not_read
     from spikevae.inputs import advise_on_ground, load_decoder
 
     check_save_path(out)
+    check_is_not_read(out, (image, *(() if mask is None else (mask,))))
     network = load_decoder(model, device)
     x = _read(image, network.config.image_channels, network.config.image_size)
     if not invert:

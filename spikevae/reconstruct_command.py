@@ -51,6 +51,7 @@ def reconstruct(
             pictures show each original above, or left of, its reconstruction.
     """
     from spikevae.data.images import check_save_path, save_images
+    from spikevae.files import check_is_not_read
     from spikevae.inputs import (
         advise_on_ground,
         is_event_vae,
@@ -60,6 +61,8 @@ def reconstruct(
         require_memory,
     )
 
+    if out is not None:
+        check_is_not_read(out, images)
     if is_event_vae(model):
         from spikevae.event_commands import reconstruct_recordings
 

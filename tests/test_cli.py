@@ -126,6 +126,35 @@ def test_a_picture_of_any_size_and_mode_can_be_reconstructed_and_classified(
     assert f"{picture}: {max(shares, key=shares.get)} " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("reconstruct", "FOLDER", "./a.png", "--out", "a.png"),
+        ("classify", "FOLDER", "a.png", "--json", "a.png"),
+        ("inpaint", "FOLDER", "a.png", "--box", "0", "0", "9", "9", "--out", "link.png"),
+        ("inpaint", "FOLDER", "other.png", "--mask", "a.png", "--out", "a.png"),
+        ("reconstruct", "n-mnist", "a.png", "--out", "a.png"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_is_read_is_not_replaced_by_the_result(
+    words: tuple[str, ...],
+    folder: Path,
+    picture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = picture.read_bytes()
+    for name in ("a.png", "other.png"):
+        Path(name).write_bytes(before)
+    Path("link.png").symlink_to("a.png")
+    assert run(*(str(folder) if word == "FOLDER" else word for word in words)) == 1
+    assert "is read, and would be replaced; name another file" in one_line(capsys)
+    assert Path("a.png").read_bytes() == before
+
+
 def test_the_accuracy_of_a_data_set_is_the_mean_over_its_classes_images(
     folder: Path, made_root: Path, tmp_path: Path
 ) -> None:
