@@ -187,6 +187,16 @@ def test_the_largest_level_that_a_file_names_is_white(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.tiff", channels=1, size=4).unique().tolist() == [127]
 
 
+@pytest.mark.parametrize("level", [np.uint8(50), np.uint16(257 * 50)])
+def test_a_tiff_whose_white_is_zero_is_read_so_with_any_number_of_bits(level: np.generic) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((4, 4), level)).save(file, "TIFF")
+    content = bytearray(file.getvalue())
+    start = content.index(struct.pack("<HHI", 262, 3, 1))  # PhotometricInterpretation, a short
+    content[start + 8] = 0
+    assert read_image(io.BytesIO(bytes(content)), channels=1, size=4).unique().tolist() == [205]
+
+
 def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     for path, message in ((tmp_path / "a.png", "is a pipe"), (tmp_path, "is a folder")):

@@ -30,7 +30,8 @@ IMAGE_SUFFIXES = frozenset(
     for suffix in suffixes.split()
 )
 """Suffixes of files in these formats."""
-_TIFF_MAX_SAMPLE_VALUE = 281  # number of the tag
+_TIFF_MAX_SAMPLE_VALUE, _TIFF_PHOTOMETRIC = 281, 262  # numbers of tags
+_WHITE_IS_ZERO = 0  # of the latter
 
 
 def read_pixels(
@@ -82,7 +83,10 @@ def _to_pixels(
 ) -> UInt8[np.ndarray[Any, Any], "{size} {size} {channels}"]:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
-        upright = _to_8_bit(upright, getattr(image, "tag_v2", {}).get(_TIFF_MAX_SAMPLE_VALUE))
+        tags = getattr(image, "tag_v2", {})
+        upright = _to_8_bit(upright, tags.get(_TIFF_MAX_SAMPLE_VALUE))
+        if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # which Pillow heeds for 8 bits only
+            upright = ImageOps.invert(upright)
     elif upright.has_transparency_data:
         coloured = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
