@@ -77,6 +77,16 @@ def test_readers_agree_with_those_of_spikingjelly(kind: str, module: str, reader
     assert read_recording(path, size=(128, 128)).is_equal(recording_of(**theirs, size=(128, 128)))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_size_of_a_sensor_that_was_guessed_stays_a_guess_when_it_is_saved(count: int, tmp_path: Path) -> None:
+    guessed = decode_recording(encode_atis(made_recording()), ".bin", name="a.bin")
+    for name, one in (("guessed", guessed), ("known", made_recording())):
+        save_recordings([one] * count, tmp_path / f"{name}.npz")
+        found = read_recordings(tmp_path / f"{name}.npz")
+        assert [one.is_size_known for one in found] == [name == "known"] * count
+        assert all(read.is_equal(one) for read in found)
+
+
 def test_an_npz_file_of_spikingjelly_is_read(tmp_path: Path) -> None:
     recording = made_recording()
     (tmp_path / "a.bin").write_bytes(encode_atis(recording))

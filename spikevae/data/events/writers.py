@@ -61,9 +61,9 @@ def save_recordings(
 ) -> None:
     """Write recordings in the form that the suffix of ``path`` names; equal recordings give equal bytes.
 
-    ``.npz``: arrays t, x, y, p and size; for several recordings one after another, with ``offsets`` [N + 1], and
-    ``labels`` [N] if given. ``.bin``: ATIS, one recording. ``.gif``, ``.webp``: an animation. ``.png``: a film strip.
-    No suffix: a folder of ``.bin`` files named by their number, and their label if given.
+    ``.npz``: arrays t, x, y, p, and size if it is known; for several recordings one after another, with ``offsets``
+    [N + 1], and ``labels`` [N] if given. ``.bin``: ATIS, one recording. ``.gif``, ``.webp``: an animation. ``.png``: a
+    film strip. No suffix: a folder of ``.bin`` files named by their number, and their label if given.
 
     Args:
         recordings: at least one.
@@ -133,7 +133,8 @@ def _write_npz(path: Path, recordings: Sequence[Recording], labels: Sequence[int
     if len(sizes) > 1:
         raise ValueError(f"recordings of sensors of {len(sizes)} sizes do not go into one file; name a folder")
     arrays = {name: np.concatenate([getattr(recording, name) for recording in recordings]) for name in "txyp"}
-    arrays["size"] = np.asarray(recordings[0].size, np.int64)
+    if all(recording.is_size_known for recording in recordings):  # a guess would be taken for the sensor's
+        arrays["size"] = np.asarray(recordings[0].size, np.int64)
     if len(recordings) > 1:
         arrays["offsets"] = np.cumsum([0, *map(len, recordings)], dtype=np.int64)
     if labels is not None:
