@@ -155,6 +155,18 @@ def test_recordings_of_a_smaller_sensor_than_others_of_their_folder_are_told_of(
     assert not caplog.text
 
 
+def test_a_class_of_which_all_recordings_are_held_out_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = write_folders(tmp_path / "mine", {"a": 2, "b": 1, "c": 7})
+    test = load(name, tmp_path / "root", "test")
+    assert test.labels is not None
+    assert test.labels.tolist() == [1]
+    assert not caplog.text
+    load(name, tmp_path / "root", "train")
+    assert "no recording of b is left to learn from; add recordings" in caplog.text
+
+
 def test_a_folder_with_its_own_split_keeps_it(tmp_path: Path) -> None:
     for part, count in (("train", 4), ("test", 2)):
         save_recordings([made_recording(seed=number) for number in range(count)], tmp_path / "mine" / part / "one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from spikevae.data.events.frames import FrameConfig, kept_frames
 from spikevae.data.events.made import simulated_digits, simulated_gestures, simulated_shapes
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.sources import EventSource, cifar10_dvs, dvs128_gesture, from_folder, n_caltech101, n_mnist
+
+log = logging.getLogger(__name__)
 
 
 def load_events(
@@ -59,8 +62,20 @@ def load_events(
                 f"{name}: {source.count} training recordings with validation_share={validation_share} leave none for "
                 f"the {split} part; raise validation_share or add recordings"
             )
+        if split == "train":
+            _tell_of_lost_classes(source, rows, name)
     part = EventSet(kept, source.labels, name=name, split=split, class_names=source.class_names, rows=rows)
     return part if augmentation is None or split != "train" else part.augmented(augmentation)
+
+
+def _tell_of_lost_classes(source: EventSource, rows: Tensor, name: str) -> None:
+    """Say so where all recordings of a class are held out, which happens to rare ones."""
+    if source.labels is None:
+        return
+    left = set(source.labels[rows].tolist())
+    lost = [class_name for label, class_name in enumerate(source.class_names) if label not in left]
+    if lost:
+        log.warning("%s: no recording of %s is left to learn from; add recordings", name, ", ".join(lost))
 
 
 def _divided(source: EventSource, validation_share: float) -> tuple[Tensor, Tensor]:
