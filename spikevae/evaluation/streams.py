@@ -166,19 +166,18 @@ def from_path(path: Path) -> ImageStream:
         return from_tensor(read_array(path), str(path))
     files = list_pictures(path)
     side = _square_side(files[0])
+    for file in files[1:]:  # before any work; a pass may take hours until it meets the last one
+        if (found := _square_side(file)) != side:
+            first, other = (one.member or one.path.name for one in (files[0], file))
+            raise ValueError(
+                f"{path} mixes images of several sizes: {first} is {side}x{side}, {other} is {found}x{found}; "
+                "bring them to one size first"
+            )
 
     def open_batches(batch_size: int) -> Iterator[Tensor]:
         for start in range(0, len(files), batch_size):
-            part = files[start : start + batch_size]
-            for file in part:
-                if (found := _square_side(file)) != side:
-                    first, other = (one.member or one.path.name for one in (files[0], file))
-                    raise ValueError(
-                        f"{path} mixes images of several sizes: {first} is {side}x{side}, {other} is {found}x{found}; "
-                        "bring them to one size first"
-                    )
             # As RGB, so that a folder may mix grey and colour files.
-            yield torch.stack([file.read(channels=3, size=side) for file in part])
+            yield torch.stack([file.read(channels=3, size=side) for file in files[start : start + batch_size]])
 
     return ImageStream(str(path), len(files), open_batches)
 
