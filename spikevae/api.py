@@ -17,7 +17,7 @@ from spikevae.evaluation.metrics import register as add_metric
 from spikevae.evaluation.metrics.registry import Measure, Need
 from spikevae.evaluation.scores import Scores
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.hub.checkpoints import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_config, save_release
+from spikevae.hub.checkpoints import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_config, require_model, save_release
 from spikevae.nn.attention import ATTENTIONS
 from spikevae.nn.latents import LATENTS
 from spikevae.nn.latents.base import Latent
@@ -79,6 +79,7 @@ def evaluate(model: str | os.PathLike[str] | Network, **settings: Any) -> Scores
         settings["metrics"] = (settings["metrics"],)
     if not isinstance(model, nn.Module):
         return run_evaluation(EvaluationConfig(model=os.fspath(model), **settings))
+    require_model(model)
     modes = [(module, module.training) for module in model.modules()]  # norms may be frozen in a model that learns
     try:
         return run_evaluation(EvaluationConfig(model="a model in memory", **settings), model.eval())

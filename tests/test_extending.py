@@ -154,6 +154,14 @@ def test_a_model_in_memory_is_scored_as_its_folder_is_and_needs_a_data_set(page:
         spikevae.evaluate(model)
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_what_is_no_model_is_not_scored() -> None:
+    anything: Any = spikevae.evaluate
+    for network in (torch.nn.Linear(2, 2), torch.nn.DataParallel(torch.nn.Linear(2, 2))):
+        with pytest.raises(ValueError, match=f"got {type(network).__name__}; of a wrapped one give"):
+            anything(network, data="mnist")
+
+
 def test_all_that_is_public_is_there() -> None:
     for name in spikevae.__all__:
         assert getattr(spikevae, name) is not None

@@ -137,6 +137,16 @@ def load_generator(name_or_folder: str | os.PathLike[str], *, device: str | torc
     return model
 
 
+def require_model(model: object) -> None:
+    """Refuse what is no model of this package, nor a network that was registered.
+
+    Raises:
+        ValueError: if it is none, or a wrapped one.
+    """
+    if not isinstance(getattr(model, "config", None), ModelConfig):
+        raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")
+
+
 def require_generator(name: str, config: ModelConfig) -> None:
     """Refuse a classifier, or a VAE of event recordings, where a VAE of images is needed.
 
@@ -242,8 +252,7 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     Raises:
         ValueError: if it is no model, or a weight is not finite: what could not be read back is not written.
     """
-    if not isinstance(getattr(model, "config", None), ModelConfig):  # also of a network that was registered
-        raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")
+    require_model(model)
     if not isinstance(dataset, str):
         raise ValueError(f"dataset={dataset!r} is no name of a data set")
     for name, tensor in model.state_dict().items():
