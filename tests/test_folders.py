@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -362,6 +363,22 @@ def test_a_tar_file_has_its_hard_links_too_and_tells_of_its_symbolic_ones(
     assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine.tar'}")) == ("cat", "dog")
     assert all_levels(tmp_path / "mine.tar") == sorted([*range(6), *range(6)])
     assert "1 links, which are not followed in an archive" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_of_files_of_one_name_in_an_archive_the_last_one_counts(
+    suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path, *range(12))
+    path, names = tmp_path / f"mine{suffix}", [f"{level:03}.png" for level in range(11)]
+    with tarfile.open(path, "w") if suffix == ".tar" else zipfile.ZipFile(path, "w") as archive:
+        add = archive.add if isinstance(archive, tarfile.TarFile) else archive.write
+        for name in names:
+            add(tmp_path / name, name)
+        with warnings.catch_warnings(action="ignore"):  # zipfile tells of it
+            add(tmp_path / "011.png", "000.png")
+    assert all_levels(path) == list(range(1, 12))
+    assert "1 earlier files of the same name" in caplog.text
 
 
 def test_a_class_of_one_picture_is_one_line_with_a_way_out(tmp_path: Path) -> None:

@@ -190,7 +190,9 @@ def _list(path: Path) -> list[Picture]:
     else:
         with open_regular(path) as file:
             read = _in_zip if zipfile.is_zipfile(file) else _in_tar
-        pictures = list(read(path, left_out))
+        members = list(read(path, left_out))
+        pictures = list({member.place: member for member in members}.values())  # unpacked, the last one of a name stays
+        left_out["earlier files of the same name"] += len(members) - len(pictures)
     places = {str(picture.place) for picture in pictures}
     kept = [picture for picture in pictures if not _is_original(picture.place, places)]
     left_out["originals beside their reconstructions"] += len(pictures) - len(kept)
