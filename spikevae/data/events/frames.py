@@ -22,7 +22,7 @@ from spikevae.files import cache_folder, write_atomically
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1  # of what frames hold; another one makes the kept ones anew
+_VERSION = 2  # of what frames hold; another one makes the kept ones anew
 
 
 @dataclass(frozen=True)
