@@ -52,14 +52,7 @@ def reconstruct(
     """
     from spikevae.data.images import check_save_path, save_images
     from spikevae.files import check_is_not_read
-    from spikevae.inputs import (
-        advise_on_ground,
-        is_event_vae,
-        list_files,
-        load_decoder,
-        read_inputs,
-        require_memory,
-    )
+    from spikevae.inputs import advise_on_ground, is_event_vae, list_files, load_decoder, read_inputs, require_memory
 
     if out is not None:
         check_is_not_read(out, images)

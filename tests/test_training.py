@@ -159,7 +159,13 @@ def test_statistics_give_the_learning_rate_of_the_very_step(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
-    monkeypatch.setattr(Learner, "set_learning_rate", lambda _, rate: rates.append(rate))
+    really_set = Learner.set_learning_rate
+
+    def noted(learner: Learner, rate: float) -> None:
+        rates.append(rate)
+        really_set(learner, rate)
+
+    monkeypatch.setattr(Learner, "set_learning_rate", noted)
     train(short(config, epochs=2, preview_epochs=2), tmp_path / "run")
     told = [entry["learning_rate"] for entry in statistics_of(tmp_path / "run") if "learning_rate" in entry]
     assert told == rates[1::2]  # of the last of two steps

@@ -147,8 +147,8 @@ def _find_parts(folder: Path) -> dict[Split, Path]:
 def _list_part(path: Path) -> list[Picture]:
     """The pictures of a part, without the folder of the part's name that an archive may have them in."""
     pictures = _list(path)
-    first, is_deep = pictures[0].place.parts[0], all(len(picture.place.parts) > 1 for picture in pictures)
-    is_packed_twice = path.is_file() and is_deep and part_of(first) is not None
+    is_deep = all(len(picture.place.parts) > 1 for picture in pictures)
+    is_packed_twice = path.is_file() and is_deep and part_of(pictures[0].place.parts[0]) is not None
     return [picture.inside() for picture in pictures] if is_packed_twice else pictures
 
 
@@ -218,8 +218,8 @@ def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            advice = "make it readable, or move it away"
-            raise type(error)(f"{folder} cannot be read ({error.strerror}); {advice}") from None
+            reason = f"{folder} cannot be read ({error.strerror}); make it readable, or move it away"
+            raise type(error)(reason) from None
         names = {entry.name for entry in entries}
         if folder != root and _is_run(names):
             left_out["folders of runs and models"] += 1
@@ -247,7 +247,7 @@ def _in_tar(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
                     files[member.name] = content
                     if _is_counted_in_archive(place, left_out):
                         yield Picture(place, ImageFile(path, member.name, content.offset_data, content.size))
-                elif (member.issym() or member.islnk()) and not any(is_passed_over(part) for part in place.parts):
+                elif (member.issym() or member.islnk()) and not any(map(is_passed_over, place.parts)):
                     left_out["links, which are not followed in an archive"] += 1
     except tarfile.TarError as error:
         kinds = "neither a folder, nor a whole, uncompressed tar file, nor a zip file"

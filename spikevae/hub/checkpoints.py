@@ -269,9 +269,7 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     # Copies, as safetensors refuses weights that share memory, as those that several layers have in common do.
     state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
     # A path in it may hold bytes that are no UTF-8.
-    write_atomically(
-        folder / CARD_NAME, lambda path: path.write_text(card, encoding="utf-8", errors="backslashreplace")
-    )
+    write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, "utf-8", "backslashreplace"))
     write_text(folder / CONFIG_NAME, json.dumps(config, indent=2) + "\n")
     write_weights(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
 

@@ -152,6 +152,11 @@ class Learner:
             else:
                 group["momentum"] = _ADVERSARIAL_BETAS[0]
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the model, in the last step."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
+
     def set_learning_rate(self, rate: float) -> None:
         """Of the model; the discriminator's is twice as high."""
         for optimizer in self._all_optimizers():

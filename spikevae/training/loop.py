@@ -153,14 +153,13 @@ class Trainer:
                 try:
                     return self._run_phases()
                 except Stop:
-                    self._save_state()  # here, where a signal that comes again is only noted
+                    self._save_state()  # a signal that comes again is only noted here
                     raise
         except FloatingPointError as error:
             phase = next(phase for phase in self.phases if self.progress.epoch in phase.epochs)
-            rate = "learning-rate" if phase is self.phases[0] else f"{phase.name}-learning-rate"
             raise TrainingError(
                 f"{error} after {self.progress.images_seen:,} images; {what_is_kept(self.run)}. "
-                f"Lower --train.{rate} (now {phase.peak_rate}) and start again"
+                f"Lower --train.{phase.rate_setting} (now {phase.peak_rate}) and start again"
             ) from None
 
     def _run_phases(self) -> dict[str, float]:
@@ -198,26 +197,23 @@ class Trainer:
             progress.batches_done += 1
             progress.images_seen += settings.batch_size
             if progress.batches_done % _STATS_EVERY == 0 or progress.batches_done == self.steps_per_epoch:
-                self._record(phase, terms)
+                self._record(terms)
             if time.monotonic() - self.saved_at > settings.checkpoint_seconds:
                 self._save_state()
             self._stop_if_asked()
 
     def _step(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
-        seen, device = self.progress.images_seen, self.accelerator.device
+        seen, size, device = self.progress.images_seen, self.settings.batch_size, self.accelerator.device
         # Seeded from what is to be seen, so that a resumed run draws what the uninterrupted one would have drawn.
         torch.manual_seed(mixed(self.settings.seed, seen, self.accelerator.process_index))
-        self.learner.set_learning_rate(self._learning_rate(phase, seen))
+        rate = phase.learning_rate(seen, size, self.steps_per_epoch * size, self.settings.warmup_images)
+        self.learner.set_learning_rate(rate)
         terms = self.steps[phase.name](self.learner, batch.map(lambda each: each.to(device)))
         terms = self.learner.mean_over_processes(terms)
         if not bool(torch.isfinite(terms["loss"])):
             raise FloatingPointError(f"the loss became {float(terms['loss'])}")
         self.learner.ema.update_parameters(self.learner.plain_model)
         return terms
-
-    def _learning_rate(self, phase: Phase, seen: int) -> float:
-        size = self.settings.batch_size
-        return phase.learning_rate(seen, size, self.steps_per_epoch * size, self.settings.warmup_images)
 
     # ------------------------------------------------------------ after an epoch
 
@@ -258,13 +254,12 @@ class Trainer:
         """Time that training took so far, over all sittings."""
         return self.seconds_before + time.monotonic() - self.started_at
 
-    def _record(self, phase: Phase, terms: dict[str, Tensor]) -> None:
+    def _record(self, terms: dict[str, Tensor]) -> None:
         values = {name: float(value) for name, value in terms.items()}
         if self.events is not None:
             self.events.add(values, self.progress.images_seen)
-            seen = self.progress.images_seen
-            rate = self._learning_rate(phase, seen - self.settings.batch_size)  # the step's own, not the next one's
-            append_statistics(self.run, {"images_seen": seen, "learning_rate": rate} | values)
+            seen = {"images_seen": self.progress.images_seen, "learning_rate": self.learner.learning_rate}
+            append_statistics(self.run, seen | values)
 
     def _save_state(self) -> None:
         self.saved_at = time.monotonic()

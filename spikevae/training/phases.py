@@ -32,6 +32,12 @@ class Phase:
     prepare: Callable[[Learner], None] | None = None
     """Sets apart what shall not learn, and whatever else the steps rely on; before every epoch."""
 
+    @property
+    def rate_setting(self) -> str:
+        """The setting of ``--train`` that gives its peak rate."""
+        has_own = self.name in ("deterministic", "adversarial")
+        return f"{self.name}-learning-rate" if has_own else "learning-rate"
+
     def learning_rate(self, images_seen: int, batch_size: int, epoch_images: int, warmup_images: int) -> float:
         """Of the next step: a linear warm-up and a cosine to zero, both counted in images."""
         length = len(self.epochs) * epoch_images
