@@ -112,17 +112,16 @@ def classify(
         invert: Make light dark first, for pictures of dark things on a light ground.
         json_file: Where to write every image's probabilities, or a data set's accuracy by class.
     """
-    from spikevae.files import check_can_write, check_is_not_read, write_text
+    from spikevae.files import check_can_write, write_text
     from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs
 
     if json_file is not None:
         check_can_write(json_file)
-        check_is_not_read(json_file, images)
     network = load_model(model, device)
     if invert and network.config.takes_events:
         raise ValueError("--invert: recordings are neither light nor dark; leave it out")
     names = network.config.class_names
-    files = list_files(images, events=network.config.takes_events)
+    files = list_files(images, events=network.config.takes_events, written=json_file)
     given = read_inputs(model, network, files, data, split, count, data_root, is_compared=True)
     if not invert:
         advise_on_ground(given, network)

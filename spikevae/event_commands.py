@@ -68,7 +68,7 @@ def reconstruct_recordings(
     network = load_event_vae(model, device)
     if out is not None:
         check_recordings_fit(out, network.config.frame_size, network.config.duration)
-    given = read_inputs(model, network, list_files(files, events=True), data, split, count, root)
+    given = read_inputs(model, network, list_files(files, events=True, written=out), data, split, count, root)
     if out is not None:
         check_recordings_path(out, len(given))
     require_memory(len(given), (2 * network.config.time_steps, *network.config.frame_size))

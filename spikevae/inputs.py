@@ -18,6 +18,7 @@ from spikevae.console import progress
 from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
+from spikevae.files import check_is_not_read
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.labels import class_numbers
@@ -131,9 +132,20 @@ def read_inputs(
     return chosen
 
 
-def list_files(paths: Sequence[Path], *, events: bool = False) -> list[Any]:
-    """Each image file or recording, and in place of a folder, an archive or an array file all those in it."""
-    if events:
+def list_files(paths: Sequence[Path], *, events: bool = False, written: Path | None = None) -> list[Any]:
+    """Each image file or recording, and in place of a folder, an archive or an array file all those in it.
+
+    Raises:
+        ValueError: if there is none, or ``written``, the place of the result, is one of them.
+    """
+    files = _files_in(paths, are_recordings=events)
+    if written is not None:
+        check_is_not_read(written, (file.path for file in files))
+    return files
+
+
+def _files_in(paths: Sequence[Path], *, are_recordings: bool) -> list[Any]:
+    if are_recordings:
         from spikevae.data.events.files import recordings_in
 
         found = [recordings_in(path) for path in paths]

@@ -51,11 +51,8 @@ def reconstruct(
             pictures show each original above, or left of, its reconstruction.
     """
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.files import check_is_not_read
     from spikevae.inputs import advise_on_ground, is_event_vae, list_files, load_decoder, read_inputs, require_memory
 
-    if out is not None:
-        check_is_not_read(out, images)
     if is_event_vae(model):
         from spikevae.event_commands import reconstruct_recordings
 
@@ -65,7 +62,7 @@ def reconstruct(
     if out is not None:
         check_save_path(out)
     network = load_decoder(model, device)
-    given = read_inputs(model, network, list_files(images), data, split, count, data_root)
+    given = read_inputs(model, network, list_files(images, written=out), data, split, count, data_root)
     if out is not None:
         require_memory(len(given), (network.config.image_channels, given.image_size, given.image_size), copies=2)
     if not invert:

@@ -130,6 +130,7 @@ def test_a_picture_of_any_size_and_mode_can_be_reconstructed_and_classified(
     "words",
     [
         ("reconstruct", "FOLDER", "./a.png", "--out", "a.png"),
+        ("reconstruct", "FOLDER", ".", "--out", "a.png"),
         ("classify", "FOLDER", "a.png", "--json", "a.png"),
         ("inpaint", "FOLDER", "a.png", "--box", "0", "0", "9", "9", "--out", "link.png"),
         ("inpaint", "FOLDER", "other.png", "--mask", "a.png", "--out", "a.png"),
