@@ -318,9 +318,11 @@ def test_a_kill_that_comes_again_while_the_state_is_saved_does_not_lose_it(
 
     monkeypatch.setattr(torch, "save", killed_again)
     press_ctrl_c(monkeypatch, times=1, number=signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
-        train(rarely, tmp_path / "run")
-    signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(rarely, tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGTERM, handler)
     assert killed == []
     assert state_of(tmp_path / "run")["images_seen"] == 32
 
@@ -720,9 +722,12 @@ def test_held_out_images_are_refused_before_training_where_they_are_not_like_the
 def test_own_images_validate_a_named_data_set(config: RunConfig) -> None:
     pixels = torch.zeros(5, 1, 28, 28, dtype=torch.uint8)
     own = ImageSet(pixels, name="own", split="validation")
-    train_set, validation_set = load_sets(config, None, own)
+    whole = replace(config, train=replace(config.train, image_limit=None))
+    train_set, validation_set = load_sets(whole, None, own)
     assert validation_set is own
-    assert len(train_set) == 80
+    held_out = load_sets(whole, None, None)
+    assert len(train_set) == sum(map(len, held_out))  # none is held out for nothing
+    assert len(held_out[1]) > 0
 
 
 def test_so_many_images_are_of_every_class(config: RunConfig) -> None:

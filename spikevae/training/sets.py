@@ -24,6 +24,8 @@ def load_sets(
     """
     if train_set is None:
         data = _data_of(config)
+        if validation_set is not None:
+            data = replace(data, validation_share=0.0)
         # A folder's pictures are read as the model takes them; data sets have channels of their own.
         wanted: Any = config.model.image_channels if data.dataset.startswith("folder:") else None
         channels: Channels | None = wanted if wanted in (1, 3) else None
@@ -111,7 +113,7 @@ def _augmented(train_set: Any, config: RunConfig) -> Any:
     if settings.cutout and config.model.network != "classifier":
         raise ValueError(
             f"cutout={settings.cutout}: a model that draws would learn to draw the holes; "
-            "leave it out, or train a classifier"
+            "leave it out (a run that has it cannot be resumed), or train a classifier"
         )
     if isinstance(train_set, EventSet):
         return train_set.augmented(EventAugmentation(**changes, cutout=settings.cutout, one_of=settings.one_change))
