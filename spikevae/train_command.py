@@ -59,8 +59,8 @@ def train_command(default: RunConfig) -> Callable[..., None]:
             check_run_place(run)
             settings = _with_one_size(settings, default)
         else:
-            if out not in (None, resume):
-                raise ValueError(f"--out {out}: a resumed run stays in its folder, {resume}; leave --out out")
+            if out is not None and out.resolve() != resume.resolve():
+                raise ValueError(f"--out {out}: a resumed run stays in its folder, {resume}; leave out --out")
             if settings != default or preset is not None:
                 raise ValueError("a resumed run keeps its settings; leave them out, or start a new run with --out")
             settings = read_run(run)

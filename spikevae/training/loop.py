@@ -76,12 +76,12 @@ def train(
         is_new: whether to start; otherwise go on from the last saved state of ``run``.
 
     Raises:
-        FileExistsError: if the folder of a new run already holds one.
+        FileExistsError: if the folder of a new run already holds one, or a file that it would write over.
         OSError: if it cannot be written to.
         ValueError: if a run would be resumed with other settings (but for where the data lies), or data and network
             do not fit, or the two sets.
-        TrainingError: if the loss is no longer a number, a file cannot be written, or another process trains in this
-            folder. What was saved stays.
+        TrainingError: if the loss is no longer a number, a file cannot be written, another process trains in this
+            folder, or the state of a run to be resumed is gone. What was saved stays.
     """
     run, config = Path(run), typed("config", RunConfig, config)
     started_with = None if is_new else read_run(run)
@@ -153,7 +153,7 @@ class Trainer:
                 try:
                     return self._run_phases()
                 except Stop:
-                    self._save_state()  # a signal that comes again is only noted here
+                    self._save_state()  # a SIGTERM or SIGHUP that comes again is only noted here
                     raise
         except FloatingPointError as error:
             phase = next(phase for phase in self.phases if self.progress.epoch in phase.epochs)

@@ -209,7 +209,7 @@ def load_state(run: Path) -> tuple[dict[str, Any], Progress] | None:
         if (run / WEIGHTS_NAME).exists() and (run / STATS_NAME).exists():
             raise TrainingError(
                 f"{path} is missing; without it training would start anew and write over the model in {run}. "
-                "Put it back, or start a new run with another --out"
+                "Put it back if there is a copy; otherwise start a new run with another --out"
             )
         return None
     _require_file(path)

@@ -101,7 +101,8 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
     """Five bytes an event: x; y; polarity (1 bit) and time (23 bits, microseconds), the highest byte first.
 
     An event with y = 240 is none: the times of all that follow grow by 2^13 (Orchard's own ``read_dataset``). Where the
-    time falls by more than half of what 23 bits hold, the clock has run over, as in recordings of 9 seconds.
+    time falls by more than half of what 23 bits hold, the clock has run over, as in recordings of 9 seconds. (An event
+    that comes late there is taken for a second such fall.)
     """
     if len(content) % 5:
         raise ValueError(
