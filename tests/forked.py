@@ -26,6 +26,7 @@ def start(words: Sequence[str | Path], output: Path, environment: Mapping[str, s
 
 def _run(words: list[str], output: Path, environment: dict[str, str], threads: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup a closed terminal
     os.environ |= environment
     torch.set_num_threads(threads)
     with output.open("w", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
