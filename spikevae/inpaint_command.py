@@ -87,8 +87,8 @@ def _hidden(image: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
             raise ValueError(f"--mask {printable(mask)}: nothing is white in its central square, which the model sees")
         if hidden.all():
             raise ValueError(
-                f"--mask {printable(mask)}: of its central square nothing stays at {size}x{size} pixels (what is "
-                "transparent is white); paint black, broadly, what is to stay"
+                f"--mask {printable(mask)}: its central square, which the model sees at {size}x{size} pixels, is all "
+                "white (as what is transparent is); paint black what is to stay, in broad strokes"
             )
         return hidden
     assert box is not None
