@@ -47,9 +47,9 @@ def save(model: Network, folder: str | os.PathLike[str], *, dataset: str, card: 
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
-    for name in (CARD_NAME, CONFIG_NAME, WEIGHTS_NAME):
-        if (folder / name).exists() and not _holds_config(folder):
-            raise ValueError(f"{folder} holds {name}, which is of no model of spikevae, and stays; name another folder")
+    found = [name for name in (CARD_NAME, CONFIG_NAME, WEIGHTS_NAME) if (folder / name).exists()]
+    if found and not _holds_config(folder):
+        raise ValueError(f"{folder} holds {found[0]}, which is of no model of spikevae, and stays; name another folder")
     text = card or f"# A spiking VAE of {dataset}\n\nMade with spikevae; `spikevae.load` reads this folder.\n"
     save_release(model, folder, dataset=dataset, card=text)
 
