@@ -54,8 +54,7 @@ def _versions(files: Sequence[RecordingFile]) -> list[Any]:
         path: (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
         for path in {file.path for file in files}
     }
-    numbers = {file: [] if file.number is None else [file.number] for file in files}
-    return [(*stamps[file.path], file.member, file.start, file.end, *numbers[file]) for file in files]
+    return [(*stamps[file.path], file.member, file.start, file.end, file.number) for file in files]
 
 
 def n_mnist(root: Path, is_test: bool) -> EventSource:
