@@ -17,22 +17,15 @@ from spikevae.config import Split
 from spikevae.data.decode import IMAGE_SUFFIXES
 from spikevae.data.image_files import ImageFile as ImageFile
 from spikevae.data.image_files import ZippedImage
+from spikevae.data.names import ARCHIVES, is_passed_over, part_of
 from spikevae.files import open_regular
 
 log = logging.getLogger(__name__)
 
-_PART_NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-ARCHIVES = (".tar", ".zip")
-"""Suffixes of files that are read as folders."""
 _UNREAD = frozenset({".heic", ".heif", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".eps"})
 """Suffixes of pictures that are not read: they are counted and named, so that nobody misses them."""
 _PACKED = frozenset({".npy", ".npz", ".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"})
 """Suffixes of files that may hold pictures, and are read on their own, not in a folder: counted and named, too."""
-_BY_THE_WAY = frozenset({"__macosx", "@eadir", "lost+found"})  # folders that systems and programs leave behind
 
 
 @dataclass(frozen=True, order=True)
@@ -125,12 +118,6 @@ def _empty_subfolders(folder: Path, pictures: list[Picture]) -> tuple[str, ...]:
     filled = {picture.place.parts[0] for picture in pictures}
     names = (entry.name for entry in os.scandir(folder) if _is_folder(entry) and not is_passed_over(entry.name))
     return tuple(sorted(name for name in names if name not in filled))
-
-
-def part_of(name: str) -> Split | None:
-    """The part that a folder or archive of this name holds, in any case of letters; None if it names none."""
-    stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in ARCHIVES else name
-    return next((split for split, names in _PART_NAMES.items() if stem.lower() in names), None)
 
 
 def _find_parts(folder: Path) -> dict[Split, Path]:
@@ -279,11 +266,6 @@ def _is_counted_in_archive(place: PurePosixPath, left_out: Counter[str]) -> bool
         left_out["files whose names lead out of the archive"] += 1
         return False
     return not any(is_passed_over(part) for part in place.parts) and _is_counted(place.name, left_out)
-
-
-def is_passed_over(name: str) -> bool:
-    """Whether a file or folder is hidden, half written, or left behind by a system."""
-    return (name[:1] == "." and name != ".") or name.lower() in _BY_THE_WAY or name.endswith((".partial", ".tmp"))
 
 
 def _is_counted(name: str, left_out: Counter[str]) -> bool:

@@ -14,8 +14,9 @@ from torch import Tensor
 from spikevae.config import DataConfig, Split
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
 from spikevae.data.division import choose, divide
-from spikevae.data.folders import ARCHIVES, Parts, Picture, list_parts, list_pictures
+from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
 from spikevae.data.image_files import ImageFile
+from spikevae.data.names import ARCHIVES
 from spikevae.data.pixels import Channels, StreamedPixels, converted
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spikevae.data.events.readers import RECORDING_SUFFIXES, decode_recording, read_recording, read_recordings
 from spikevae.data.events.recording import Recording, Size
-from spikevae.data.folders import is_passed_over
+from spikevae.data.names import is_passed_over
 
 _LARGEST_MEMBER = 2**28  # bytes
 

@@ -17,7 +17,7 @@ from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, MNIST_CLASSES, Spli
 from spikevae.data.division import divide
 from spikevae.data.events.files import Archive, RecordingFile, is_recording, list_recordings, read_all, recordings_in
 from spikevae.data.events.recording import Recording, Size
-from spikevae.data.folders import is_passed_over, part_of
+from spikevae.data.names import is_passed_over, part_of
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,27 @@
+"""What names of files and folders say: which part of a data set they hold, and which of them are passed over."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from spikevae.config import Split
+
+_PART_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+ARCHIVES = (".tar", ".zip")
+"""Suffixes of files that are read as folders."""
+_BY_THE_WAY = frozenset({"__macosx", "@eadir", "lost+found"})  # folders that systems and programs leave behind
+
+
+def part_of(name: str) -> Split | None:
+    """The part that a folder or archive of this name holds, in any case of letters; None if it names none."""
+    stem = PurePosixPath(name).stem if PurePosixPath(name).suffix.lower() in ARCHIVES else name
+    return next((split for split, names in _PART_NAMES.items() if stem.lower() in names), None)
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder is hidden, half written, or left behind by a system."""
+    return (name[:1] == "." and name != ".") or name.lower() in _BY_THE_WAY or name.endswith((".partial", ".tmp"))
