@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ _TEXT = 2000  # characters of a text, if it is no drawing
 _DRAWING = "data:image/png;base64,"
 _DEPTH, _VALUES = 8, 1000  # of a call's values
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SESSIONS = 10_000  # that are remembered by name; beyond, those that asked longest ago are forgotten
 _CALLED = re.compile(r"/gradio_api/call/(v2/)?(\w+)/?")
 
 
@@ -45,6 +47,7 @@ class Calls:
         self._parameters = {
             name.lstrip("/"): entry["parameters"] for name, entry in page.get_api_info()["named_endpoints"].items()
         }
+        self._sessions: OrderedDict[str, None] = OrderedDict()  # that asked for something, the latest last
 
     def checked(self, path: str, body: bytes) -> bytes:
         """The same call, with nothing in it that is not expected.
@@ -73,6 +76,10 @@ class Calls:
         """Whether a session waits for answers."""
         return session in self._page._queue.pending_messages_per_session
 
+    def is_answered(self, session: str) -> bool:
+        """Whether a session asked for something, and has had all its answers."""
+        return session in self._sessions and not self._page._queue.pending_event_ids_session.get(session)
+
     def knows_event(self, event: str) -> bool:
         """Whether a call has, or will have, an answer."""
         queue = self._page._queue
@@ -86,12 +93,14 @@ class Calls:
         if not isinstance(number, int) or isinstance(number, bool) or number not in self._by_number:
             raise BadCall(404, f"There is no function {printable(number, 40)} here")
         trigger = asked.get("trigger_id")
+        session = _session(asked.get("session_hash"))
         call = {
             "fn_index": number,
             "data": self._values(self._by_number[number], asked.get("data")),
-            "session_hash": _session(asked.get("session_hash")),
+            "session_hash": session,
             "trigger_id": trigger if isinstance(trigger, int) and abs(trigger) < 2**31 else None,
         }
+        self._remember(session)
         return call | {"event_data": _chosen(asked.get("event_data"))}
 
     def _called(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +120,12 @@ class Calls:
                 raise BadCall(422, f"{name} needs {parameter['parameter_name']}; it takes {', '.join(known)}")
         cleaned: dict[str, Any] = {given: self._cleaned(value) for given, value in asked.items()}
         return cleaned
+
+    def _remember(self, session: str) -> None:
+        self._sessions[session] = None
+        self._sessions.move_to_end(session)
+        if len(self._sessions) > _SESSIONS:
+            self._sessions.popitem(last=False)
 
     def _function(self, name: str) -> BlockFunction:
         if name not in self._by_name:

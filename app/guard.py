@@ -139,19 +139,20 @@ class Guard:
             raise Refused(404, "There is nothing here")  # Gradio would look for a file, or fail
 
     async def _answers(self, scope: Message, receive: Receive, send: Send, path: str) -> None:
-        self._check_answers(scope, path)
+        session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+        is_queue = path == "/gradio_api/queue/data"
+        if is_queue and self._calls.is_answered(session):
+            # A slow page asks for answers that its stream before brought. An error, or silence, would leave it dead.
+            await _send(send, 200, b"text/event-stream", b'data: {"msg": "close_stream"}\n\n')
+            return
+        if is_queue and not self._calls.knows_session(session):
+            raise Refused(404, "There is no such session here, or not any more")
+        if not is_queue and not self._calls.knows_event(path.rsplit("/", 1)[1]):
+            raise Refused(404, "There is no such call here, or not any more")
         try:
             await self._app(scope, _no_body(receive), send)
         except (HTTPException, RuntimeError):  # Gradio's way to say that the session ended meanwhile
             await send({"type": "http.response.body", "body": b""})
-
-    def _check_answers(self, scope: Message, path: str) -> None:
-        if path == "/gradio_api/queue/data":
-            session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
-            if not self._calls.knows_session(session):
-                raise Refused(404, "There is no such session here, or not any more")
-        elif not self._calls.knows_event(path.rsplit("/", 1)[1]):
-            raise Refused(404, "There is no such call here, or not any more")
 
     # ------------------------------------------------------------ what they bring
 
@@ -278,13 +279,13 @@ def _same_site(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
 
 
 async def _refuse(send: Send, status: int, words: str, wait: float | None) -> None:
-    body = json.dumps({"detail": words}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-    ]
+    headers = [(b"x-content-type-options", b"nosniff")]
     if wait is not None:
         headers.append((b"retry-after", str(int(wait) + 1).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await _send(send, status, b"application/json", json.dumps({"detail": words}).encode(), *headers)
+
+
+async def _send(send: Send, status: int, kind: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    own = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})

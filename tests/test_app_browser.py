@@ -404,6 +404,36 @@ def test_another_model_brings_its_own_choices_and_results(page: Any) -> None:
         sync_api.expect(panel.get_by_text("has no density")).to_be_hidden()
 
 
+def test_an_answer_that_came_before_its_receipt_leaves_the_page_alive(browser: Any, page_address: str) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(page_address)
+    before = pictures(page.locator("#sample"), 24)
+    page.evaluate("""() => {
+        const [real, waits] = [window.fetch, [3000, 10000]]; // of the first two receipts
+        window.fetch = async (...asked) => {
+            const answer = await real(...asked);
+            const wait = String(asked[0].url ?? asked[0]).includes("queue/join") ? waits.shift() ?? 0 : 0;
+            await new Promise((done) => setTimeout(done, wait));
+            return answer;
+        };
+    }""")
+    page.get_by_role("button", name="Generate").click()
+    tab(page, "Walk", "Two samples").get_by_role("button", name="Walk", exact=True).click()
+    page.wait_for_event("response", lambda answer: "queue/data" in answer.url)
+    page.wait_for_event("response", lambda answer: "queue/data" in answer.url)
+    panel = tab(page, "Sample")
+    panel.get_by_label("Seed", exact=True).fill("8")
+    panel.get_by_role("button", name="Generate").click()
+    sync_api.expect(panel.locator(".facts a")).to_have_attribute("href", re.compile("seed=8"))
+    assert pictures(panel, 24) != before
+    assert wrong == []
+    context.close()
+
+
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_model_that_is_chosen_at_once_leaves_nothing_of_the_one_before(
     browser: Any, page_address: str, width: int

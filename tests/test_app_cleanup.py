@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -19,6 +20,7 @@ from app import cleanup, limits
 from app.access import Access
 from app.files import Files
 from app.server import running
+from tests.visitor import Visitor
 
 
 def ask(address: str, times: int) -> None:
@@ -30,6 +32,11 @@ def ask(address: str, times: int) -> None:
             event = json.loads(answer.read())["event_id"]
         with urllib.request.urlopen(f"{call}/{event}", timeout=60) as answer:
             assert b"event: complete" in answer.read()
+
+
+def calls(visitor: Visitor) -> list[dict[str, Any]]:
+    """What the page can call."""
+    return list(json.loads(visitor.ask("GET", "/config")[2])["dependencies"])
 
 
 def objects() -> int:
@@ -52,6 +59,25 @@ def test_visitors_leave_no_objects_behind(
                 break
             threading.Event().wait(0.2)
         assert found <= allowed
+
+
+def test_a_session_is_told_however_late_that_it_has_had_its_answers(
+    tiny_release: Path, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    monkeypatch.setattr(limits, "FORGET_SECONDS", 0.05)
+    with running([str(tiny_release)], Access(port=unused_port)) as address:
+        visitor = Visitor(address)
+        (number,) = (call["id"] for call in calls(visitor) if call["api_name"] == "random_seed")
+        asked = {"fn_index": number, "data": [], "session_hash": "slow"}
+        for _ in range(2):
+            assert visitor.post("/gradio_api/queue/join", asked)[0] == 200
+            answers = [answer["msg"] for _, answer in visitor.events("/gradio_api/queue/data?session_hash=slow")]
+            assert answers[-2:] == ["process_completed", "close_stream"]
+            for _ in range(2):  # soon, and when its mailbox is gone
+                late = [answer["msg"] for _, answer in visitor.events("/gradio_api/queue/data?session_hash=slow")]
+                assert late == ["close_stream"]
+                threading.Event().wait(1)
+        assert visitor.get("/gradio_api/queue/data?session_hash=other") == 404
 
 
 def test_only_sessions_that_wait_are_remembered() -> None:
