@@ -14,6 +14,7 @@ from spikevae.text import printable
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 _ORIGIN = re.compile(r"https?://(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?", re.ASCII)
+_ROOT = re.compile(r"(?:https?://([^/]+))?(?:/[\w.~-]+)*/?")
 _NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
@@ -42,6 +43,8 @@ class Access:
     """Addresses of reverse proxies, whose word on a visitor's address is believed; * for all."""
 
     def __post_init__(self) -> None:
+        if not self.host.strip():  # the system takes it for all addresses
+            raise ValueError("host is empty; give 127.0.0.1 for this machine alone, or 0.0.0.0 to let others in")
         if not 1 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is outside 1 to 65535")
         name, _, password = (self.auth or "").partition(":")
@@ -55,7 +58,8 @@ class Access:
         for origin in (*self.allow_origin, *self.embed_in):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{printable(origin)!r} is no origin; give one as https://example.org")
-        if self.root_path and not re.fullmatch(r"(https?://[\w.:\[\]-]+)?(/[\w.~-]+)*/?", self.root_path):
+        root = _ROOT.fullmatch(self.root_path)
+        if root is None or (root[1] and host_name(root[1]) is None):
             raise ValueError(f"root_path {printable(self.root_path)!r} is neither a path (/demo) nor an address")
 
     @property
@@ -84,9 +88,12 @@ class Access:
 
     def knows_origin(self, origin: str, host: str) -> bool:
         """Whether scripts of this origin may ask: the page's own under any of its names, or an allowed site."""
-        parts = urlsplit(origin)
         if origin in self.allow_origin:
             return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # half an IPv6 address
+            return False
         if parts.scheme not in ("http", "https") or parts.hostname is None:
             return False
         return parts.netloc.lower() == host.lower() or self._is_named(parts.hostname)

@@ -105,7 +105,10 @@ class Guard:
         return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
 
     def _trusted_headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """All but those that would let a visitor choose the page's address."""
+        """All but those that would let a visitor choose the page's address, or ask for parts of a file.
+
+        Gradio fails at wishes for parts that are not of the usual form. A server may always send the whole.
+        """
 
         def is_trusted(name: bytes, value: bytes) -> bool:
             text = value.decode("latin-1")
@@ -113,7 +116,7 @@ class Guard:
                 return all(self._access.knows_host(host.strip()) for host in text.split(","))
             if name == b"x-forwarded-proto":
                 return all(scheme.strip() in ("http", "https") for scheme in text.split(","))
-            return name not in (b"x-gradio-server", b"forwarded")
+            return name not in (b"x-gradio-server", b"forwarded", b"range", b"if-range")
 
         return [(name, value) for name, value in headers if is_trusted(name, value)]
 

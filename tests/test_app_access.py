@@ -27,6 +27,9 @@ from app.rates import Allowance
         ({"embed_in": ["https://a.org; script-src *"]}, "no origin"),
         ({"root_path": "demo"}, "root_path"),
         ({"root_path": "/a b"}, "root_path"),
+        ({"root_path": "http://[::1"}, "root_path"),
+        ({"root_path": "https://a.org:99999/demo"}, "root_path"),
+        ({"host": ""}, "host is empty"),
     ],
 )
 def test_settings_that_cannot_be_understood_are_refused_in_one_line(settings: dict[str, Any], words: str) -> None:
@@ -64,6 +67,7 @@ def test_scripts_of_the_pages_own_origin_may_ask_and_others_only_if_they_are_nam
         "https://c.b.org",
         "https://a.org.evil.org",
         "file://",
+        "http://[::1",
     ):
         assert not access.knows_origin(origin, "localhost:7860")
 

@@ -119,6 +119,13 @@ def test_no_file_is_given_away_but_the_servers_own(visitor: Visitor, tiny_releas
         assert visitor.get(f"/gradio_api/file={path}") in (400, 404)
 
 
+def test_a_file_is_sent_whole_whatever_part_is_asked_for(visitor: Visitor) -> None:
+    made = visitor.call("sample", SAMPLE)[1][1]["path"]
+    whole = visitor.ask("GET", f"/gradio_api/file={made}")[2]
+    for part in ("bytes=0-10", "bytes=0-0,2-3", "bytes=5-2", "bytes=--5", "bytes=x", "items=0-1"):
+        assert visitor.ask("GET", f"/gradio_api/file={made}", None, [("Range", part)])[::2] == (200, whole)
+
+
 def test_an_uploaded_page_is_no_page_of_the_site(visitor: Visitor) -> None:
     for name in ("a.html", "a.svg", "a.png"):
         _, path = visitor.upload(b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", name=name)
@@ -254,6 +261,7 @@ def test_pages_of_other_sites_may_neither_ask_nor_read(visitor: Visitor) -> None
         (("Origin", "null"),),
         (("Sec-Fetch-Site", "cross-site"),),
         (("Origin", f"{own}.evil.invalid"),),
+        (("Origin", "http://[::1"),),
     ):
         assert visitor.upload(b"x", *headers)[0] == 403
         for path in ("/config", "/gradio_api/info", f"/gradio_api/file={EXAMPLE}"):
