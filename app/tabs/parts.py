@@ -210,6 +210,7 @@ class Examples:
     """
 
     def __init__(self, actions: Actions, show: Show) -> None:
+        self._models = actions.models
         self._paths: dict[str, list[str]] = {}
         self._labels: dict[str, str] = {}
         for model in actions.names:
@@ -220,8 +221,9 @@ class Examples:
                 show.picture(image) for image in actions.sample(model, _OWN_EXAMPLES, 1, limits.ANY, 1.0).images
             ]
 
-    def __getitem__(self, model: str) -> list[str]:
-        """Files of a model's examples."""
+    def __getitem__(self, model: Sent) -> list[str]:
+        """Files of a model's examples. Errors as for `Models.known`."""
+        self._models.known(model)
         return self._paths[model]
 
     def has(self, picture: Sent) -> bool:
@@ -230,11 +232,11 @@ class Examples:
 
     def box(self, model: str) -> gr.Gallery:
         """A choice of them."""
-        return choice(self._labels[model], self._paths[model])
+        return choice(self._labels[model], self[model])
 
-    def choices(self, model: str) -> gr.Gallery:
+    def choices(self, model: Sent) -> gr.Gallery:
         """The same, for another model."""
-        return gr.Gallery(self._paths[model], label=self._labels[model])
+        return gr.Gallery(self[model], label=self._labels[model])
 
     def chosen(self, model: Sent, event: gr.SelectData) -> Any:
         """The file that was clicked on; nothing new if none was."""
