@@ -6,6 +6,7 @@ Nothing is imported before it is needed, so that ``spikevae --help`` answers at 
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,9 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     from spikevae.commands import command
     from spikevae.options import REGISTRY
 
-    tyro.cli(command(name, arguments), prog=f"spikevae {name}", args=arguments, registry=REGISTRY)
+    called = command(name, arguments)
+    words, _, _ = (inspect.getdoc(called) or "").partition("\n\nArgs:")  # with the examples, which tyro leaves out
+    tyro.cli(called, prog=f"spikevae {name}", description=words, args=arguments, registry=REGISTRY)
 
 
 def _reason(error: Exception) -> str:

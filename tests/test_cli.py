@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import io
 import json
 import os
+import re
 import resource
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -14,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tyro
 from PIL import Image
 
 import spikevae
@@ -23,6 +27,7 @@ from spikevae.config import CLASS_NAMES, FASHION_MNIST_CLASSES, DataConfig, Mode
 from spikevae.data.sets import load_split
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.vae import SpikingVAE
+from spikevae.options import REGISTRY
 from spikevae.runtime import forget_proxies
 from tests.test_distributed import run_in_two_processes
 
@@ -609,6 +614,17 @@ def test_the_overview_says_of_every_command_what_its_own_help_says(capsys: pytes
     for name, summary in COMMANDS.items():
         assert f"{name} {summary}" in overview
         assert str(command(name, []).__doc__).startswith(summary)
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"models"}))
+def test_the_help_shows_examples_that_can_be_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    examples = re.findall(r"^    spikevae (.+)$", capsys.readouterr().out, re.MULTILINE)
+    assert any(example.startswith(name) for example in examples)
+    for example in examples:
+        called, *words = shlex.split(example)
+        idle = functools.wraps(command(called, words))(lambda *_, **__: None)
+        tyro.cli(idle, args=words, registry=REGISTRY)  # exits at wrong usage
 
 
 def test_python_rarely_looks_for_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
