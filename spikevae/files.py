@@ -54,12 +54,15 @@ def check_output(path: Path | str, what: str, suffixes: Sequence[str]) -> Path:
     """:func:`check_can_write` for what is written as a file with one of these suffixes, or else as a folder.
 
     Raises:
-        ValueError: also if the suffix is another one, or a folder is not empty, or no other can take its place.
+        ValueError: also if the suffix is another one, or all of the name, or a folder is not empty, or no other can
+            take its place.
         OSError: if the folder that it would lie in takes no new files.
     """
     path = Path(path)
     suffix, known = path.suffix.lower(), ", ".join(suffixes)
     refuse_standard_output(path)
+    if path.name.lower() in suffixes:
+        raise ValueError(f"{path} is a suffix without a name; put a name in front of it")
     if path.is_dir():
         if suffix in suffixes:
             raise ValueError(f"{path} is a folder; give the name of a {suffix} file")

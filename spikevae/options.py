@@ -36,6 +36,25 @@ REGISTRY = ConstructorRegistry()
 
 
 @REGISTRY.primitive_rule
+def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    if info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: path_of(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def path_of(word: str) -> Path:
+    """A path as it is typed; ``~/`` is the user's home, which no shell sees in ``--out=~/a.png``."""
+    path = Path(word)
+    return path.expanduser() if path.parts[:1] == ("~",) else path
+
+
+@REGISTRY.primitive_rule
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | UnsupportedTypeAnnotationError | None:
     kinds = get_args(info.type)
     if info.type_origin not in (Union, UnionType) or len(kinds) != 2 or NoneType not in kinds:

@@ -340,6 +340,8 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_no_file(
         (("classify", "n-mnist", "."), ". holds no recordings"),
         (("train", "fashion-mnist", "--out", "run", "--data-root", "MADE", *LARGER), "1x32x32"),
         (("sample", "FOLDER", "--out", "-"), "-: nothing is written to standard output; name a file or folder"),
+        (("sample", "FOLDER", "--out", ".png"), ".png is a suffix without a name"),
+        (("sample", "n-mnist", "--out", ".GIF"), ".GIF is a suffix without a name"),
         (("sample", "n-mnist", "--out", "-"), "-: nothing is written to standard output"),
         (("reconstruct", "n-mnist", "a.bin", "--out", "-"), "-: nothing is written to standard output"),
         (("reconstruct", "FOLDER", "a.png", "--out", "-"), "-: nothing is written to standard output"),
@@ -482,6 +484,19 @@ def test_the_place_to_write_to_is_checked_before_the_work(
         assert "shoe.png is no folder; name another place" in one_line(capsys)
     assert run("classify", "nosuch", picture, "--json", tmp_path) == 1
     assert "is a folder; name a file in it" in one_line(capsys)
+
+
+def test_the_home_folder_is_found_where_the_shell_leaves_it_to_the_command(
+    folder: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run("classify", folder, f"~/{picture.name}", "--json=~/new/a.json") == 0
+    assert run("sample", folder, "--count", "1", "--out=~/new/a.png") == 0
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"a.json", "a.png"}
+    assert run("sample", folder, "--count", "1", "--out", "~a.png") == 0  # a name like any other
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["~a.png"]
 
 
 def test_a_json_file_is_written_to_a_folder_that_is_not_there_yet(folder: Path, picture: Path, tmp_path: Path) -> None:
