@@ -40,7 +40,7 @@ class Access:
     root_path: str = ""
     """Path, or whole address, under which a reverse proxy serves the page."""
     proxy: Sequence[str] = ()
-    """Addresses of reverse proxies, whose word on a visitor's address is believed; * for all."""
+    """Addresses of reverse proxies, or networks of them, whose word on a visitor's address is believed; * for all."""
 
     def __post_init__(self) -> None:
         if not self.host.strip():  # the system takes it for all addresses
@@ -58,6 +58,11 @@ class Access:
         for origin in (*self.allow_origin, *self.embed_in):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{printable(origin)!r} is no origin; give one as https://example.org")
+        for proxy in self.proxy:
+            if proxy != "*" and not _is_network(proxy):
+                raise ValueError(
+                    f"{printable(proxy)!r} is no address of a proxy; give it as 127.0.0.1, or a network as 10.0.0.0/8"
+                )
         root = _ROOT.fullmatch(self.root_path)
         if root is None or (root[1] and host_name(root[1]) is None):
             raise ValueError(f"root_path {printable(self.root_path)!r} is neither a path (/demo) nor an address")
@@ -134,6 +139,14 @@ def host_name(header: str) -> str | None:
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
     except ValueError:
         return False
     return True

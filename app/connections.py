@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections import Counter
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ class Connections:
     Args:
         most: of all.
         most_by_address: of one address.
-        unbounded: addresses of reverse proxies, behind which there are many visitors.
+        unbounded: addresses or networks of reverse proxies, behind which there are many visitors; * for all.
     """
 
     def __init__(self, most: int, most_by_address: int, unbounded: frozenset[str]) -> None:
@@ -33,8 +34,8 @@ class Connections:
 
     def admit(self, address: str) -> bool:
         """Count a connection in, if there is room for it."""
-        is_bounded = address not in self._unbounded and "*" not in self._unbounded
-        if self._open.total() >= self._most or (is_bounded and self._open[address] >= self._most_by_address):
+        is_full = self._open[address] >= self._most_by_address and not self._is_unbounded(address)
+        if is_full or self._open.total() >= self._most:
             return False
         self._open[address] += 1
         return True
@@ -44,6 +45,15 @@ class Connections:
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]
+
+    def _is_unbounded(self, address: str) -> bool:
+        if self._unbounded & {address, "*"}:
+            return True
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:  # of a socket that has none
+            return False
+        return any(found in ipaddress.ip_network(proxy) for proxy in self._unbounded)
 
 
 def connections_allowed() -> int:

@@ -30,6 +30,8 @@ from app.rates import Allowance
         ({"root_path": "http://[::1"}, "root_path"),
         ({"root_path": "https://a.org:99999/demo"}, "root_path"),
         ({"host": ""}, "host is empty"),
+        ({"proxy": ["nginx"]}, "no address of a proxy"),
+        ({"proxy": ["10.0.0.1/8"]}, "no address of a proxy"),
     ],
 )
 def test_settings_that_cannot_be_understood_are_refused_in_one_line(settings: dict[str, Any], words: str) -> None:
@@ -124,3 +126,11 @@ def test_connections_are_bounded_by_address_and_in_all() -> None:
     connections.leave("a")
     assert connections.admit("b")
     assert not connections.admit("c")
+
+
+def test_a_network_of_proxies_is_not_bounded_as_a_visitor_is() -> None:
+    connections = Connections(9, 1, frozenset(Access(proxy=["10.0.0.0/8", "::1"]).proxy))
+    assert [connections.admit("10.1.2.3") for _ in range(3)] == [True, True, True]
+    assert [connections.admit("::1") for _ in range(2)] == [True, True]
+    assert [connections.admit("11.1.2.3") for _ in range(2)] == [True, False]
+    assert connections.admit("")
