@@ -377,6 +377,22 @@ def test_what_the_address_asks_for_is_shown_without_its_markup(visitor: Visitor)
     assert "<" not in answer["error"]
 
 
+def test_a_link_that_asks_for_too_much_is_answered_in_its_own_words(visitor: Visitor) -> None:
+    functions = json.loads(visitor.ask("GET", "/config")[2])["dependencies"]
+    number = next(entry["id"] for entry in functions if entry["targets"] and entry["targets"][0][1] == "load")
+    for asked, words in (
+        ("seed=-5", "The seed -5 is out of range"),
+        ("count=1000", "The number of pictures 1000 is out of range"),
+        ("count=2.5", "The number of pictures 2.5 is not a whole number"),
+        ("seed=nan", "The seed nan is out of range"),
+        ("seed=x", "asks for 'x' where a number is expected"),
+    ):
+        call = {"data": [], "fn_index": number, "session_hash": "link"}
+        visitor.post(f"/gradio_api/queue/join?model={MODEL}&{asked}", call)
+        *_, (_, answer), _ = visitor.events("/gradio_api/queue/data?session_hash=link")
+        assert words in answer["output"]["error"]
+
+
 # ---------------------------------------------------------------- no hold, no fill
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 from .. import limits
 from ..actions import Actions, random_seed
 from ..favourites import favourites
-from ..limits import Sent
+from ..limits import Number, Sent
 from ..show import Show
 from .parts import (
     LIVE,
@@ -188,9 +188,10 @@ class SampleTab:
         }
 
 
-def _as_number(text: Any) -> float:
+def _as_number(text: Any) -> Number:
     try:
-        return float(text)
+        number = float(text)
+        return int(number) if number.is_integer() else number
     except ValueError:
         raise ValueError(f"The link asks for {str(text)[:40]!r} where a number is expected") from None
 
