@@ -123,12 +123,28 @@ PRESETS: dict[str, RunConfig] = {
             image_size=32,
             image_channels=3,
             class_names=CIFAR10_CLASSES,
-            decoder_widths=(128, 64, 32),
-            latent_size=384,
+            encoder_widths=(32, 64, 128),
+            encoder_depth=1,
+            decoder_widths=(96, 48, 24),
+            latent="grid",
+            latent_size=1024,
+            prior_rank=96,
+            prior_components=20,
+            gate="pow2",
             classify_mirrored=True,
         ),
         data=DataConfig(dataset="cifar10"),
-        train=TrainConfig(epochs=14, batch_size=64),
+        objective=ObjectiveConfig(label_weight=0.05),
+        train=TrainConfig(
+            epochs=12,
+            deterministic_share=1 / 12,
+            adversarial_share=6 / 12,
+            batch_size=64,
+            warmup_images=20_000,
+            ema_images=20_000,
+            symmetric=True,
+            discriminator_shift=2,
+        ),
     ),
     "paper": _FSVAE,
     "esvae": dataclasses.replace(
@@ -178,6 +194,7 @@ _FOR_DATASET = {
     "sim-shapes": "sim-gestures",
     "celeba": "faces",
 }
+_SYMMETRIC = ("celeba", "cifar10")  # mirror images are as real as images; of a folder only its owner knows
 _NO_MIRROR = ("mnist", "n-mnist", "sim-n-mnist", "dvs128-gesture", "sim-gestures", "sim-shapes")
 
 
@@ -203,7 +220,9 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
         data = dataclasses.replace(data, validation_share=DataConfig.validation_share)
     never_mirror = dataset in _NO_MIRROR
     train = dataclasses.replace(
-        start.train, flip=start.train.flip and not never_mirror, symmetric=start.train.symmetric and dataset == "celeba"
+        start.train,
+        flip=start.train.flip and not never_mirror,
+        symmetric=start.train.symmetric and dataset in _SYMMETRIC,
     )
     if dataset not in (*PRESETS, *_FOR_DATASET):
         train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
