@@ -93,6 +93,25 @@ def test_connections_are_counted_one_by_one(layer: nn.Module, shape: tuple[int, 
     assert connections_used(layer, x) == pytest.approx(layer(x).sum().item())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_operations_are_counted_whatever_numbers_the_weights_are(dtype: torch.dtype) -> None:
+    layers = (nn.Conv1d(2, 3, 3), nn.Conv2d(2, 3, 3), nn.ConvTranspose2d(2, 3, 3))
+    for layer, shape in zip(layers, ((4, 2, 5), (4, 2, 5, 5), (4, 2, 5, 5)), strict=True):
+        x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+        for values in (x, x.round()):
+            assert connections_used(layer.to(dtype), values) == connections_used(layer.float(), values.float())
+
+
+def test_a_model_of_doubles_costs_what_one_of_floats_does() -> None:
+    model = lively(CONFIG)
+    x = torch.rand(2, 1, 28, 28)
+    floats = measure_costs(model, x, seed=0)
+    doubles = measure_costs(model.double(), x, seed=0)
+    assert {call: cost.to_dict() for call, cost in doubles.items()} == {
+        call: cost.to_dict() for call, cost in floats.items()
+    }
+
+
 def test_accumulates_agree_with_spikingjelly() -> None:
     first = nn.Conv2d(2, 4, 3, padding=1, bias=False)
     network = nn.Sequential(first, nn.Flatten(), nn.Linear(4 * 36, 5, bias=False))

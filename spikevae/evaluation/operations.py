@@ -206,11 +206,11 @@ def connections_used(layer: nn.Module, x: Tensor) -> float:
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         # Convolving the mask with ones counts, for each output position, the inputs that reach it.
         convolve = conv1d if isinstance(layer, nn.Conv1d) else conv2d
-        ones = torch.ones_like(layer.weight[:1])
+        ones = torch.ones_like(layer.weight[:1], dtype=active.dtype)  # of whatever numbers the weights are
         reached = convolve(active, ones, None, layer.stride, layer.padding, layer.dilation)
         return float(reached.sum(dtype=torch.float64)) * layer.out_channels
     assert isinstance(layer, nn.ConvTranspose2d)
-    ones = torch.ones_like(layer.weight[:, :1])
+    ones = torch.ones_like(layer.weight[:, :1], dtype=active.dtype)
     assert not isinstance(layer.padding, str)  # torch refuses that for transposed convolutions
     reached = conv_transpose2d(active, ones, None, layer.stride, layer.padding, layer.output_padding, 1, layer.dilation)
     return float(reached.sum(dtype=torch.float64)) * layer.out_channels
