@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, SupportsIndex, cast
 
@@ -27,14 +28,17 @@ def class_index(label: object, class_names: Sequence[str]) -> int:
     is none. Whole numbers of Python, numpy and torch will do.
 
     Raises:
-        ValueError: if there is no such class; the message lists those that there are.
+        ValueError: if there is no such class, and the message lists those that there are; or if a name is that of
+            several.
     """
     wanted: object = label
     if isinstance(label, str):
-        folded = [name.casefold() for name in class_names]
-        for names, text in ((list(class_names), label), (folded, label.strip().casefold())):
-            if text in names:
-                return names.index(text)
+        found = _classes_called(label, class_names)
+        if len(found) > 1:
+            each = " and ".join(f"{index} {printable(class_names[index], 40)}" for index in found[:_SHOWN])
+            raise ValueError(f"label={printable(label)}: several classes are called so, {each}; give the number")
+        if found:
+            return found[0]
         digits = label.strip()
         wanted = int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else -1
     try:
@@ -48,6 +52,23 @@ def class_index(label: object, class_names: Sequence[str]) -> int:
     known = ", ".join(f"{index} {printable(name, 40)}" for index, name in enumerate(class_names[:_SHOWN]))
     rest = f" and {len(class_names) - _SHOWN:,} more" if len(class_names) > _SHOWN else ""
     raise ValueError(f"label={printable(label)}: this model's classes are {known}{rest}; give a name or a number")
+
+
+def _classes_called(label: str, class_names: Sequence[str]) -> list[int]:
+    """The numbers of the classes with exactly this name; else of those with the same letters; else in another case."""
+    for text, alike in ((label, str), (label.strip(), _composed), (label.strip(), _caseless)):
+        if found := [index for index, name in enumerate(class_names) if alike(name) == alike(text)]:
+            return found
+    return []
+
+
+def _composed(name: str) -> str:
+    """The name with every accented letter as one character. Folders of macOS have two, of which keyboards write one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _caseless(name: str) -> str:
+    return _composed(_composed(name).casefold())
 
 
 def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names: Sequence[str]) -> list[int]:
@@ -66,6 +87,8 @@ def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names:
 def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_lack: bool = False) -> list[int]:
     """The model's number of each class of the data, which may have them in another order.
 
+    Names are equal if they are read alike: accented letters may be written in either of Unicode's two ways.
+
     Args:
         found: the classes of the data, in its order.
         known: those of the model.
@@ -80,13 +103,14 @@ def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_
             f"the model knows {len(known)} classes and {name} has {len(found)}; "
             "compare it with data of the classes that it was trained on"
         )
+    if tuple(found) == tuple(known):
+        return list(range(len(known)))
+    found, known = ([_composed(one) for one in names] for names in (found, known))
     unknown = [one for one in found if one not in known]
     if unknown:
         raise OtherClassesError(
             f"{name} has the classes {', '.join(unknown)}, which the model does not know; it knows {', '.join(known)}"
         )
-    if tuple(found) == tuple(known):
-        return list(range(len(known)))
     twice = next((one for one in found if found.count(one) > 1 or known.count(one) > 1), None)
     if twice is not None:
         raise OtherClassesError(f"two classes of {name}, or of the model, are called {twice}; give them other names")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,23 @@ def test_a_name_and_a_number_of_any_type_find_the_class(label: object) -> None:
 def test_a_text_is_a_name_before_it_is_a_number() -> None:
     assert [class_index(label, ("3", "5", "0")) for label in ("0", "3", "1", 0, 1)] == [2, 0, 1, 0, 1]
     assert class_index("a", ("A", "a")) == 1
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["café", "CAFÉ", " Café"])
+def test_accents_are_one_however_they_are_written(written: str, asked: str) -> None:
+    names = ("tea", unicodedata.normalize(written, "café"))  # type: ignore[arg-type]
+    for form in ("NFC", "NFD"):
+        assert class_index(unicodedata.normalize(form, asked), names) == 1
+        assert class_numbers((unicodedata.normalize(form, "café"), "tea"), names, "own") == [1, 0]
+
+
+@pytest.mark.parametrize("names", [("CAT", "dog", "cat"), ("Cat", "dog", "Cat")])
+def test_a_name_of_several_classes_is_not_guessed(names: tuple[str, ...]) -> None:
+    asked = "Cat"
+    with pytest.raises(ValueError, match=r"label=Cat: several classes are called so, 0 C.. and 2 .*give the number"):
+        class_index(asked, names)
+    assert [class_index(label, names) for label in ("dog", "2", 2)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(
