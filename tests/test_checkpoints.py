@@ -217,6 +217,36 @@ def test_what_could_not_be_read_back_is_not_written_and_what_was_there_stays(fol
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_model_is_written_as_it_is_without_what_compiling_puts_around_it(folder: Path) -> None:
+    model = SpikingVAE(CONFIG).eval()
+    compiled: Any = torch.compile(model)
+    spikevae.save(model, folder, dataset="mnist")
+    expected = (folder / "model.safetensors").read_bytes()
+    spikevae.save(compiled, folder, dataset="mnist")
+    assert (folder / "model.safetensors").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda model: setattr(model, "classifier", None), r"classifier\.linear\.bias"),
+        (lambda model: torch.nn.utils.parametrizations.weight_norm(model.classifier.linear), r"classifier\.linear\."),
+        (lambda model: setattr(model, "more", torch.nn.Linear(2, 2)), r"more\.bias"),
+        (lambda model: setattr(model.classifier, "linear", torch.nn.Linear(8, 3)), r"classifier\.linear\.bias"),
+    ],
+)
+def test_a_network_that_is_no_longer_that_of_its_config_is_not_written(
+    change: Callable[[SpikingVAE], object], name: str, folder: Path
+) -> None:
+    before = (folder / "model.safetensors").read_bytes()
+    model = SpikingVAE(CONFIG)
+    change(model)
+    with pytest.raises(ValueError, match=f"^the weight {name}.* is not as this model's config has it"):
+        spikevae.save(model, folder, dataset="mnist")
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_a_model_of_any_precision_is_read_back(dtype: torch.dtype, folder: Path) -> None:
     spikevae.save(SpikingVAE(CONFIG).to(dtype), folder, dataset="mnist")

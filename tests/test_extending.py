@@ -142,12 +142,16 @@ def test_saving_replaces_a_model_and_no_file_of_another_kind(name: str, tmp_path
         spikevae.save(spikevae.SpikingVAE(config), tmp_path / "mine", dataset="mnist")
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_a_model_in_memory_is_scored_as_its_folder_is_and_needs_a_data_set(page: dict[str, Any]) -> None:
     model = page["trained"].train()
     in_memory = spikevae.evaluate(model, data="stripes", metrics=("brightness",), count=20)
     assert model.training
     model.eval()
     assert in_memory.scores == page["scores"].scores
+    compiled: Any = torch.compile(model)
+    compiled = spikevae.evaluate(compiled, data="stripes", metrics=("brightness",), count=20)
+    assert compiled.scores == in_memory.scores
     from_folder = spikevae.evaluate("runs/stripes", metrics=("brightness",), count=20)
     assert from_folder.scores == in_memory.scores
     with pytest.raises(ValueError, match="does not know its data set"):

@@ -17,7 +17,7 @@ from torch import Tensor
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.files import write_atomically, write_text
 from spikevae.hub.quantised import SCALE, STORED, dequantise, input_moments, quantise, scale_shape, stored_shape
-from spikevae.nn.networks import Network, build_network
+from spikevae.nn.networks import Network, build_network, require_model, require_weights_of_config
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
 
@@ -137,16 +137,6 @@ def load_generator(name_or_folder: str | os.PathLike[str], *, device: str | torc
     return model
 
 
-def require_model(model: object) -> None:
-    """Refuse what is no model of this package, nor a network that was registered.
-
-    Raises:
-        ValueError: if it is none, or a wrapped one.
-    """
-    if not isinstance(getattr(model, "config", None), ModelConfig):
-        raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")
-
-
 def require_generator(name: str, config: ModelConfig) -> None:
     """Refuse a classifier, or a VAE of event recordings, where a VAE of images is needed.
 
@@ -250,9 +240,11 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
 
     Raises:
-        ValueError: if it is no model, or a weight is not finite: what could not be read back is not written.
+        ValueError: if it is no model, or a weight is not finite, or is none that a model of its config has: what could
+            not be read back is not written.
     """
-    require_model(model)
+    model = require_model(model)
+    require_weights_of_config(model)
     if not isinstance(dataset, str):
         raise ValueError(f"dataset={dataset!r} is no name of a data set")
     for name, tensor in model.state_dict().items():

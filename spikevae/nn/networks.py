@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+from torch import nn
+
 from spikevae.config import ModelConfig
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -27,3 +30,32 @@ def build_network(config: ModelConfig) -> Network:
         ValueError: if there is none of this name, or a part of it is not known.
     """
     return choose(NETWORKS, "network", config.network)(config)
+
+
+def require_model(model: object) -> Network:
+    """The model, without what ``torch.compile`` puts around it.
+
+    Raises:
+        ValueError: if it is no model of this package, nor a network that was registered, or it is wrapped otherwise.
+    """
+    plain: Network = getattr(model, "_orig_mod", model)
+    if not isinstance(plain, nn.Module) or not isinstance(getattr(plain, "config", None), ModelConfig):
+        raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")
+    return plain
+
+
+def require_weights_of_config(model: Network) -> None:
+    """Refuse a model that is another than its config says, because a part of it was replaced, added or removed.
+
+    Raises:
+        ValueError: if a weight is missing, unknown, or of another shape.
+    """
+    with torch.device("meta"):
+        expected = build_network(model.config).state_dict()
+    state = model.state_dict()
+    for name in sorted(expected.keys() | state.keys()):
+        if name not in state or name not in expected or state[name].shape != expected[name].shape:
+            raise ValueError(
+                f"the weight {name} is not as this model's config has it, so no model can be read back; nothing is "
+                "written. Undo what was changed in the network, or register a part of your own (docs/extending.md)"
+            )
