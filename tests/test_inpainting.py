@@ -187,6 +187,26 @@ def test_a_direction_leads_to_another_class(garments: SpikingVAE) -> None:
     assert garments.classify(images).argmax(dim=1).tolist() == [1, 9]
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_what_cannot_be_moved_along_directions_is_refused_in_one_line(garments: SpikingVAE) -> None:
+    potentials = garments.sample_potential(range(4), seed=0)  # as many images as time steps
+    assert potentials is not None
+    directions = principal_directions(garments, 0, count=2)
+    anything: Any = edit
+    start = potentials[:, 0]
+    for given, amounts, message in (
+        (start, [1.0], "1 amounts for 2 directions; give one for each"),
+        (potentials, [1.0, 0.0], r"potentials of one image are \[T, L\].*take potential\[:, n\]"),
+        (start.flatten(), [1.0, 0.0], r"potentials of one image are \[T, L\]"),
+        (start.numpy(), [1.0, 0.0], "potentials must be a tensor of torch"),
+        (start, [1.0, float("nan")], "amount=nan along direction 2: expected a number"),
+        (start, ["1", 0.0], "amount='1' along direction 1"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            anything(garments, given, directions, amounts)
+        assert "\n" not in str(caught.value)
+
+
 def test_directions_that_are_not_there_are_refused(
     garments: SpikingVAE, unlabelled_release: Path, autoregressive_release: Path
 ) -> None:

@@ -198,6 +198,34 @@ def test_image_i_of_a_seed_depends_on_neither_count_nor_batch_size(config: Model
     assert torch.equal(model.sample_prior([7], seed=4)[:, 0], model.sample_prior(range(9), seed=4)[:, 7])
 
 
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"labels": torch.tensor([-1, 0])}, r"label=-?.*classes are 0 a, 1 b"),
+        ({"labels": torch.tensor([4, 0])}, "classes are 0 a, 1 b"),
+        ({"labels": torch.tensor([0, 1, 2])}, "3 labels for 2 images"),
+        ({"indices": [-1, 0]}, "number of an image=-1: expected a whole number from 0"),
+        ({"indices": [1.5, 2]}, "number of an image=1.5: expected a whole number"),
+        ({"indices": [2**64]}, "expected a whole number from 0"),
+        ({"indices": []}, "indices=0: expected at least 1 image"),
+    ],
+)
+def test_new_latent_spikes_of_no_image_or_class_are_refused_in_one_line(given: dict[str, Any], message: str) -> None:
+    model = trained(POTENTIAL)
+    for draw in (model.sample_prior, model.sample_potential):
+        with pytest.raises(ValueError, match=message):
+            draw(**{"indices": [0, 1], "seed": 0, **given})  # type: ignore[operator]
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@both_latents
+def test_a_seed_in_place_of_a_generator_is_refused(config: ModelConfig) -> None:
+    anything: Any = trained(config).encode(images())
+    with pytest.raises(ValueError, match=r"generator=3: expected a torch\.Generator"):
+        anything.sample(3)
+
+
 def test_an_image_and_its_mirror_image_are_of_one_class_where_that_was_asked_for() -> None:
     plain, x = trained(POTENTIAL), images()
     model = SpikingVAE(replace(POTENTIAL, classify_mirrored=True)).eval()

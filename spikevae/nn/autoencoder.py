@@ -14,7 +14,7 @@ from spikevae.labels import Label, class_indices
 from spikevae.nn.classifier import RateClassifier
 from spikevae.nn.decoder import SpikingDecoder
 from spikevae.nn.encoder import SpikingEncoder
-from spikevae.nn.images import cpu_by_default, first_number, image_rngs
+from spikevae.nn.images import cpu_by_default, first_number, image_rngs, require_at_least_one
 from spikevae.nn.latents import build_latent
 from spikevae.nn.latents.base import Latent, Posterior
 
@@ -79,8 +79,14 @@ class SpikingAutoencoder(nn.Module):
         temperature: float = 1.0,
         reject: bool = True,
     ) -> Float[Tensor, "T N L"]:
-        """Latent spikes of these numbers of a seed; ``reject``: again those that do not look like their class."""
-        return self.latent.sample_prior(image_rngs(seed, indices), labels, temperature, reject=reject).to(self.device)
+        """Latent spikes of these numbers of a seed; ``reject``: again those that do not look like their class.
+
+        Raises:
+            ValueError: if a number is out of range, there is none, or the model has no such class.
+        """
+        require_at_least_one("image", indices=len(indices))
+        chosen = self._classes_of(labels, len(indices))
+        return self.latent.sample_prior(image_rngs(seed, indices), chosen, temperature, reject=reject).to(self.device)
 
     def _pass(self, x: Tensor, generator: torch.Generator | None, random: bool) -> Outputs:
         """One pass of training, of the whole network."""
@@ -103,8 +109,7 @@ class SpikingAutoencoder(nn.Module):
         start: int,
     ) -> Iterator[Tensor]:
         """What is decoded of the prior, in batches."""
-        numbers = None if label is None else class_indices(label, count, self.config.class_names)
-        labels = None if numbers is None else torch.tensor(numbers, device="cpu")
+        labels = self._classes_of(label, count)
         first = first_number(start)
         indices = range(first, first + count)
         for place in range(0, count, batch_size):
@@ -114,6 +119,12 @@ class SpikingAutoencoder(nn.Module):
                 z_seq = self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature)
                 decoded = self.decode(z_seq)
             yield decoded  # outside, since no_grad would hold in the caller's loop
+
+    def _classes_of(self, label: Label | Sequence[Label] | Tensor | None, count: int) -> Int[Tensor, " N"] | None:
+        """The class of each of so many images, on the CPU; None if they are of any."""
+        if label is None:
+            return None
+        return torch.tensor(class_indices(label, count, self.config.class_names), device="cpu")
 
     def _require_classifier(self) -> RateClassifier:
         if self.classifier is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spikevae.labels import Label, class_index
-from spikevae.nn.images import require_at_least_one
+from spikevae.nn.images import require_at_least_one, require_tensor
 from spikevae.nn.vae import SpikingVAE
 
 
@@ -63,18 +64,36 @@ def edit(
         amounts: one for each; 0 leaves the image.
 
     Raises:
-        ValueError: if there are not as many amounts as directions.
+        ValueError: if there are not as many amounts as directions, an amount is no number, or the potentials are of
+            another shape than the directions, as those of several images are.
     """
     moved = move(potential, directions, amounts)
     return model.decode((moved > 0).to(moved.dtype)[:, None])[0]
 
 
 def move(potential: Float[Tensor, "T L"], directions: list[Direction], amounts: list[float]) -> Float[Tensor, "T L"]:
-    """The potentials that :func:`edit` decodes."""
+    """The potentials that :func:`edit` decodes; errors as there."""
+    require_tensor("potentials", potential)
+    if len(directions) != len(amounts):
+        raise ValueError(f"{len(amounts)} amounts for {len(directions)} directions; give one for each")
     moved = potential.clone()
     for direction, amount in zip(directions, amounts, strict=True):
+        if potential.shape != direction.step.shape:
+            raise ValueError(
+                f"potentials of one image are [T, L] = {list(direction.step.shape)}, got {list(potential.shape)}; of a "
+                "batch [T, N, L] take potential[:, n]"
+            )
+        if not _is_number(amount):
+            raise ValueError(f"amount={amount!r} along {direction.name}: expected a number")
         moved += amount * direction.step
     return moved
+
+
+def _is_number(amount: float) -> bool:
+    try:
+        return math.isfinite(amount)
+    except (TypeError, ValueError):  # of a text, or of several numbers
+        return False
 
 
 def _group(model: SpikingVAE, label: Label | None) -> int:

@@ -167,9 +167,14 @@ def image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Ge
     """The random numbers of each image of a seed (a counter-based generator: cheap to start anywhere).
 
     Raises:
-        ValueError: if the seed is out of range.
+        ValueError: if the seed, or the number of an image, is out of range.
     """
-    number = whole_number("seed", seed)
-    if not 0 <= number < 2**63:
-        raise ValueError(f"seed={seed}: expected a whole number from 0 to 2^63 - 1")
-    return [np.random.Generator(np.random.Philox(key=[number, index])) for index in indices]
+    keys = [(_key("seed", seed), _key("number of an image", index)) for index in indices]
+    return [np.random.Generator(np.random.Philox(key=key)) for key in keys]
+
+
+def _key(name: str, number: SupportsIndex) -> int:
+    key = whole_number(name, number)
+    if not 0 <= key < 2**63:
+        raise ValueError(f"{name}={number}: expected a whole number from 0 to 2^63 - 1")
+    return key

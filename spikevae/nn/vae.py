@@ -162,10 +162,16 @@ class SpikingVAE(SpikingAutoencoder):
         labels: Int[Tensor, " N"] | None = None,
         temperature: float = 1.0,
     ) -> Float[Tensor, "T N L"] | None:
-        """The potentials that the spikes of :meth:`sample_prior` fire from; None if this latent has none."""
+        """The potentials that the spikes of :meth:`sample_prior` fire from; None if this latent has none.
+
+        Raises:
+            ValueError: as there.
+        """
         if not self.latent.has_density:
             return None
-        return self.latent.sample_potential(image_rngs(seed, indices), labels, temperature).to(self.device)
+        require_at_least_one("image", indices=len(indices))
+        chosen = self._classes_of(labels, len(indices))
+        return self.latent.sample_potential(image_rngs(seed, indices), chosen, temperature).to(self.device)
 
     def _encoded(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "T N *F"]:
         require_images(x, self.config, is_training=self.training)

@@ -141,5 +141,11 @@ def straight_through(spikes: Tensor, rate: Tensor) -> Tensor:
 
 
 def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Numbers from U(0, 1), drawn where the generator lives."""
+    """Numbers from U(0, 1), drawn where the generator lives.
+
+    Raises:
+        ValueError: if it is none, as a seed.
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator={generator!r}: expected a torch.Generator; a seed goes to its manual_seed")
     return torch.rand(shape, generator=generator, device=generator.device if generator else device).to(device)
