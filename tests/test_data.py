@@ -457,9 +457,14 @@ def test_a_registered_data_set_is_one_among_the_others(tmp_path: Path, monkeypat
         (lambda pixels, labels: (pixels / 255, labels), r"own: pixels must be a uint8 tensor .* got torch.float32"),
         (lambda pixels, labels: (pixels[..., :4], labels), r"own: pixels must be a uint8 tensor .* got torch.uint8"),
         (lambda pixels, labels: (pixels, torch.cat([labels, labels])), r"own: labels must be an int64 tensor \[40\]"),
+        (lambda pixels, labels: pixels, "own: the function that reads it must return two tensors"),
+        (lambda pixels, labels: None, "own: the function that reads it must return two tensors"),
+        (lambda pixels, labels: (pixels, None), "own: the function that reads it must return two tensors"),
+        (lambda pixels, labels: (pixels[:0], labels[:0]), "own: its training split has no images"),
     ],
-    ids=["floats", "not square", "too many labels"],
+    ids=["floats", "not square", "too many labels", "no labels", "nothing", "labels of None", "empty"],
 )
+@pytest.mark.usefixtures("unchecked_types")
 def test_a_registered_data_set_is_checked_before_it_is_resized_and_divided(
     monkeypatch: pytest.MonkeyPatch, change: Callable[..., Any], message: str
 ) -> None:
@@ -469,6 +474,15 @@ def test_a_registered_data_set_is_checked_before_it_is_resized_and_divided(
     data.register("own", class_names=("even", "odd"))(lambda root, is_test: change(pixels, labels))
     with pytest.raises(ValueError, match=message):
         load_split(DataConfig(dataset="own", image_size=8), "train")
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("class_names", ["cat", ("cat", "cat"), (0, 1)])
+def test_names_of_classes_are_different_texts(class_names: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "DATASETS", dict(data.DATASETS))
+    with pytest.raises(ValueError, match=r"own: class_names=.*; expected different names, such as"):
+        data.register("own", class_names=class_names)
+    assert "own" not in data.DATASETS
 
 
 @pytest.fixture

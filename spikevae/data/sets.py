@@ -59,12 +59,16 @@ def register(name: str, class_names: Sequence[str]) -> Callable[[Decorated], Dec
     ... def read_stripes(root: Path, is_test: bool) -> tuple[Tensor, Tensor]: ...
 
     Raises:
-        ValueError: if there is one of this name.
+        ValueError: if there is one of this name, or the names of its classes are not different texts.
     """
+    names = tuple(class_names)
+    is_one_text = isinstance(class_names, str)  # whose letters would be the names
+    if is_one_text or not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
+        raise ValueError(f"{name}: class_names={class_names!r}; expected different names, such as ('cat', 'dog')")
 
     def add(read: Decorated) -> Decorated:
         add_part(DATASETS, name)(partial(_open_labelled, read))
-        CLASS_NAMES[name] = tuple(class_names)
+        CLASS_NAMES[name] = names
         return read
 
     return add
@@ -141,14 +145,23 @@ def _opener(config: DataConfig) -> Opener:
 
 
 def _open_labelled(read: Reader, config: DataConfig, split: Split, image_channels: Channels | None) -> ImageSet:
-    pixels, labels = read(data_root(config), split == "test")
+    pixels, labels = _pair(read(data_root(config), split == "test"), config.dataset)
     check_pixels(pixels, config.dataset)  # before they are resized, which rounds floats to black
     check_labels(labels, len(pixels), len(CLASS_NAMES[config.dataset]), config.dataset)
+    if not len(pixels):
+        raise ValueError(f"{config.dataset}: its {'test' if split == 'test' else 'training'} split has no images")
     if split != "test":
         chosen = choose(len(pixels), config, split)
         pixels, labels = pixels[chosen], labels[chosen]
     pixels = converted(pixels, config.image_size, image_channels)
     return ImageSet(pixels, labels, name=config.dataset, split=split, class_names=CLASS_NAMES[config.dataset])
+
+
+def _pair(found: object, name: str) -> tuple[Tensor, Tensor]:
+    """What a function that reads a data set gave: two tensors, which are looked at more closely later."""
+    if isinstance(found, tuple | list) and len(found) == 2 and found[1] is not None:
+        return found[0], found[1]
+    raise ValueError(f"{name}: the function that reads it must return two tensors, images [N, C, H, H] and labels [N]")
 
 
 def _open_celeba(config: DataConfig, split: Split, image_channels: Channels | None) -> ImageSet:
