@@ -76,18 +76,34 @@ def test_where_ones_own_pictures_lie_is_not_pushed(hub: Hub, tiny_release: Path,
         "model": "/home/me/runs/mine",
         "data": place + "/",
         "command": f"spikevae evaluate /home/me/runs/mine --data {given} --data-root /home/me/data",
-        "scores": [{"reference": f"{place}/ test", "command": f"spikevae evaluate mnist --images=/home/me/{name}"}],
+        "scores": [
+            {"reference": f"{place}/ test", "command": f"spikevae evaluate mnist --images=/home/me/{name}"},
+            {
+                "reference": f"/home/me/real {name}",
+                "command": shlex.join(["spikevae", "evaluate", "mnist", "--reference", f"/home/me/real {name}"]),
+                "note": "none for it: /home/me/nets/config.json is missing; see https://example.org/home/me",
+            },
+            {
+                "reference": f"folder:/home/me/my set/{name} test",
+                "command": shlex.join(["spikevae", "evaluate", "mnist", "--data", f"folder:/home/me/my set/{name}"]),
+            },
+        ],
     }
     (tmp_path / "scores.json").write_text(json.dumps(scores))
     push(tmp_path, "somebody/mine")
     sent = hub.repositories["somebody/mine"]["main"]
-    assert not [file for file, content in sent.items() if b"/home" in content]
+    assert not [file for file, content in sent.items() if b"/home" in content.replace(b"org/home", b"")]
+    assert b"my set" not in sent["scores.json"]
     known = json.loads(sent["scores.json"])
     assert json.loads(sent["config.json"])["dataset"] == known["data"] == f"folder:{name}"
     assert (known["model"], known["weights_hash"]) == ("mine", scores["weights_hash"])
     assert shlex.split(known["command"]) == [
         "spikevae", "evaluate", "mine", "--data", f"folder:{name}", "--data-root", "data"
     ]  # fmt: skip
+    assert [score["reference"] for score in known["scores"]] == [
+        f"folder:{name} test", f"real {name}", f"folder:{name} test"
+    ]  # fmt: skip
+    assert known["scores"][1]["note"] == "none for it: config.json is missing; see https://example.org/home/me"
     assert "\n# A VAE of folder:" in sent["README.md"].decode()
     spikevae.load("hf:somebody/mine")
 

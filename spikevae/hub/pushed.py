@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from spikevae.hub.checkpoints import WEIGHTS_NAME
 from spikevae.hub.measured import SCORES_NAME
 
 _PLACE = re.compile(r"\b(folder|events):[^\s`\"']+")
+_PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/`\"']+/)+")  # an absolute one, up to its last part; no address of the web
 
 
 def without_places(file: Path, dataset: str) -> Path | bytes:
@@ -36,28 +39,43 @@ def without_places(file: Path, dataset: str) -> Path | bytes:
             scores = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is damaged; evaluate the model again, or remove it") from error
-        text = json.dumps(_scores_without_places(scores, dataset), indent=1, ensure_ascii=False) + "\n"
+        places = {dataset, *_places_in(scores)}
+        text = json.dumps(_scores_without_places(scores, places), indent=1, ensure_ascii=False) + "\n"
     else:
-        text = _said(text, dataset)
+        text = _said(text, {dataset})
     return text.encode(errors="backslashreplace")  # a path may hold bytes that are no UTF-8
 
 
-def _scores_without_places(value: Any, dataset: str, key: str = "") -> Any:
+def _places_in(value: Any, key: str = "") -> Iterator[str]:
+    """The paths that scores name as such: of data, of a model, and in commands."""
     if isinstance(value, dict):
-        return {name: _scores_without_places(item, dataset, name) for name, item in value.items()}
+        for name, item in value.items():
+            yield from _places_in(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _places_in(item, key)
+    elif isinstance(value, str) and key in ("command", "model", "data"):
+        words = shlex.split(value) if key == "command" else [value]
+        yield from (word for word in words if os.sep in word and not word.startswith("hf:"))
+
+
+def _scores_without_places(value: Any, places: AbstractSet[str], key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _scores_without_places(item, places, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_scores_without_places(item, dataset, key) for item in value]
+        return [_scores_without_places(item, places, key) for item in value]
     if not isinstance(value, str):
         return value
     if key == "command":
         return shlex.join(map(_last_part, shlex.split(value)))
-    return _last_part(value) if key in ("model", "data") else _said(value, dataset)
+    return _last_part(value) if key in ("model", "data") else _PATH.sub("", _said(value, places))
 
 
-def _said(text: str, dataset: str) -> str:
-    """A text with this data set, or other data of one's own, in it."""
-    for written in (dataset, json.dumps(dataset)[1:-1]):
-        text = text.replace(written, _last_part(dataset))
+def _said(text: str, places: AbstractSet[str]) -> str:
+    """A text with these places, or other data of one's own, in it."""
+    for place in sorted(places, key=len, reverse=True):  # one may lie in another
+        for written in (place, json.dumps(place)[1:-1]):
+            text = text.replace(written, _last_part(place))
     return _PLACE.sub(lambda found: _last_part(found[0]), text)
 
 
