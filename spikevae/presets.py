@@ -17,6 +17,7 @@ from spikevae.config import (
     RunConfig,
     TrainConfig,
 )
+from spikevae.registry import choose
 
 _FSVAE = RunConfig(
     model=ModelConfig(
@@ -208,11 +209,14 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
         dataset: as :attr:`DataConfig.dataset`.
         preset: a name of ``PRESETS``; None takes the one made for the data set, "faces" for CelebA, "pictures" for
             folders, and "n-mnist" for folders of recordings.
+
+    Raises:
+        ValueError: if there is no such preset.
     """
     has_events = dataset.startswith("events:") or dataset in EVENT_DATASET_NAMES
     if preset is None:
         preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, "n-mnist" if has_events else "pictures")
-    start = PRESETS[preset]
+    start = choose(PRESETS, "preset", preset)
     data = dataclasses.replace(start.data, dataset=dataset)
     if dataset.startswith("folder:"):
         data = dataclasses.replace(data, image_size=start.model.image_size)  # pictures have none of their own

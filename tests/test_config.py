@@ -282,3 +282,8 @@ def test_only_data_whose_mirror_images_are_as_real_is_symmetric_by_itself() -> N
 def test_what_may_not_be_mirrored_is_not_symmetric() -> None:
     with pytest.raises(ValueError, match="symmetric=True mirrors images, flip=False forbids it"):
         TrainConfig(flip=False, symmetric=True)
+
+
+def test_an_unknown_preset_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"preset='fashion-mnst' is none of fashion-mnist, .*did you mean"):
+        preset_for("mnist", "fashion-mnst")

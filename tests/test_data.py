@@ -483,6 +483,11 @@ def test_names_of_classes_are_different_texts(class_names: Any, monkeypatch: pyt
     with pytest.raises(ValueError, match=r"own: class_names=.*; expected different names, such as"):
         data.register("own", class_names=class_names)
     assert "own" not in data.DATASETS
+    pixels = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"mine: class_names=.*; expected different names, such as"):
+        ImageSet(pixels, torch.arange(3) % 2, name="mine", split="train", class_names=class_names)
+    listed = ImageSet(pixels, torch.arange(3) % 2, name="mine", split="train", class_names=["cat", "dog"])
+    assert listed.class_names == ("cat", "dog")
 
 
 @pytest.fixture

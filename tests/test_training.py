@@ -678,6 +678,19 @@ def sorted_by_class(config: RunConfig, counts: tuple[int, ...]) -> tuple[RunConf
     return replace(settings, model=replace(settings.model, class_names=())), own
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_images_that_are_no_set_are_refused_before_a_run_begins(config: RunConfig, tmp_path: Path) -> None:
+    settings, own = sorted_by_class(config, (8, 8))
+    for sets, message in (
+        ({"train_set": (own.images(), own.labels)}, "^train_set must be an ImageSet or an EventSet, got tuple; "),
+        ({"train_set": own, "validation_set": own.images()}, "^validation_set must be an ImageSet .*, got Tensor; "),
+    ):
+        given: Any = sets
+        with pytest.raises(ValueError, match=message):
+            train(settings, tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_preview_samples_every_class_of_images_that_come_class_by_class(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

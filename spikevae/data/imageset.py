@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spikevae.config import Split
-from spikevae.data.passes import check_labels, check_pass, shares
+from spikevae.data.passes import check_labels, check_pass, checked_names, shares
 from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, cut_out, to_float
 from spikevae.distributed import from_all, rank, world_size
 
@@ -30,7 +30,8 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         class_names: names of the labels, in their order; empty without labels.
 
     Raises:
-        ValueError: if pixels or labels are of another type or shape, or a label is none of the classes.
+        ValueError: if pixels or labels are of another type or shape, a label is none of the classes, or the names
+            of these are not different texts.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         *,
         name: str,
         split: Split,
-        class_names: tuple[str, ...] = (),
+        class_names: Sequence[str] = (),
     ) -> None:
         check_pixels(pixels, name)
         check_labels(labels, len(pixels), len(class_names), name)
@@ -48,7 +49,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self.labels = labels
         self.name = name
         self.split: Split = split
-        self.class_names = class_names
+        self.class_names = checked_names(class_names, name)
         self.cutout = 0  # side of the square that images of a shuffled batch lose, in pixels; see `with_cutout`
         self.image_channels = int(pixels.shape[1])
         self.image_size = int(pixels.shape[-1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,19 @@ def check_labels(labels: object, count: int, classes: int, name: str) -> None:
     least, most = (int(end) for end in labels.aminmax())
     if least < -1 or (classes and most >= classes):
         raise ValueError(f"{name}: labels go from {least} to {most}, and there are {classes} classes, from 0 on")
+
+
+def checked_names(class_names: Sequence[str], name: str) -> tuple[str, ...]:
+    """Names of the classes of a data set.
+
+    Raises:
+        ValueError: if they are not different texts, or one text, whose letters would be the names.
+    """
+    names = tuple(class_names)
+    is_one_text = isinstance(class_names, str)
+    if is_one_text or not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
+        raise ValueError(f"{name}: class_names={class_names!r}; expected different names, such as ('cat', 'dog')")
+    return names
 
 
 def batch_count(count: int, batch_size: int, world_size: int) -> int:

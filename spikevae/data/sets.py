@@ -27,7 +27,7 @@ from spikevae.data.division import choose
 from spikevae.data.folders import list_parts
 from spikevae.data.imageset import ImageSet as ImageSet
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
-from spikevae.data.passes import check_labels
+from spikevae.data.passes import check_labels, checked_names
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, check_pixels, converted
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
@@ -61,10 +61,7 @@ def register(name: str, class_names: Sequence[str]) -> Callable[[Decorated], Dec
     Raises:
         ValueError: if there is one of this name, or the names of its classes are not different texts.
     """
-    names = tuple(class_names)
-    is_one_text = isinstance(class_names, str)  # whose letters would be the names
-    if is_one_text or not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
-        raise ValueError(f"{name}: class_names={class_names!r}; expected different names, such as ('cat', 'dog')")
+    names = checked_names(class_names, name)
 
     def add(read: Decorated) -> Decorated:
         add_part(DATASETS, name)(partial(_open_labelled, read))

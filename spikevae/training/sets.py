@@ -20,8 +20,14 @@ def load_sets(
     """Training and validation part, each an ``ImageSet`` or ``EventSet``: what the settings name, or one's own.
 
     Raises:
-        ValueError: if there are too few images for two parts, or these differ in size or classes.
+        ValueError: if there are too few images for two parts, or these differ in size or classes; or if one is no set.
     """
+    for name, part in (("train_set", train_set), ("validation_set", validation_set)):
+        if not isinstance(part, ImageSet | EventSet | None):
+            raise ValueError(
+                f"{name} must be an ImageSet or an EventSet, got {type(part).__qualname__}; of tensors say "
+                "spikevae.ImageSet(pixels, labels, name='mine', split='train', class_names=('cat', 'dog'))"
+            )
     if train_set is None:
         data = _data_of(config)
         if validation_set is not None:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from spikevae.config import Split
 from spikevae.data.events.augment import Draws, EventAugmentation, augmented, draw
-from spikevae.data.passes import check_labels, check_pass, shares
+from spikevae.data.passes import check_labels, check_pass, checked_names, shares
 from spikevae.text import kind_of
 
 
@@ -30,7 +30,8 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         rows: int64 [n], which of the N frames and labels are meant, in this order; otherwise all.
 
     Raises:
-        ValueError: if frames or labels are of another type or shape, or a label is none of the classes.
+        ValueError: if frames or labels are of another type or shape, a label is none of the classes, or the names
+            of these are not different texts.
     """
 
     image_channels = 2
@@ -42,7 +43,7 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         *,
         name: str,
         split: Split,
-        class_names: tuple[str, ...] = (),
+        class_names: Sequence[str] = (),
         rows: Int64[Tensor, " n"] | None = None,
     ) -> None:
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != 2:
@@ -53,7 +54,7 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         self.labels = labels if labels is None or rows is None else labels[rows]
         self.name = name
         self.split: Split = split
-        self.class_names = class_names
+        self.class_names = checked_names(class_names, name)
         self.augmentation = EventAugmentation()  # of shuffled batches, beside what `batches` is asked for
         self.time_steps = int(frames.shape[1])
         self.frame_size = (int(frames.shape[3]), int(frames.shape[4]))
