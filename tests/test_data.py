@@ -30,6 +30,7 @@ from spikevae.config import CIFAR10_CLASSES, CLASS_NAMES, DataConfig, Split
 from spikevae.data import sets as data
 from spikevae.data.division import divide, sample, some
 from spikevae.data.events.eventset import EventSet
+from spikevae.data.events.sets import load_events, load_recordings
 from spikevae.data.image_files import ImageFile
 from spikevae.data.passes import batch_count
 from spikevae.data.pixels import StreamedPixels, converted
@@ -426,6 +427,18 @@ def test_an_unknown_data_set_is_met_with_the_nearest_name_the_known_ones_or_the_
     ):
         with pytest.raises(ValueError, match=message):
             load_split(DataConfig(dataset=name), "train")
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("split", ["val", "Test", "", None])
+def test_another_word_for_a_part_is_refused_and_gives_no_other_part(split: Any, made_root: Path) -> None:
+    message = f"split={split!r} is none of train, validation, test"
+    with pytest.raises(ValueError, match=message):
+        load_split(DataConfig(dataset="fashion-mnist", data_root=str(made_root)), split)
+    with pytest.raises(ValueError, match=message):
+        load_events("sim-shapes", split, root=made_root)
+    with pytest.raises(ValueError, match=message):
+        load_recordings("sim-shapes", split, root=made_root, count=1)
 
 
 def test_a_registered_data_set_is_one_among_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

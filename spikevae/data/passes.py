@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from spikevae.config import Split
 from spikevae.text import kind_of
 
 
@@ -54,6 +56,16 @@ def checked_names(class_names: Sequence[str], name: str) -> tuple[str, ...]:
     if is_one_text or not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
         raise ValueError(f"{name}: class_names={class_names!r}; expected different names, such as ('cat', 'dog')")
     return names
+
+
+def check_split(split: str) -> None:
+    """Refuse another word for a part of a data set, as ``val``.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"split={split!r} is none of {', '.join(get_args(Split))}")
 
 
 def batch_count(count: int, batch_size: int, world_size: int) -> int:

@@ -27,7 +27,7 @@ from spikevae.data.division import choose
 from spikevae.data.folders import list_parts
 from spikevae.data.imageset import ImageSet as ImageSet
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
-from spikevae.data.passes import check_labels, checked_names
+from spikevae.data.passes import check_labels, check_split, checked_names
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, check_pixels, converted
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
@@ -85,9 +85,10 @@ def load_split(config: DataConfig, split: Split, *, image_channels: Channels | N
         image_channels: 1 to make all images grey, 3 for RGB; otherwise the data set's own (folders: RGB).
 
     Raises:
-        ValueError: if the data set is unknown or too small, or a file is truncated or not what its name says.
+        ValueError: if data set or part is unknown or too small, or a file is truncated or not what its name says.
         OSError: if a file is missing and cannot be downloaded, or cannot be read.
     """
+    check_split(split)
     return _opener(config)(config, split, image_channels)
 
 

@@ -18,6 +18,7 @@ from spikevae.data.events.frames import FrameConfig, kept_frames
 from spikevae.data.events.made import simulated_digits, simulated_gestures, simulated_shapes
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.sources import EventSource, cifar10_dvs, dvs128_gesture, from_folder, n_caltech101, n_mnist
+from spikevae.data.passes import check_split
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def load_events(
     name: str,
     split: Split,
     *,
-    root: Path,
+    root: Path | str,
     frames: FrameConfig | None = None,
     validation_share: float = 0.05,
     augmentation: EventAugmentation | None = None,
@@ -47,10 +48,11 @@ def load_events(
         frames_folder: where frames are kept; otherwise in the user's cache folder.
 
     Raises:
-        ValueError: if the data set is unknown or too small, or a recording is not what its name says.
+        ValueError: if data set or part is unknown, or it is too small, or a recording is not what its name says.
         OSError: if a file is missing or cannot be read.
     """
-    source = _find(name)(root, split == "test")
+    check_split(split)
+    source = _find(name)(Path(root), split == "test")
     kept = kept_frames(
         source.read(), source.count, frames or FrameConfig(), key=source.key, name=name, folder=frames_folder
     )
@@ -86,12 +88,13 @@ def _divided(source: EventSource, validation_share: float) -> tuple[Tensor, Tens
     return divide(source.count, validation_share)
 
 
-def load_recordings(name: str, split: Split, *, root: Path, count: int) -> list[tuple[Recording, int]]:
+def load_recordings(name: str, split: Split, *, root: Path | str, count: int) -> list[tuple[Recording, int]]:
     """So many recordings of the training or the test split, or all, with their labels (-1 where there are none).
 
     They are drawn from all of them by `spikevae.data.division.sample`, since files of one class lie side by side.
     """
-    source = _find(name)(root, split == "test")
+    check_split(split)
+    source = _find(name)(Path(root), split == "test")
     rows = set(sample(source.count, count, source.labels).tolist())
     labels = [-1] * source.count if source.labels is None else source.labels.tolist()
     each = enumerate(zip(source.read(), labels, strict=True))
