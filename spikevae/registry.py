@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from spikevae.text import printable
+
 Part = TypeVar("Part")
 
 
@@ -13,8 +15,10 @@ def register(parts: dict[str, Part], name: str) -> Callable[[Part], Part]:
     """Decorator that adds a part under a name.
 
     Raises:
-        ValueError: if the name is taken.
+        ValueError: if the name is taken, or is no text, as what a decorator without brackets is given.
     """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{printable(name, 60)} is no name; say @register_…('NAME') above what is registered")
 
     def add(part: Part) -> Part:
         if name in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -74,6 +76,68 @@ def test_a_metric_is_given_the_spaces_that_it_names_and_another_name_is_refused(
     assert found.value("edge") is not None
     with pytest.raises(ValueError, match="space='fad' is none of autoencoder, classifier, inception, edges, small pix"):
         spikevae.evaluate(page["trained"], data="stripes", metrics=("wrong",), count=10)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [
+        (lambda: [spikevae.Score("own", torch.tensor(1.5), np.float32(0.25))], (1.5, 0.25)),  # type: ignore[arg-type]
+        (lambda: [spikevae.Score("own", np.array([2.5]))], (2.5, None)),  # type: ignore[arg-type]
+        (lambda: spikevae.Score("own", 1.0), (1.0, None)),
+        (lambda: iter([spikevae.Score("own", 3)]), (3, None)),
+        (lambda: [spikevae.Score("own", None, note="no")], (None, None)),
+    ],
+)
+def test_what_a_metric_of_ones_own_gives_is_written_as_numbers(
+    page: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    made: Callable[[], Any],
+    kept: tuple[object, object],
+) -> None:
+    monkeypatch.setattr("spikevae.evaluation.metrics.registry.METRICS", dict(spikevae.METRICS))
+
+    def measure(evaluation: Any) -> Any:
+        evaluation.details["own"] = {"table": torch.ones(2, 2), "row": np.arange(3)}
+        return made()
+
+    spikevae.register_metric("own", needs="model")(measure)  # type: ignore[arg-type]
+    found = spikevae.evaluate(page["trained"], data="stripes", metrics="own", count=10, json=tmp_path / "scores.json")
+    stored = json.loads((tmp_path / "scores.json").read_text())
+    assert [(score["value"], score["error"]) for score in stored["scores"]] == [kept]
+    assert [(score.value, score.error) for score in found.scores] == [kept]
+    assert stored["details"]["own"] == {"table": [[1.0, 1.0], [1.0, 1.0]], "row": [0, 1, 2]}
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: None, "the metric 'own' gave NoneType, and not a list of spikevae.Score"),
+        (lambda: torch.tensor(0.5), "the metric 'own' gave Tensor"),
+        (lambda: [{"own": 1.0}], "the metric 'own' gave dict"),
+        (lambda: [spikevae.Score("own", "1.0")], "the score 'own' has the value 1.0, and not a number"),  # type: ignore[arg-type]
+        (lambda: [spikevae.Score("own", torch.ones(2))], "the score 'own' has the value"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_score_is_refused_in_one_line(
+    page: dict[str, Any], monkeypatch: pytest.MonkeyPatch, made: Callable[[], Any], message: str
+) -> None:
+    monkeypatch.setattr("spikevae.evaluation.metrics.registry.METRICS", dict(spikevae.METRICS))
+    spikevae.register_metric("own")(lambda evaluation: made())
+    with pytest.raises(ValueError, match=message):
+        spikevae.evaluate(page["trained"], data="stripes", metrics="own", count=10)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_register_without_a_name_and_an_unknown_need_are_refused(page: dict[str, Any]) -> None:
+    anything: Any = spikevae
+    for register in (anything.register_attention, anything.register_latent, anything.register_metric):
+        with pytest.raises(ValueError, match=r"is no name; say @register_…\('NAME'\)"):
+            register(torch.nn.Linear)
+    with pytest.raises(ValueError, match=r"own: needs='modell' is none of model, split"):
+        anything.register_metric("own", needs=("modell",))
 
 
 def test_a_model_whose_neurons_are_of_ones_own_has_a_report(page: dict[str, Any], tmp_path: Path) -> None:

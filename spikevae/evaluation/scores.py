@@ -154,4 +154,6 @@ def _without_nan(value: Any) -> Any:
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
+    if hasattr(value, "tolist"):  # tables of metrics of one's own may be tensors, or arrays of numpy
+        return _without_nan(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from spikevae.evaluation.scores import Score
 from spikevae.evaluation.settings import BUILT_IN
 from spikevae.labels import OtherClassesError
 from spikevae.registry import register as add_part
+from spikevae.text import printable
 
 Need = Literal["model", "split", "papers' files"]
 Measure = Callable[[Evaluation], Sequence[Score]]
@@ -43,7 +45,7 @@ class Metric:
         try:
             if absent:
                 raise NotComputedError(absent[0])
-            found = self.measure(evaluation)
+            found = scores_of(self.measure(evaluation), self.name)
         except (NotComputedError, OtherClassesError) as error:
             if isinstance(error, OtherClassesError) and evaluation.config.metrics is not None:
                 raise  # it was asked for by name
@@ -58,6 +60,32 @@ class Metric:
             "papers' files": evaluation.config.fad_autoencoder is not None,
         }
         return all(has[need] for need in self.needs)
+
+
+def scores_of(found: object, name: str) -> list[Score]:
+    """What a metric of this name gave, with numbers of Python, as a file keeps them; a tensor of one will do.
+
+    Raises:
+        ValueError: if it is no list of scores, or a value is no number.
+    """
+    scores = list(found) if isinstance(found, Sequence | Iterator) else [found]
+    for score in scores:
+        if not isinstance(score, Score):
+            given = type(score).__qualname__
+            raise ValueError(f"the metric {name!r} gave {given}, and not a list of spikevae.Score; change its function")
+    return [
+        replace(score, value=_number(score.value, score.metric), error=_number(score.error, score.metric))
+        for score in scores
+    ]
+
+
+def _number(value: object, metric: str) -> float | None:
+    if hasattr(value, "item"):
+        with suppress(ValueError, RuntimeError):  # of several numbers
+            value = value.item()
+    if value is None or isinstance(value, int | float):
+        return value
+    raise ValueError(f"the score {metric!r} has the value {printable(value, 40)}, and not a number; say float(…)")
 
 
 METRICS: dict[str, Metric] = {}
@@ -76,11 +104,17 @@ def register(
         needs: what an evaluation must have for it.
 
     Raises:
-        ValueError: if the name is taken.
+        ValueError: if the name is taken, or there is no such need.
     """
+    spaces, needs = ((given,) if isinstance(given, str) else tuple(given) for given in (spaces, needs))
+    unknown = [need for need in needs if need not in get_args(Need)]
+    if unknown:
+        raise ValueError(f"{name}: needs={unknown[0]!r} is none of {', '.join(get_args(Need))}")
+
+    add_to_all = add_part(METRICS, name)
 
     def add(measure: Measure) -> Measure:
-        add_part(METRICS, name)(Metric(name, measure, scores or {name: name}, spaces, needs))
+        add_to_all(Metric(name, measure, scores or {name: name}, spaces, needs))
         return measure
 
     return add
