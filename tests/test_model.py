@@ -215,7 +215,7 @@ def test_new_latent_spikes_of_no_image_or_class_are_refused_in_one_line(given: d
     model = trained(POTENTIAL)
     for draw in (model.sample_prior, model.sample_potential):
         with pytest.raises(ValueError, match=message):
-            draw(**{"indices": [0, 1], "seed": 0, **given})  # type: ignore[operator]
+            draw(**{"indices": [0, 1], "seed": 0, **given})
 
 
 @pytest.mark.usefixtures("unchecked_types")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -38,10 +39,10 @@ def require_model(model: object) -> Network:
     Raises:
         ValueError: if it is no model of this package, nor a network that was registered, or it is wrapped otherwise.
     """
-    plain: Network = getattr(model, "_orig_mod", model)
+    plain: Any = getattr(model, "_orig_mod", model)
     if not isinstance(plain, nn.Module) or not isinstance(getattr(plain, "config", None), ModelConfig):
         raise ValueError(f"expected a model of spikevae, got {type(model).__qualname__}; of a wrapped one give .module")
-    return plain
+    return cast(Network, plain)
 
 
 def require_weights_of_config(model: Network) -> None:

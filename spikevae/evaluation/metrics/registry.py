@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from torch import Tensor
 
@@ -68,7 +68,7 @@ def scores_of(found: object, name: str) -> list[Score]:
     Raises:
         ValueError: if it is no list of scores, or a value is no number.
     """
-    scores = list(found) if isinstance(found, Sequence | Iterator) else [found]
+    scores: list[Any] = list(found) if isinstance(found, Sequence | Iterator) else [found]
     for score in scores:
         if not isinstance(score, Score):
             given = type(score).__qualname__
@@ -106,15 +106,15 @@ def register(
     Raises:
         ValueError: if the name is taken, or there is no such need.
     """
-    spaces, needs = ((given,) if isinstance(given, str) else tuple(given) for given in (spaces, needs))
-    unknown = [need for need in needs if need not in get_args(Need)]
+    used, needed = ((given,) if isinstance(given, str) else tuple(given) for given in (spaces, needs))
+    unknown = [need for need in needed if need not in get_args(Need)]
     if unknown:
         raise ValueError(f"{name}: needs={unknown[0]!r} is none of {', '.join(get_args(Need))}")
 
     add_to_all = add_part(METRICS, name)
 
     def add(measure: Measure) -> Measure:
-        add_to_all(Metric(name, measure, scores or {name: name}, spaces, needs))
+        add_to_all(Metric(name, measure, scores or {name: name}, used, cast(tuple[Need, ...], needed)))
         return measure
 
     return add
