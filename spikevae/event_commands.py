@@ -13,7 +13,7 @@ from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import check_recordings_fit, check_recordings_path, save_recordings
 from spikevae.inputs import batch_of, compute, list_files, load_event_vae, read_inputs, require_memory
 from spikevae.labels import class_index
-from spikevae.nn.intensity import log_likelihood
+from spikevae.nn.intensity import gain_per_event
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
 
@@ -78,13 +78,8 @@ def reconstruct_recordings(
         return network.reconstruct(x_seq.to(network.device)).transpose(0, 1).cpu()
 
     intensities = compute(expected, len(given), "reconstruct")
-    counts = given.frames().float()
-    gain = log_likelihood(intensities, counts) - log_likelihood(counts.mean(dim=(1, 2, 3, 4), keepdim=True), counts)
-    events = counts.sum()
-    say(
-        f"{len(given):,} recordings: {float(gain.double().sum() / events):.3f} nats an event more likely than with a "
-        "constant rate"
-    )
+    gain = gain_per_event(intensities.transpose(0, 1), given.frames().float().transpose(0, 1)).mean()
+    say(f"{len(given):,} recordings: {float(gain):.3f} nats an event more likely than with a constant rate")
     if out is not None and is_main_process():
         save_recordings(
             network.recordings(intensities),

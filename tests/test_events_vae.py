@@ -321,6 +321,30 @@ def test_classify_and_reconstruct_take_a_recording(
     assert (read_recording(out).y >= SIZE // 2).mean() > 0.8
 
 
+def test_reconstruct_and_evaluate_give_one_number_in_which_every_recording_counts_alike(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, other = made_recording(0, 1), made_recording(1, 2)
+    t, x, y, p = (np.repeat(column, 8) for column in (other.t, other.x, other.y, other.p))
+    eight_times = recording_of(t, x, y, p, other.size)
+    for part in ("train", "test"):
+        for name, recording in (("above", short), ("below", eight_times)):
+            for number in range(2):
+                save_recordings([recording], tmp_path / part / name / f"{number}.npz")
+    data = f"events:{tmp_path}"
+    main(["reconstruct", str(run), "--data", data])
+    said = float(capsys.readouterr().out.split("4 recordings: ")[1].split()[0])
+    measured = spikevae.evaluate(run, data=data, metrics="reconstruction").value("event_likelihood")
+    assert said == pytest.approx(measured, abs=6e-4)
+    alone = []
+    for recording in (short, eight_times):
+        save_recordings([recording], tmp_path / "one.npz")
+        main(["reconstruct", str(run), str(tmp_path / "one.npz")])
+        alone.append(float(capsys.readouterr().out.split("1 recordings: ")[1].split()[0]))
+    assert said == pytest.approx(np.mean(alone), abs=2e-3)
+    assert abs(alone[0] - alone[1]) > 0.01
+
+
 @pytest.mark.parametrize(("suffix", "side", "warned"), [(".bin", 40, True), (".bin", SIZE, False), (".npz", 40, False)])
 def test_classify_warns_where_a_larger_sensor_would_make_other_frames(
     suffix: str, side: int, warned: bool, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

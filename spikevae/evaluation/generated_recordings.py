@@ -23,7 +23,7 @@ from spikevae.hub.checkpoints import WEIGHTS_NAME, load
 from spikevae.labels import OtherClassesError, class_numbers
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
-from spikevae.nn.intensity import log_likelihood
+from spikevae.nn.intensity import gain_per_event
 
 BUNDLED = Path(__file__).parent / "networks" / "recordings"
 """Classifiers of event data sets, trained apart from the VAEs that they measure."""
@@ -40,9 +40,7 @@ def measure_reconstruction(subject: Subject) -> Iterator[Score]:
     gains = []
     for x_seq, _ in given.batches(_BATCH):
         intensity = model.reconstruct(x_seq.to(model.device)).cpu()
-        constant = x_seq.mean(dim=(0, 2, 3, 4), keepdim=True)
-        gain = log_likelihood(intensity, x_seq) - log_likelihood(constant, x_seq)
-        gains.append(gain.double().sum(dim=(0, 2, 3, 4)) / x_seq.sum(dim=(0, 2, 3, 4)))
+        gains.append(gain_per_event(intensity, x_seq))
     each = torch.cat(gains)  # [N]
     yield Score(
         "event_likelihood",

@@ -36,3 +36,11 @@ class IntensityReadOut(nn.Module):
 def log_likelihood(intensity: Float[Tensor, ...], counts: Float[Tensor, ...]) -> Float[Tensor, ...]:
     """log p of each count of events, in nats, given how many are expected there."""
     return torch.xlogy(counts, intensity) - intensity - torch.lgamma(counts + 1)
+
+
+def gain_per_event(intensity: Float[Tensor, "T N 2 H W"], counts: Float[Tensor, "T N 2 H W"]) -> Float[Tensor, " N"]:
+    """How much more likely each recording is than with its own mean rate everywhere: nats for each of its events."""
+    places = (0, 2, 3, 4)
+    constant = counts.mean(dim=places, keepdim=True)
+    gain = log_likelihood(intensity, counts) - log_likelihood(constant, counts)
+    return gain.double().sum(dim=places) / counts.sum(dim=places).clamp(min=1)
