@@ -16,6 +16,7 @@ from spikevae.cli import main
 from spikevae.files import hash_file
 from spikevae.hub.card_metadata import card_metadata
 from spikevae.hub.checkpoints import LARGEST_CONFIG, load_generator, model_folder, save_release
+from spikevae.hub.pushed import without_places
 from spikevae.hub.remote import push
 from tests.hub_server import READER, WRITER, Hub, serving
 
@@ -106,6 +107,34 @@ def test_where_ones_own_pictures_lie_is_not_pushed(hub: Hub, tiny_release: Path,
     assert known["scores"][1]["note"] == "none for it: config.json is missing; see https://example.org/home/me"
     assert "\n# A VAE of folder:" in sent["README.md"].decode()
     spikevae.load("hf:somebody/mine")
+
+
+@pytest.mark.parametrize(
+    ("words", "note", "sent"),
+    [
+        (["--data-root", "/"], "see https://example.org/a, km/h", "see https://example.org/a, km/h"),
+        (["--json", "./"], "1./2 of ./x and and/or", "1./2 of ./x and and/or"),
+        (["--reference=/me/my set/real"], "/me/my set/real test", "real test"),
+        (["--reference", "sets/a"], "sets/a and sets/ab, assets/a", "a and sets/ab, assets/a"),
+        ([], "in ../me/secret/x, ~/me/y, file:///home/me/z", "in x, y, z"),
+    ],
+)
+def test_texts_about_scores_lose_places_and_nothing_else(
+    words: list[str], note: str, sent: str, tmp_path: Path
+) -> None:
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps({"command": shlex.join(["spikevae", *words]), "note": note}))
+    found = without_places(scores, "mnist")
+    assert isinstance(found, bytes)
+    assert json.loads(found)["note"] == sent
+
+
+def test_a_command_keeps_the_option_whose_value_is_a_place(tmp_path: Path) -> None:
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps({"command": "spikevae evaluate mnist --images=/home/me/drawn --count=5"}))
+    found = without_places(scores, "mnist")
+    assert isinstance(found, bytes)
+    assert json.loads(found)["command"] == "spikevae evaluate mnist --images=drawn --count=5"
 
 
 def test_a_model_in_a_folder_that_is_called_as_a_bundled_one_is_pushed_itself(

@@ -15,7 +15,7 @@ from spikevae.hub.checkpoints import WEIGHTS_NAME
 from spikevae.hub.measured import SCORES_NAME
 
 _PLACE = re.compile(r"\b(folder|events):[^\s`\"']+")
-_PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/`\"']+/)+")  # an absolute one, up to its last part; no address of the web
+_PATH = re.compile(r"(?<![\w:/.~])(?:file://|~|\.\.?)?/(?:[^\s/`\"']+/)+")  # up to its last part; no address of the web
 
 
 def without_places(file: Path, dataset: str) -> Path | bytes:
@@ -55,8 +55,14 @@ def _places_in(value: Any, key: str = "") -> Iterator[str]:
         for item in value:
             yield from _places_in(item, key)
     elif isinstance(value, str) and key in ("command", "model", "data"):
-        words = shlex.split(value) if key == "command" else [value]
-        yield from (word for word in words if os.sep in word and not word.startswith("hf:"))
+        words = [_option_and_value(word)[1] for word in shlex.split(value)] if key == "command" else [value]
+        yield from (word for word in words if _last_part(word) not in (word, ""))
+
+
+def _option_and_value(word: str) -> tuple[str, str]:
+    """A word of a command, as ``--data=`` and what it is set to; an empty option and the word where it sets nothing."""
+    option, equals, value = word.partition("=")
+    return (option + equals, value) if equals and option.startswith("--") else ("", word)
 
 
 def _scores_without_places(value: Any, places: AbstractSet[str], key: str = "") -> Any:
@@ -67,15 +73,17 @@ def _scores_without_places(value: Any, places: AbstractSet[str], key: str = "") 
     if not isinstance(value, str):
         return value
     if key == "command":
-        return shlex.join(map(_last_part, shlex.split(value)))
+        words = map(_option_and_value, shlex.split(value))
+        return shlex.join(option + _last_part(word) for option, word in words)
     return _last_part(value) if key in ("model", "data") else _PATH.sub("", _said(value, places))
 
 
 def _said(text: str, places: AbstractSet[str]) -> str:
-    """A text with these places, or other data of one's own, in it."""
+    """A text with the last part of these places, and of other data of one's own, in it."""
     for place in sorted(places, key=len, reverse=True):  # one may lie in another
-        for written in (place, json.dumps(place)[1:-1]):
-            text = text.replace(written, _last_part(place))
+        last = _last_part(place)
+        for written in {place, json.dumps(place)[1:-1]} if last != place else ():
+            text = re.sub(rf"(?<![\w/.~]){re.escape(written)}(?![\w-])", lambda _, last=last: last, text)
     return _PLACE.sub(lambda found: _last_part(found[0]), text)
 
 
