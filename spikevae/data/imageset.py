@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spikevae.config import Split
-from spikevae.data.passes import check_labels, check_pass, checked_names, shares
+from spikevae.data.checks import check_labels, checked_names
+from spikevae.data.passes import check_pass, shares
 from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, cut_out, to_float
 from spikevae.distributed import from_all, rank, world_size
 

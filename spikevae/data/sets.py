@@ -23,11 +23,11 @@ from spikevae.config import (
     Split,
 )
 from spikevae.data.arrays import ARRAY_SUFFIXES
+from spikevae.data.checks import check_labels, check_split, checked_names
 from spikevae.data.division import choose
 from spikevae.data.folders import list_parts
 from spikevae.data.imageset import ImageSet as ImageSet
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
-from spikevae.data.passes import check_labels, check_split, checked_names
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, check_pixels, converted
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spikevae.config import Split
+from spikevae.data.checks import check_labels, checked_names
 from spikevae.data.events.augment import Draws, EventAugmentation, augmented, draw
-from spikevae.data.passes import check_labels, check_pass, checked_names, shares
+from spikevae.data.passes import check_pass, shares
 from spikevae.text import kind_of
 
 

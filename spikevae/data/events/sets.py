@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import Split
+from spikevae.data.checks import check_split
 from spikevae.data.division import divide, sample
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
@@ -18,7 +19,6 @@ from spikevae.data.events.frames import FrameConfig, kept_frames
 from spikevae.data.events.made import simulated_digits, simulated_gestures, simulated_shapes
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.sources import EventSource, cifar10_dvs, dvs128_gesture, from_folder, n_caltech101, n_mnist
-from spikevae.data.passes import check_split
 
 log = logging.getLogger(__name__)
 
