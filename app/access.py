@@ -14,7 +14,7 @@ from spikevae.text import printable
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 _ORIGIN = re.compile(r"https?://(\*\.)?[\w-]+(\.[\w-]+)*(:\d+)?", re.ASCII)
-_ROOT = re.compile(r"(?:https?://([^/]+))?(?:/[\w.~-]+)*/?")
+_ROOT = re.compile(r"(?:https?://([^/*]+))?(?:/[\w.~-]+)*/?")
 _NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
@@ -63,6 +63,8 @@ class Access:
                 raise ValueError(
                     f"{printable(proxy)!r} is no address of a proxy; give it as 127.0.0.1, or a network as 10.0.0.0/8"
                 )
+        if "*" in self.proxy and len(self.proxy) > 1:  # the server would believe none of them
+            raise ValueError("proxy is * and more; give * alone, for all addresses, or leave it out")
         root = _ROOT.fullmatch(self.root_path)
         if root is None or (root[1] and host_name(root[1]) is None):
             raise ValueError(f"root_path {printable(self.root_path)!r} is neither a path (/demo) nor an address")
@@ -146,7 +148,7 @@ def _is_address(name: str) -> bool:
 
 def _is_network(text: str) -> bool:
     try:
-        ipaddress.ip_network(text)
+        address = ipaddress.ip_network(text).network_address
     except ValueError:
         return False
-    return True
+    return getattr(address, "ipv4_mapped", None) is None  # visitors come under the IPv4 address in it

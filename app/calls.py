@@ -76,8 +76,8 @@ class Calls:
         """Whether a session waits for answers."""
         return session in self._page._queue.pending_messages_per_session
 
-    def is_answered(self, session: str) -> bool:
-        """Whether a session asked for something, and has had all its answers."""
+    def waits_for_nothing(self, session: str) -> bool:
+        """Whether a session asked for something, and has had all answers that it will get (some may have been lost)."""
         return session in self._sessions and not self._page._queue.pending_event_ids_session.get(session)
 
     def knows_event(self, event: str) -> bool:

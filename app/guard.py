@@ -107,7 +107,7 @@ class Guard:
     def _trusted_headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """All but those that would let a visitor choose the page's address, or ask for parts of a file.
 
-        Gradio fails at wishes for parts that are not of the usual form. A server may always send the whole.
+        Gradio fails at Range headers of several parts. A server may always send the whole.
         """
 
         def is_trusted(name: bytes, value: bytes) -> bool:
@@ -144,7 +144,7 @@ class Guard:
     async def _answers(self, scope: Message, receive: Receive, send: Send, path: str) -> None:
         session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
         is_queue = path == "/gradio_api/queue/data"
-        if is_queue and self._calls.is_answered(session):
+        if is_queue and self._calls.waits_for_nothing(session):
             # A slow page asks for answers that its stream before brought. An error, or silence, would leave it dead.
             await _send(send, 200, b"text/event-stream", b'data: {"msg": "close_stream"}\n\n')
             return
@@ -203,13 +203,14 @@ class Guard:
             if message["type"] == "http.response.start":
                 is_kept = lasts and message["status"] in (200, 304)
                 caching = (b"cache-control", b"public, max-age=31536000, immutable" if is_kept else private)
-                given = [header for header in message.get("headers", []) if header[0].lower() != b"cache-control"]
+                given = [header for header in message.get("headers", []) if header[0].lower() not in _NOT_GRADIOS]
                 message = {**message, "headers": [*given, *own, caching]}
             await send(message)
 
         return with_headers
 
 
+_NOT_GRADIOS = (b"cache-control", b"accept-ranges")  # headers of answers that are ours to give, or untrue here
 _BODY_HEADERS = (b"content-type", b"content-length", b"transfer-encoding", b"content-encoding")
 
 
@@ -288,7 +289,7 @@ async def _refuse(send: Send, status: int, words: str, wait: float | None) -> No
     await _send(send, status, b"application/json", json.dumps({"detail": words}).encode(), *headers)
 
 
-async def _send(send: Send, status: int, kind: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    own = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+async def _send(send: Send, status: int, media_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    own = [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})

@@ -21,7 +21,7 @@ from spikevae.hub.checkpoints import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_
 from spikevae.nn.attention import ATTENTIONS
 from spikevae.nn.latents import LATENTS
 from spikevae.nn.latents.base import Latent
-from spikevae.nn.networks import Network, require_model
+from spikevae.nn.networks import Network, unwrapped
 from spikevae.nn.neurons import NEURONS
 from spikevae.registry import register
 
@@ -42,8 +42,8 @@ def save(model: Network, folder: str | os.PathLike[str], *, dataset: str, card: 
         card: text of README.md; otherwise two lines.
 
     Raises:
-        ValueError: if it is no model of this package, or a weight of it is not finite or none that its config has; or
-            if a file would be replaced that belongs to no such model.
+        ValueError: if it is no model of this package, a weight of it is not finite, or its weights are not those of its
+            config; or if a file would be replaced that belongs to no such model.
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
@@ -79,7 +79,7 @@ def evaluate(model: str | os.PathLike[str] | Network, **settings: Any) -> Scores
         settings["metrics"] = (settings["metrics"],)
     if not isinstance(model, nn.Module):
         return run_evaluation(EvaluationConfig(model=os.fspath(model), **settings))
-    model = require_model(model)
+    model = unwrapped(model)
     modes = [(module, module.training) for module in model.modules()]  # norms may be frozen in a model that learns
     try:
         return run_evaluation(EvaluationConfig(model="a model in memory", **settings), model.eval())

@@ -192,7 +192,8 @@ def demo(
         allow_origin: Another site (https://example.org) whose scripts may call the API. Repeat it for several.
         embed_in: Another site (https://example.org) that may show the page in a frame. Repeat it for several.
         root_path: Path (/demo), or whole address, under which a reverse proxy serves the page.
-        proxy: Address of a reverse proxy, whose word on a visitor's address is believed. Repeat it for several.
+        proxy: Address of a reverse proxy, or a network of them (10.0.0.0/8), whose word on a visitor's address is
+            believed; * for all. Repeat it for several.
         browser: Open the page in the default browser, where a person sits at this machine's screen.
     """
     from spikevae.runtime import forget_proxies, reuse_freed_memory

@@ -84,6 +84,11 @@ def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names:
     return [class_index(item, class_names) for item in labels]
 
 
+def are_read_alike(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether these are the same names in the same order, however their accented letters are written."""
+    return list(map(_composed, names)) == list(map(_composed, others))
+
+
 def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_lack: bool = False) -> list[int]:
     """The model's number of each class of the data, which may have them in another order.
 

@@ -32,6 +32,9 @@ from app.rates import Allowance
         ({"host": ""}, "host is empty"),
         ({"proxy": ["nginx"]}, "no address of a proxy"),
         ({"proxy": ["10.0.0.1/8"]}, "no address of a proxy"),
+        ({"proxy": ["::ffff:10.0.0.1"]}, "no address of a proxy"),
+        ({"proxy": ["*", "10.0.0.1"]}, "give [*] alone"),
+        ({"root_path": "https://*.a.org/demo"}, "root_path"),
     ],
 )
 def test_settings_that_cannot_be_understood_are_refused_in_one_line(settings: dict[str, Any], words: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spikevae.config import FASHION_MNIST_CLASSES
-from spikevae.labels import OtherClassesError, class_index, class_indices, class_numbers
+from spikevae.labels import OtherClassesError, are_read_alike, class_index, class_indices, class_numbers
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,11 @@ def test_classes_that_cannot_be_told_by_name_are_refused(
 ) -> None:
     with pytest.raises(OtherClassesError, match=message):
         class_numbers(found, known, "own")
+
+
+def test_names_are_read_alike_however_accents_are_written_and_in_the_same_order() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert are_read_alike((composed, "tea"), [decomposed, "tea"])
+    assert not are_read_alike((composed, "tea"), ("tea", decomposed))
+    assert not are_read_alike((composed,), (composed, "tea"))
+    assert not are_read_alike(("Tea",), ("tea",))

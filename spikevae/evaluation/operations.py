@@ -206,7 +206,7 @@ def connections_used(layer: nn.Module, x: Tensor) -> float:
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         # Convolving the mask with ones counts, for each output position, the inputs that reach it.
         convolve = conv1d if isinstance(layer, nn.Conv1d) else conv2d
-        ones = torch.ones_like(layer.weight[:1], dtype=active.dtype)  # of whatever numbers the weights are
+        ones = torch.ones_like(layer.weight[:1], dtype=active.dtype)  # not in the weights' dtype
         reached = convolve(active, ones, None, layer.stride, layer.padding, layer.dilation)
         return float(reached.sum(dtype=torch.float64)) * layer.out_channels
     assert isinstance(layer, nn.ConvTranspose2d)

@@ -17,7 +17,7 @@ from torch import Tensor
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.files import write_atomically, write_text
 from spikevae.hub.quantised import SCALE, STORED, dequantise, input_moments, quantise, scale_shape, stored_shape
-from spikevae.nn.networks import Network, build_network, require_model, require_weights_of_config
+from spikevae.nn.networks import Network, build_network, require_weights_of_config, unwrapped
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
 
@@ -240,10 +240,10 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     Each file is written under a temporary name and renamed, weights last, so that an interruption leaves the old ones.
 
     Raises:
-        ValueError: if it is no model, or a weight is not finite, or is none that a model of its config has: what could
+        ValueError: if it is no model, a weight is not finite, or its weights are not those of its config: what could
             not be read back is not written.
     """
-    model = require_model(model)
+    model = unwrapped(model)
     require_weights_of_config(model)
     if not isinstance(dataset, str):
         raise ValueError(f"dataset={dataset!r} is no name of a data set")

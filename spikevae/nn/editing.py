@@ -76,13 +76,14 @@ def move(potential: Float[Tensor, "T L"], directions: list[Direction], amounts: 
     require_tensor("potentials", potential)
     if len(directions) != len(amounts):
         raise ValueError(f"{len(amounts)} amounts for {len(directions)} directions; give one for each")
-    moved = potential.clone()
-    for direction, amount in zip(directions, amounts, strict=True):
+    for direction in directions:
         if potential.shape != direction.step.shape:
             raise ValueError(
                 f"potentials of one image are [T, L] = {list(direction.step.shape)}, got {list(potential.shape)}; of a "
                 "batch [T, N, L] take potential[:, n]"
             )
+    moved = potential.clone()
+    for direction, amount in zip(directions, amounts, strict=True):
         if not _is_number(amount):
             raise ValueError(f"amount={amount!r} along {direction.name}: expected a number")
         moved += amount * direction.step
@@ -92,7 +93,7 @@ def move(potential: Float[Tensor, "T L"], directions: list[Direction], amounts: 
 def _is_number(amount: float) -> bool:
     try:
         return math.isfinite(amount)
-    except (TypeError, ValueError):  # of a text, or of several numbers
+    except (TypeError, ValueError, OverflowError):  # of a text, of several numbers, or beyond what a float holds
         return False
 
 

@@ -169,7 +169,7 @@ def image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Ge
     Raises:
         ValueError: if the seed, or the number of an image, is out of range.
     """
-    keys = [(_key("seed", seed), _key("number of an image", index)) for index in indices]
+    keys = [(_key("seed", seed), _key("index", index)) for index in indices]
     return [np.random.Generator(np.random.Philox(key=key)) for key in keys]
 
 

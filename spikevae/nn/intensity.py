@@ -39,8 +39,11 @@ def log_likelihood(intensity: Float[Tensor, ...], counts: Float[Tensor, ...]) ->
 
 
 def gain_per_event(intensity: Float[Tensor, "T N 2 H W"], counts: Float[Tensor, "T N 2 H W"]) -> Float[Tensor, " N"]:
-    """How much more likely each recording is than with its own mean rate everywhere: nats for each of its events."""
+    """How much more likely each recording is than with its own mean rate everywhere: nats for each of its events.
+
+    Minus infinity for a recording without events.
+    """
     places = (0, 2, 3, 4)
     constant = counts.mean(dim=places, keepdim=True)
     gain = log_likelihood(intensity, counts) - log_likelihood(constant, counts)
-    return gain.double().sum(dim=places) / counts.sum(dim=places).clamp(min=1)
+    return gain.double().sum(dim=places) / counts.sum(dim=places)

@@ -33,7 +33,7 @@ def build_network(config: ModelConfig) -> Network:
     return choose(NETWORKS, "network", config.network)(config)
 
 
-def require_model(model: object) -> Network:
+def unwrapped(model: object) -> Network:
     """The model, without what ``torch.compile`` puts around it.
 
     Raises:
@@ -46,7 +46,9 @@ def require_model(model: object) -> Network:
 
 
 def require_weights_of_config(model: Network) -> None:
-    """Refuse a model that is another than its config says, because a part of it was replaced, added or removed.
+    """Refuse a model whose weights are not those of its config, because a part was replaced, added or removed.
+
+    Neurons have few weights or none: a threshold that was changed is not seen.
 
     Raises:
         ValueError: if a weight is missing, unknown, or of another shape.
@@ -58,5 +60,6 @@ def require_weights_of_config(model: Network) -> None:
         if name not in state or name not in expected or state[name].shape != expected[name].shape:
             raise ValueError(
                 f"the weight {name} is not as this model's config has it, so no model can be read back; nothing is "
-                "written. Undo what was changed in the network, or register a part of your own (docs/extending.md)"
+                "written. Undo what was changed in the network (torch.compile of a part, too), or register a part of "
+                "your own (docs/extending.md)"
             )

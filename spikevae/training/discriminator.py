@@ -83,7 +83,7 @@ def _layer(before: int, width: int, kernel: int, stride: int) -> nn.Sequential:
 def _variety(maps: Float[Tensor, "N C H W"]) -> Float[Tensor, "N 1 H W"]:
     """Mean standard deviation of the features of a few images beside each other, the same everywhere."""
     size = _GROUP if len(maps) % _GROUP == 0 else len(maps)
-    groups = maps.float().permute(0, 2, 3, 1).unflatten(0, (-1, size))  # as they lie in memory; var() is slower
+    groups = maps.float().permute(0, 2, 3, 1).unflatten(0, (-1, size))  # [G, n, H, W, C], as they lie in memory
     variance = (groups - groups.mean(dim=1, keepdim=True)).square().mean(dim=1)
     deviation = (variance + 1e-4).sqrt().mean(dim=(1, 2, 3)).repeat_interleave(size)
     everywhere: Tensor = deviation.to(maps.dtype)[:, None, None, None].expand(-1, 1, *maps.shape[2:])

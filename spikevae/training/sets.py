@@ -12,6 +12,7 @@ from spikevae.data.division import divide, some
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import Channels, ImageSet, is_events, load_split
+from spikevae.labels import are_read_alike
 
 
 def load_sets(
@@ -175,5 +176,5 @@ def _check_fit(config: RunConfig, train_set: Any) -> None:
             f"images, the model is for {model.image_channels}x{model.image_size}x{model.image_size}; "
             f"set --data.image-size, --model.image-size and --model.image-channels alike"
         )
-    if model.classes and train_set.class_names != model.class_names:
+    if model.classes and not are_read_alike(train_set.class_names, model.class_names):
         raise ValueError(f"{config.data.dataset} has the classes {train_set.class_names}, not {model.class_names}")
