@@ -113,7 +113,8 @@ def main() -> None:
     parser.add_argument("--data-root", default="data")
     arguments = parser.parse_args()
     network = load_generator(arguments.model)
-    config = DataConfig(dataset=arguments.dataset, data_root=arguments.data_root)
+    size = network.config.image_size
+    config = DataConfig(dataset=arguments.dataset, data_root=arguments.data_root, image_size=size)
     held_out = load_split(config, "validation", image_channels=3 if network.config.image_channels == 3 else 1)
     x = torch.stack([held_out[number][0] for number in range(len(held_out))])
     weights = model_folder(arguments.model) / "model.safetensors"

@@ -27,6 +27,7 @@ from PIL import Image, ImageSequence
 
 import app
 import spikevae
+from app import familiar as app_familiar
 from app import limits, panels, pictures
 from app.access import Access
 from app.actions import Actions
@@ -272,6 +273,25 @@ def test_thresholds_are_what_held_out_images_reach(model: spikevae.SpikingVAE) -
     assert found is not None
     assert 1 <= sum(is_foreign(picture, least) for picture in found) <= 4  # the last by each of the four numbers
     assert thresholds(Path(app.__file__)) is None
+
+
+def test_thresholds_are_measured_on_pictures_of_any_size(
+    tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    random = np.random.RandomState(0)
+    for number in range(40):
+        Image.fromarray(random.randint(0, 256, (40, 48), dtype=np.uint8)).save(pictures / f"{number}.png")
+    kept = tmp_path / "familiar.json"
+    kept.write_text("{}")
+    monkeypatch.setattr(app_familiar, "_FILE", kept)
+    monkeypatch.setattr("sys.argv", ["familiar", str(tiny_release), f"folder:{pictures}"])
+    app_familiar._measured.cache_clear()
+    app_familiar.main()
+    app_familiar._measured.cache_clear()
+    (found,) = json.loads(kept.read_text()).values()
+    assert found["held_out_images"] == 2
 
 
 # ---------------------------------------------------------------- walks

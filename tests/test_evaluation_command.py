@@ -350,6 +350,26 @@ def test_a_classifier_of_data_without_all_labels_is_refused_before_any_training(
     assert not (tmp_path / "networks").exists()
 
 
+def test_networks_and_baselines_take_a_folder_at_the_size_that_is_asked_for(tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    for part, name in itertools.product(("train", "test"), ("a", "b")):
+        (tmp_path / "pictures" / part / name).mkdir(parents=True)
+        for number in range(10):
+            picture = Image.fromarray(random.randint(0, 256, (20, 24, 3), dtype=np.uint8))
+            picture.save(tmp_path / "pictures" / part / name / f"{number}.png")
+    data = f"folder:{tmp_path / 'pictures'}"
+    folder = train_networks(
+        NetworkTraining(data=data, image_size=16, out=tmp_path / "networks", roles=("classifier",), epochs=1)
+    )
+    made = json.loads((folder / "config.json").read_text(encoding="utf-8"))["classifier"]
+    assert made["network"]["image_size"] == 16
+    assert "--image-size 16" in made["training"]["command"]
+    settings = BaselineSettings(data=data, image_size=16, networks=folder, metrics=("sharpness",))
+    path = measure_baselines(dataclasses.replace(settings, counts=(8,), validation_counts=()))
+    sizes = {found["image_size"] for found in json.loads(path.read_text()) if found["metric"] == "sharpness"}
+    assert sizes == {"16x16, as they are"}
+
+
 def test_networks_and_baselines_are_made_from_any_data(model_folder: str, made_root: Path, tmp_path: Path) -> None:
     training = NetworkTraining(data_root=str(made_root), out=tmp_path / "networks", epochs=1, batch_size=32)
     folder = train_networks(training)

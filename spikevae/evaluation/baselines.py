@@ -43,6 +43,8 @@ class BaselineSettings:
     """Data set, or folder:PATH, that has domain networks."""
     data_root: str | None = None
     """Where the data sets lie."""
+    image_size: int | None = None
+    """Side of the pictures of a folder, in pixels; otherwise 64."""
     networks: Path | None = None
     """Folder of the domain networks; otherwise the bundled ones."""
     metrics: tuple[str, ...] = ("fad", "domain", "sharpness", "reconstruction", "accuracy")
@@ -103,7 +105,7 @@ def load_baselines(domain: Domain, scores: Sequence[Score], reference: str) -> t
 
 
 def _baselines_at(settings: BaselineSettings, domain: Domain, count: int, split: Split) -> list[Baseline]:
-    data = DataConfig(dataset=settings.data, data_root=settings.data_root)
+    data = DataConfig(dataset=settings.data, data_root=settings.data_root, image_size=settings.image_size)
     real = from_image_set(load_split(data, "train"), count)
     reference_set = load_split(data, split)
     config = EvaluationConfig(
@@ -137,7 +139,9 @@ def _baseline(what: str, score: Score) -> list[Baseline]:
 
 def _failed_reconstructions(settings: BaselineSettings) -> list[Baseline]:
     """What the failures would give as reconstructions and, seeing the mean image only, a classifier."""
-    test = load_split(DataConfig(dataset=settings.data, data_root=settings.data_root), "test")
+    test = load_split(
+        DataConfig(dataset=settings.data, data_root=settings.data_root, image_size=settings.image_size), "test"
+    )
     baselines = []
     if "reconstruction" in settings.metrics:
         real = from_image_set(test)

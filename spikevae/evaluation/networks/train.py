@@ -45,6 +45,8 @@ class NetworkTraining:
     """fashion-mnist, mnist, cifar10, celeba, or folder:PATH."""
     data_root: str | None = None
     """Where the data sets lie."""
+    image_size: int | None = None
+    """Side of the pictures of a folder, in pixels; otherwise 64."""
     out: Path | None = None
     """Folder for the networks; otherwise the package's own."""
     roles: Annotated[tuple[Role, ...], arg(aliases=["--kinds"])] = ("autoencoder", "classifier")
@@ -91,7 +93,7 @@ def train_networks(settings: NetworkTraining) -> Path:
         ValueError: if a classifier is asked for data without labels, or an unfinished training had other settings.
             Both are found before any work.
     """
-    data = DataConfig(dataset=settings.data, data_root=settings.data_root)
+    data = DataConfig(dataset=settings.data, data_root=settings.data_root, image_size=settings.image_size)
     train, test = load_split(data, "train"), load_split(data, "test")
     if settings.image_limit is not None:
         train, test = (some(part, settings.image_limit) for part in (train, test))
