@@ -190,9 +190,9 @@ def test_edges_are_the_mean_absolute_laplacian() -> None:
 
 def test_without_domain_networks_the_error_says_how_to_make_them() -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"no domain networks for cifar10: .*networks.train --data cifar10 --out FOLDER"
+        FileNotFoundError, match=r"no domain networks for cifar100: .*networks.train --data cifar100 --out FOLDER"
     ):
-        domain_extractor("autoencoder", Domain("cifar10"))
+        domain_extractor("autoencoder", Domain("cifar100"))
 
 
 def test_networks_that_take_the_place_of_others_are_the_ones_that_compare(tmp_path: Path, garments: Tensor) -> None:
