@@ -326,8 +326,9 @@ def test_wrong_kinds_of_values_get_a_line(visitor: Visitor) -> None:
 def test_no_function_of_the_page_fails_at_values_that_it_does_not_expect(visitor: Visitor) -> None:
     functions = json.loads(visitor.ask("GET", "/config")[2])["dependencies"]
     _, picture = visitor.upload(EXAMPLE.read_bytes())
+    odd: list[list[Any]] = [[None] * 20, [-1] * 20, ["no model", {"path": picture}, *["x"] * 20], [[], {}] * 10]
     for function in functions:
-        for values in ([None] * 20, [-1] * 20, ["no model", {"path": picture}, *["x"] * 20], [[], {}] * 10):
+        for values in odd:
             if function["backend_fn"]:
                 answer = visitor.join(function["id"], values[: len(function["inputs"])])
                 assert "not your doing" not in str(answer), (function["api_name"], values, answer)

@@ -82,8 +82,8 @@ def _said(text: str, places: AbstractSet[str]) -> str:
     """A text with the last part of these places, and of other data of one's own, in it."""
     for place in sorted(places, key=len, reverse=True):  # one may lie in another
         last = _last_part(place)
-        for written in {place, json.dumps(place)[1:-1]} if last != place else ():
-            text = re.sub(rf"(?<![\w/.~]){re.escape(written)}(?![\w-])", lambda _, last=last: last, text)
+        for written in (place, json.dumps(place)[1:-1]):
+            text = re.sub(rf"(?<![\w/.~]){re.escape(written)}(?![\w-])", last.replace("\\", r"\\"), text)
     return _PLACE.sub(lambda found: _last_part(found[0]), text)
 
 
