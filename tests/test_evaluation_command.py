@@ -283,7 +283,7 @@ def test_files_that_hold_no_scores_are_named(tmp_path: Path) -> None:
 
 
 def test_bundled_networks_are_small_and_as_good_as_they_say() -> None:
-    assert bundled_networks() == ("celeba", "fashion-mnist", "mnist")
+    assert bundled_networks() == ("celeba", "cifar10", "fashion-mnist", "mnist")
     for file in BUNDLED.glob("*/*.safetensors"):
         assert file.stat().st_size < 12 * 10**6
 
