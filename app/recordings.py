@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +18,12 @@ from spikevae.nn.event_vae import SpikingEventVAE
 from . import limits
 from .limits import Sent
 from .models import Models
+from .own_images import images_of
 from .slices import Slices, sliced, sliced_file
 
 DecodeRecording = Callable[[bytes, str, int, int], Slices]
 """A file, its suffix, time steps and side of the frames into slices; ValueError if it is no recording."""
 
-_EXAMPLES = Path(__file__).parent / "examples"
 _DIGITS = ("n-mnist", "sim-n-mnist")  # data sets that the simulated camera's recordings of digits are like
 _FIRST_SEED, _OWN_EXAMPLES = 100, 4  # recordings that a model of other things draws itself
 
@@ -93,10 +92,10 @@ class Recordings:
         For models of digits, what the simulated camera reports of the page's test images; for others, what the model
         draws itself.
         """
-        paths = sorted(_EXAMPLES.glob("mnist-*.png"))
         if self.models.dataset(model) not in _DIGITS:
             seeds = range(_FIRST_SEED, _FIRST_SEED + _OWN_EXAMPLES)
             return [Example(f"seed {n}", f"Made up, seed {n}", self.sample(model, n, None)) for n in seeds]
+        paths = images_of("mnist")
         images = np.stack([np.asarray(Image.open(path).convert("L")) for path in paths])
         digits = [path.stem.split("-")[1] for path in paths]
         return [

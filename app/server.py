@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import spikevae
-from spikevae.hub.checkpoints import model_folder, read_config
+from spikevae.hub.checkpoints import model_folder, read_config, read_dataset_name
 
 from .access import Access
 from .actions import Actions
 from .browser import is_desktop, open_page
 from .decoder import Decoder
 from .leftovers import private_folder
+from .own_images import images_of
 
 # No report to Gradio's makers; and none on the last 10,000 requests, made anew after each, which no page shows.
 _NO_ANALYTICS = {
@@ -48,10 +49,10 @@ def serve(access: Access, models: Sequence[str] | None = None, *, browser: bool 
 
 
 def bundled() -> list[str]:
-    """The bundled models, in the order of the page: first those that can also name what the page's examples show."""
+    """The bundled models in the order of the page: first those whose test images it has, last those without classes."""
     configs = {name: read_config(model_folder(name)) for name in spikevae.released_models()}
     names = [name for name, config in configs.items() if config.network != "classifier"]
-    return sorted(names, key=lambda name: not configs[name].classes)
+    return sorted(names, key=lambda name: (not images_of(read_dataset_name(name)), not configs[name].classes))
 
 
 @contextmanager

@@ -663,6 +663,7 @@ def test_the_page_begins_with_the_models_that_can_name_its_examples() -> None:
     assert set(names) <= set(spikevae.released_models())
     can_name = [spikevae.load(name).classifier is not None for name in names]
     assert can_name == sorted(can_name, reverse=True)
+    assert names[:2] == ["fashion-mnist", "mnist"]  # of whose data sets it has test images
 
 
 def test_a_taken_port_is_named(tiny_release: Path, page_address: str) -> None:

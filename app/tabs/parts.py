@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import gradio as gr
@@ -14,11 +13,11 @@ from ..actions import Actions
 from ..boxes import ClassBox, TemperatureBox
 from ..limits import Number, Sent
 from ..models import Models
+from ..own_images import images_of
 from ..show import Show
 from ..traits import needs
 from ..upload import Upload
 
-_EXAMPLES = Path(__file__).parents[1] / "examples"
 _OWN_EXAMPLES = 6  # pictures that a model draws itself
 
 # Values arrive as they were sent: the actions check them, and say what is wrong in words of their own.
@@ -214,8 +213,7 @@ class Examples:
         self._paths: dict[str, list[str]] = {}
         self._labels: dict[str, str] = {}
         for model in actions.names:
-            start = f"{actions.models.dataset(model)}-"  # no pattern: it may be any text
-            found = sorted(path for path in _EXAMPLES.glob("*.png") if path.name.startswith(start))
+            found = images_of(actions.models.dataset(model))
             self._labels[model] = "Or one of these test images" if found else "Or one that the model drew itself"
             self._paths[model] = [show.files.store(path.read_bytes(), path.name) for path in found] or [
                 show.picture(image) for image in actions.sample(model, _OWN_EXAMPLES, 1, limits.ANY, 1.0).images
