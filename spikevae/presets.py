@@ -62,6 +62,32 @@ _FASHION_MNIST = RunConfig(
     train=TrainConfig(epochs=32, batch_size=128, deterministic_share=8 / 32, adversarial_share=8 / 32),
 )
 
+_FACES = RunConfig(
+    model=ModelConfig(
+        image_size=64,
+        image_channels=3,
+        encoder_widths=(32, 64, 128),
+        encoder_depth=1,
+        decoder_widths=(96, 64, 32, 16),
+        latent="grid",
+        latent_size=1024,
+        prior_rank=96,
+        prior_components=20,
+        gate="pow2",
+    ),
+    data=DataConfig(dataset="celeba"),
+    train=TrainConfig(
+        epochs=34,
+        deterministic_share=4 / 34,
+        adversarial_share=10 / 34,
+        batch_size=32,
+        warmup_images=10_000,
+        ema_images=10_000,
+        symmetric=True,
+        discriminator_shift=4,
+    ),
+)
+
 PRESETS: dict[str, RunConfig] = {
     "fashion-mnist": _FASHION_MNIST,
     "mnist": RunConfig(
@@ -77,31 +103,7 @@ PRESETS: dict[str, RunConfig] = {
             _FASHION_MNIST.train, epochs=17, deterministic_share=5 / 17, adversarial_share=6 / 17, flip=False, shift=1
         ),
     ),
-    "faces": RunConfig(
-        model=ModelConfig(
-            image_size=64,
-            image_channels=3,
-            encoder_widths=(32, 64, 128),
-            encoder_depth=1,
-            decoder_widths=(96, 64, 32, 16),
-            latent="grid",
-            latent_size=1024,
-            prior_rank=96,
-            prior_components=20,
-            gate="pow2",
-        ),
-        data=DataConfig(dataset="celeba"),
-        train=TrainConfig(
-            epochs=34,
-            deterministic_share=4 / 34,
-            adversarial_share=10 / 34,
-            batch_size=32,
-            warmup_images=10_000,
-            ema_images=10_000,
-            symmetric=True,
-            discriminator_shift=4,
-        ),
-    ),
+    "faces": _FACES,
     "pictures": RunConfig(
         model=ModelConfig(
             image_size=64,
@@ -120,30 +122,23 @@ PRESETS: dict[str, RunConfig] = {
         ),
     ),
     "cifar10": RunConfig(
-        model=ModelConfig(
+        model=dataclasses.replace(
+            _FACES.model,
             image_size=32,
-            image_channels=3,
             class_names=CIFAR10_CLASSES,
-            encoder_widths=(32, 64, 128),
-            encoder_depth=1,
             decoder_widths=(96, 48, 24),
-            latent="grid",
-            latent_size=1024,
-            prior_rank=96,
-            prior_components=20,
-            gate="pow2",
             classify_mirrored=True,
         ),
         data=DataConfig(dataset="cifar10"),
         objective=ObjectiveConfig(label_weight=0.05),
-        train=TrainConfig(
+        train=dataclasses.replace(
+            _FACES.train,
             epochs=12,
             deterministic_share=1 / 12,
             adversarial_share=6 / 12,
             batch_size=64,
             warmup_images=20_000,
             ema_images=20_000,
-            symmetric=True,
             discriminator_shift=2,
         ),
     ),
