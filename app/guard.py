@@ -142,15 +142,15 @@ class Guard:
             raise Refused(404, "There is nothing here")  # Gradio would look for a file, or fail
 
     async def _answers(self, scope: Message, receive: Receive, send: Send, path: str) -> None:
-        session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
-        is_queue = path == "/gradio_api/queue/data"
-        if is_queue and self._calls.waits_for_nothing(session):
-            # A slow page asks for answers that its stream before brought. An error, or silence, would leave it dead.
-            await _send(send, 200, b"text/event-stream", b'data: {"msg": "close_stream"}\n\n')
-            return
-        if is_queue and not self._calls.knows_session(session):
-            raise Refused(404, "There is no such session here, or not any more")
-        if not is_queue and not self._calls.knows_event(path.rsplit("/", 1)[1]):
+        if path == "/gradio_api/queue/data":
+            session = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+            if self._calls.waits_for_nothing(session):
+                # A slow page asks for what its stream before brought. An error, or silence, would leave it dead.
+                await _send(send, 200, b"text/event-stream", b'data: {"msg": "close_stream"}\n\n')
+                return
+            if not self._calls.knows_session(session):
+                raise Refused(404, "There is no such session here, or not any more")
+        elif not self._calls.knows_event(path.rsplit("/", 1)[1]):
             raise Refused(404, "There is no such call here, or not any more")
         try:
             await self._app(scope, _no_body(receive), send)

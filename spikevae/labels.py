@@ -57,7 +57,8 @@ def class_index(label: object, class_names: Sequence[str]) -> int:
 def _classes_called(label: str, class_names: Sequence[str]) -> list[int]:
     """The numbers of the classes with exactly this name; else of those with the same letters; else in another case."""
     for text, alike in ((label, str), (label.strip(), _composed), (label.strip(), _caseless)):
-        if found := [index for index, name in enumerate(class_names) if alike(name) == alike(text)]:
+        wanted = alike(text)
+        if found := [index for index, name in enumerate(class_names) if alike(name) == wanted]:
             return found
     return []
 

@@ -42,13 +42,13 @@ def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda words: path_of(words[0]),
+        instance_from_str=lambda words: _typed_path(words[0]),
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda value: [str(value)],
     )
 
 
-def path_of(word: str) -> Path:
+def _typed_path(word: str) -> Path:
     """A path as it is typed; ``~/`` is the user's home, which no shell sees in ``--out=~/a.png``."""
     path = Path(word)
     return path.expanduser() if path.parts[:1] == ("~",) else path

@@ -104,8 +104,12 @@ def load_baselines(domain: Domain, scores: Sequence[Score], reference: str) -> t
     )
 
 
+def _data_of(settings: BaselineSettings) -> DataConfig:
+    return DataConfig(dataset=settings.data, data_root=settings.data_root, image_size=settings.image_size)
+
+
 def _baselines_at(settings: BaselineSettings, domain: Domain, count: int, split: Split) -> list[Baseline]:
-    data = DataConfig(dataset=settings.data, data_root=settings.data_root, image_size=settings.image_size)
+    data = _data_of(settings)
     real = from_image_set(load_split(data, "train"), count)
     reference_set = load_split(data, split)
     config = EvaluationConfig(
@@ -139,9 +143,7 @@ def _baseline(what: str, score: Score) -> list[Baseline]:
 
 def _failed_reconstructions(settings: BaselineSettings) -> list[Baseline]:
     """What the failures would give as reconstructions and, seeing the mean image only, a classifier."""
-    test = load_split(
-        DataConfig(dataset=settings.data, data_root=settings.data_root, image_size=settings.image_size), "test"
-    )
+    test = load_split(_data_of(settings), "test")
     baselines = []
     if "reconstruction" in settings.metrics:
         real = from_image_set(test)

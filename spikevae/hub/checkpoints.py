@@ -17,7 +17,7 @@ from torch import Tensor
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.files import write_atomically, write_text
 from spikevae.hub.quantised import SCALE, STORED, dequantise, input_moments, quantise, scale_shape, stored_shape
-from spikevae.nn.networks import Network, build_network, require_weights_of_config, unwrapped
+from spikevae.nn.networks import Network, build_network, require_weights_of_config, unwrapped, weights_of
 from spikevae.nn.vae import SpikingVAE
 from spikevae.text import printable
 
@@ -103,8 +103,7 @@ def load(
     except (RuntimeError, AssertionError, TypeError) as error:  # torch's words for a device that is not there
         raise ValueError(f"device={device!r}: PyTorch has no such device here: {str(error).splitlines()[0]}") from None
     try:
-        with torch.device("meta"):  # no memory: a config cannot make us allocate what the file does not hold
-            expected = build_network(config).state_dict()
+        expected = weights_of(config)  # no memory: a config cannot make us allocate what the file does not hold
     except ValueError as error:  # a part that is not there
         raise ValueError(f"{folder / CONFIG_NAME}: {error}") from None
     except (RuntimeError, OverflowError) as error:  # even the number of bytes does not fit 64 bits

@@ -169,8 +169,8 @@ def image_rngs(seed: SupportsIndex, indices: Sequence[int]) -> list[np.random.Ge
     Raises:
         ValueError: if the seed, or the number of an image, is out of range.
     """
-    keys = [(_key("seed", seed), _key("index", index)) for index in indices]
-    return [np.random.Generator(np.random.Philox(key=key)) for key in keys]
+    number = _key("seed", seed)
+    return [np.random.Generator(np.random.Philox(key=[number, _key("index", index)])) for index in indices]
 
 
 def _key(name: str, number: SupportsIndex) -> int:

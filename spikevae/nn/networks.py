@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.nn.classifiers import SpikingClassifier
@@ -33,6 +33,17 @@ def build_network(config: ModelConfig) -> Network:
     return choose(NETWORKS, "network", config.network)(config)
 
 
+def weights_of(config: ModelConfig) -> dict[str, Tensor]:
+    """The weights that a network of these settings has, by name: their shapes and types alone, without memory.
+
+    Raises:
+        ValueError: as for `build_network`.
+    """
+    with torch.device("meta"):
+        weights: dict[str, Tensor] = build_network(config).state_dict()
+    return weights
+
+
 def unwrapped(model: object) -> Network:
     """The model, without what ``torch.compile`` puts around it.
 
@@ -53,9 +64,7 @@ def require_weights_of_config(model: Network) -> None:
     Raises:
         ValueError: if a weight is missing, unknown, or of another shape.
     """
-    with torch.device("meta"):
-        expected = build_network(model.config).state_dict()
-    state = model.state_dict()
+    expected, state = weights_of(model.config), model.state_dict()
     for name in sorted(expected.keys() | state.keys()):
         if name not in state or name not in expected or state[name].shape != expected[name].shape:
             raise ValueError(

@@ -45,7 +45,7 @@ class Metric:
         try:
             if absent:
                 raise NotComputedError(absent[0])
-            found = scores_of(self.measure(evaluation), self.name)
+            found = _scores_of(self.measure(evaluation), self.name)
         except (NotComputedError, OtherClassesError) as error:
             if isinstance(error, OtherClassesError) and evaluation.config.metrics is not None:
                 raise  # it was asked for by name
@@ -62,7 +62,7 @@ class Metric:
         return all(has[need] for need in self.needs)
 
 
-def scores_of(found: object, name: str) -> list[Score]:
+def _scores_of(found: object, name: str) -> list[Score]:
     """What a metric of this name gave, with numbers of Python, as a file keeps them; a tensor of one will do.
 
     Raises:
