@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
+from spikevae.evaluation.energy import count_calls
 from spikevae.nn import neurons
+from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.networks import build_network
 from spikevae.nn.neurons import (
     ParametricSpikingLayer,
     SequenceNorm,
@@ -20,6 +24,7 @@ from spikevae.nn.neurons import (
 )
 from spikevae.ops import norm_fire_gate
 from spikevae.ops.cpu import compile
+from spikevae.presets import PRESETS
 
 TAU, SLOPE = 1.7, 2.5
 T, N = 5, 3
@@ -385,3 +390,17 @@ def test_a_sequence_is_normalised_as_batch_norm_in_use_does_it_and_leaves_nothin
     copied = copy.deepcopy(norm)  # would refuse to copy what belongs to a gradient
     assert set(copied.state_dict()) == set(plain.state_dict())
     assert not torch.equal(copied(x), expected)
+
+
+def test_rectifiers_make_an_ordinary_network_that_multiplies() -> None:
+    config = replace(PRESETS["cifar10-classifier"].model, neuron="relu", attention="none", time_steps=1)
+    model, x = build_network(config).eval(), torch.rand(2, 3, 32, 32)
+    assert isinstance(model, SpikingClassifier)
+    seen: list[Tensor] = []
+    model.layers[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.classify(x, flip_tta=False)
+    assert bool((seen[0] >= 0).all())
+    assert bool((seen[0] != seen[0].round()).any())
+    cost = count_calls(model, {"classify": lambda: model.classify(x, flip_tta=False)}, images=2)["classify"]
+    assert cost.accumulates == 0
+    assert 0.3 < cost.multiply_accumulates / sum(layer.dense for layer in cost.layers.values()) < 0.8

@@ -63,7 +63,8 @@ class ModelConfig:
     gate: Literal["sigmoid", "pow2"] = field(default="sigmoid", metadata={"before": "sigmoid"})
     """The attention's gates: the sigmoid itself, or rounded to 2^-k, which makes a gate a shift."""
     neuron: str = "plif"
-    """lif: leaky integrate-and-fire; plif: the same with a time constant learned per layer; or one you registered."""
+    """lif: leaky integrate-and-fire; plif: the same with a time constant learned per layer; relu: no spikes, an
+    ordinary network of the same layers, to compare with; or one you registered."""
     tau: float = 2.0
     """Membrane time constant, in time steps (its initial value for plif)."""
     surrogate_slope: float = 2.0

@@ -111,9 +111,14 @@ class ParametricSpikingLayer(_FromRest, neuron.ParametricLIFNode):
         return self.w.sigmoid()
 
 
+class Rectifier(nn.ReLU):
+    """Rectified linear units, which do not spike: they make an ordinary network of the same layers, to compare with."""
+
+
 NEURONS: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "lif": lambda config: SpikingLayer(float(config.tau), config.surrogate_slope),
     "plif": lambda config: ParametricSpikingLayer(float(config.tau), config.surrogate_slope),
+    "relu": lambda config: Rectifier(),
 }
 """By the name that a config gives: neurons that turn currents [T, N, ...] into spikes."""
 
