@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -36,6 +37,7 @@ def only_events(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a dense layer ran")
 
     monkeypatch.setattr(synapses, "spike_convolution_reference", refuse)
+    monkeypatch.setattr(synapses, "_MOST_THAT_FIRE", 1.0)
 
 
 LAYERS: dict[str, Callable[[], SpikeConv2d | SpikeConvTranspose2d]] = {
@@ -118,3 +120,17 @@ def test_another_number_of_channels_is_refused_and_no_memory_read_beyond_them(ch
     layer = SpikeConvTranspose2d(64, 32) if transposed else SpikeConv2d(64, 32)
     with pytest.raises(RuntimeError, match=f"to have 64 channels, but got {channels}"):
         layer(torch.ones(2, channels, 8, 8))
+
+
+@pytest.mark.parametrize(("rate", "adds"), [(0.2, True), (0.5, False)])
+def test_where_much_fires_every_weight_is_multiplied(rate: float, adds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[Mock] = []
+    for name in ("_add_what_fires", "_weight_gradient_of_what_fires"):
+        loop = Mock(side_effect=getattr(synapses, name))
+        monkeypatch.setattr(synapses, name, loop)
+        called.append(loop)
+    layer, x = SpikeConv2d(IN, OUT), gated_spikes(rate, 4, IN, 16, 16)
+    currents = layer(x)
+    currents.square().sum().backward()
+    torch.testing.assert_close(currents, dense(layer, x), rtol=1e-5, atol=1e-5)
+    assert [loop.call_count for loop in called] == [adds, adds]
