@@ -90,6 +90,17 @@ def _with_one_size(settings: RunConfig, default: RunConfig) -> RunConfig:
     return settings
 
 
+def _settings_of(model: str, dataset: str) -> RunConfig:
+    """The settings that begin from a trained model: its network, with the classes of the data set."""
+    from spikevae.hub.checkpoints import model_folder, read_config
+
+    network = read_config(model_folder(model))
+    settings = preset_for(dataset, model if model in PRESETS else None)
+    data = dataclasses.replace(settings.data, image_size=network.image_size)
+    kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
+    return dataclasses.replace(settings, model=dataclasses.replace(network, **kept), data=data)
+
+
 def default_run(dataset: str) -> Path:
     """runs/NAME, of a data set or of a folder of pictures."""
     kind, _, path = dataset.partition(":")
@@ -106,8 +117,11 @@ def preset_asked_for(arguments: Sequence[str]) -> RunConfig:
     command = train_command(RunConfig())
 
     @functools.wraps(command)
-    def asked_for(dataset: str, *, preset: str | None = None, **_: Any) -> RunConfig:
-        return preset_for(dataset, preset)
+    def asked_for(dataset: str, *, settings: RunConfig, preset: str | None = None, **_: Any) -> RunConfig:
+        start_from = settings.train.start_from
+        if start_from is None or preset is not None:
+            return preset_for(dataset, preset)
+        return _settings_of(start_from, dataset)
 
     words = [word for word in arguments if word not in ("-h", "--help")]
     try:

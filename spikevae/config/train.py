@@ -69,6 +69,9 @@ class TrainConfig:
     """Share of event recordings that are mixed with another one, and their labels too."""
     one_change: bool = field(default=True, metadata={"before": True})
     """Change an event recording by one of shift, rotation, shear and cut-out, drawn anew; otherwise by all of them."""
+    start_from: str | None = field(default=None, metadata={"before": None})
+    """A trained model to begin with: a bundled one, a folder, or hf:USER/NAME. Weights of the same name and shape are
+    taken over."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions; auto: bfloat16 where the hardware multiplies faster in it."""
     seed: int = 0

@@ -58,6 +58,7 @@ def model_card(
     model, settings, dataset = config.model, config.train, config.data.dataset
     source = _SOURCES.get(dataset, f"{dataset}, images of one's own")
     command = f"`spikevae train {dataset}" + (f" --preset {name}`" if name else "`, set as `run.json` says")
+    before = _before(settings)
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     is_classifier = model.network == "classifier"
     inputs = "recordings" if model.takes_events else "images"
@@ -77,8 +78,10 @@ def model_card(
         "",
         f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs"
         f"{'' if is_classifier else f' ({_phases(settings)})'}, batches of {settings.batch_size}, "
-        f"{training.seconds / 60:.0f} minutes on {training.machine}. Released are the weights' moving averages. "
-        f"Versions: {versions}." + (f" Commit: {commit}." if commit else "") + (f" {note}" if note else ""),
+        f"{training.seconds / 60:.0f} minutes on {training.machine}. {before}"
+        f"Released are the weights' moving averages. Versions: {versions}."
+        + (f" Commit: {commit}." if commit else "")
+        + (f" {note}" if note else ""),
         "",
     ]
     held_out = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in training.validation.items())
@@ -95,6 +98,17 @@ def model_card(
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",
     ]
     return card_metadata(dataset, model, name=name, scores=scores) + "\n".join(lines) + "\n"
+
+
+def _before(settings: TrainConfig) -> str:
+    """What the run took from a model that was trained before it."""
+    start = settings.start_from
+    return "" if start is None else f"It began with the weights of {_public_name(start)}. "
+
+
+def _public_name(model: str) -> str:
+    """A model as others know it: not by the folder that it lies in."""
+    return model if model.startswith("hf:") or not {"/", "\\"} & set(model) else "another model"
 
 
 def _score_table(scores: Sequence[tuple[str, str]]) -> list[str]:

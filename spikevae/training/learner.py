@@ -23,6 +23,7 @@ from spikevae.runtime import prefers_bfloat16
 from spikevae.training.discriminator import Discriminator
 from spikevae.training.losses import firing_rates
 from spikevae.training.optimizers import optimizers_of
+from spikevae.training.pretrained import take_weights
 
 _ADVERSARIAL_BETAS = (0.5, 0.99)
 _DISCRIMINATOR_RATE = 2  # learning rate, times that of the decoder
@@ -66,12 +67,15 @@ class Learner:
     Args:
         config: all settings.
         accelerator: of the processes that learn together.
+        is_new: whether the run begins; otherwise its own state is loaded next.
 
     Raises:
-        ValueError: if the settings ask for adversarial fine-tuning of a latent without a density.
+        FileNotFoundError: if a model that the settings name is not there.
+        ValueError: if the settings ask for adversarial fine-tuning of a latent without a density, or such a model does
+            not fit.
     """
 
-    def __init__(self, config: RunConfig, accelerator: accelerate.Accelerator) -> None:
+    def __init__(self, config: RunConfig, accelerator: accelerate.Accelerator, *, is_new: bool = True) -> None:
         settings = config.train
         self.config = config
         self.accelerator = accelerator
@@ -84,6 +88,8 @@ class Learner:
                 f"adversarial fine-tuning needs a latent with a density, as potential, not {config.model.latent!r}; "
                 "set --train.adversarial-share 0"
             )
+        if is_new and settings.start_from is not None:
+            take_weights(model, settings.start_from)
         self.ema = AveragedModel(
             model, multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images), use_buffers=True
         ).to(accelerator.device)

@@ -132,7 +132,7 @@ class Trainer:
             self.counts["train_images"], self.settings.batch_size, self.accelerator.num_processes
         )
         self.phases = phases_of(self.config)
-        self.learner = Learner(self.config, self.accelerator)
+        self.learner = Learner(self.config, self.accelerator, is_new=started_with is None)
         check_classes(self.learner, self.train_set, self.validation_set)
         if started_with is None:
             require_readable(self.train_set, self.validation_set)

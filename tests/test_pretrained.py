@@ -1,0 +1,121 @@
+"""What a run takes from models that were trained before: weights to begin with."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import spikevae
+from spikevae.config import ModelConfig, ObjectiveConfig, RunConfig
+from spikevae.data.sets import ImageSet
+from spikevae.hub.model_card import Training, model_card
+from spikevae.hub.run_settings import read_run
+from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.presets import PRESETS
+from spikevae.train_command import preset_asked_for
+from spikevae.training.learner import Learner, make_accelerator
+from spikevae.training.loop import train
+
+CLASSES = ("dark", "light")
+STUDENT = ModelConfig(
+    network="classifier",
+    layers="conv16 conv16/2+attention avgpool readout",
+    image_size=8,
+    image_channels=1,
+    class_names=CLASSES,
+    time_steps=2,
+    temporal_kernel=2,
+)
+
+
+def shades(count: int = 64) -> ImageSet:
+    """Dark and light images, in turn."""
+    labels = torch.arange(count) % 2
+    noise = torch.randint(0, 100, (count, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    pixels = (noise + 120 * labels[:, None, None, None]).to(torch.uint8)
+    return ImageSet(pixels, labels, name="shades", split="train", class_names=CLASSES)
+
+
+def settings(model: ModelConfig = STUDENT, objective: ObjectiveConfig | None = None, **changes: Any) -> RunConfig:
+    """A short run of a small classifier."""
+    start = PRESETS["cifar10-classifier"]
+    few = replace(start.train, epochs=1, batch_size=8, ema_images=8, warmup_images=8, shift=0, precision="float32")
+    return replace(
+        start, model=model, objective=objective or start.objective, train=dataclasses.replace(few, **changes)
+    )
+
+
+def trained(config: RunConfig, run: Path) -> Any:
+    train(config, run, train_set=shades(), validation_set=shades(16))
+    return spikevae.load(run)
+
+
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network without spikes, trained until it knows the shades."""
+    run = tmp_path_factory.mktemp("ordinary") / "run"
+    model = trained(settings(replace(STUDENT, neuron="relu", attention="none", time_steps=1), epochs=6), run)
+    x = shades(16)
+    assert (model.classify(x.images().float() / 255).argmax(dim=1) == x.labels).all()
+    return run
+
+
+def test_a_run_begins_with_the_weights_that_agree(ordinary: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = settings(start_from=str(ordinary))
+    with caplog.at_level(logging.INFO, "spikevae"):
+        model = Learner(config, make_accelerator("float32")).plain_model
+    theirs, fresh = spikevae.load(ordinary).state_dict(), SpikingClassifier(STUDENT).state_dict()
+    own = model.state_dict()
+    assert all(torch.equal(own[name], theirs[name]) for name in theirs)
+    assert own.keys() == fresh.keys() > theirs.keys()
+    assert f"began with the weights of {ordinary}: " in caplog.text
+
+
+def test_a_resumed_run_needs_no_model_to_begin_with(ordinary: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    start.symlink_to(ordinary)
+    config = settings(start_from=str(start))
+    train(config, tmp_path / "run", train_set=shades(), validation_set=shades(16))
+    start.unlink()
+    with pytest.raises(FileNotFoundError, match="no model"):
+        train(config, tmp_path / "other", train_set=shades(), validation_set=shades(16))
+    assert not (tmp_path / "other").exists()
+    scores = train(
+        read_run(tmp_path / "run"),
+        tmp_path / "run",
+        train_set=shades(),
+        validation_set=shades(16),
+        is_new=False,
+    )
+    assert 0 <= scores["accuracy"] <= 1
+
+
+def test_another_network_is_no_start(ordinary: Path, tmp_path: Path) -> None:
+    wide = settings(replace(STUDENT, layers="conv64 conv64/2+attention avgpool readout"), start_from=str(ordinary))
+    with pytest.raises(ValueError, match=r"start_from=.*only 0% of this network's weights"):
+        train(wide, tmp_path / "run", train_set=shades(), validation_set=shades(16))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_card_says_what_was_taken_and_not_where_it_lay() -> None:
+    training = Training(64, 16, 1, 1.0, "a machine", {})
+    card = model_card(settings(start_from="/home/me/runs/mine"), training)
+    assert "It began with the weights of another model. " in card
+    assert "/home/me" not in card
+    assert "It began" not in model_card(settings(), training)
+
+
+def test_a_run_that_begins_with_a_model_has_its_network(ordinary: Path) -> None:
+    faces = preset_asked_for(["folder:mine", "--train.start-from", "faces"])
+    assert faces.model == replace(spikevae.load("faces").config, class_names=())
+    assert (faces.data.image_size, faces.train.epochs) == (64, 0)
+    small = preset_asked_for(["--train.start-from", str(ordinary), "folder:mine"]).model
+    assert (small.layers, small.neuron, small.image_size, small.class_names) == (STUDENT.layers, "relu", 8, ())
+    asked = preset_asked_for(["folder:mine", "--preset", "mnist", "--train.start-from", "faces"])
+    assert asked.model.encoder_widths == PRESETS["mnist"].model.encoder_widths
