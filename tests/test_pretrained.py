@@ -1,4 +1,4 @@
-"""What a run takes from models that were trained before: weights to begin with."""
+"""What a run takes from models that were trained before: weights to begin with, and a teacher's probabilities."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 import spikevae
 from spikevae.config import ModelConfig, ObjectiveConfig, RunConfig
@@ -21,6 +22,7 @@ from spikevae.presets import PRESETS
 from spikevae.train_command import preset_asked_for
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
+from spikevae.training.losses import classification_loss, distillation_loss
 
 CLASSES = ("dark", "light")
 STUDENT = ModelConfig(
@@ -103,12 +105,68 @@ def test_another_network_is_no_start(ordinary: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_teacher_can_replace_the_labels(ordinary: Path, tmp_path: Path) -> None:
+    mislabelled = shades()
+    mislabelled.labels = 1 - mislabelled.labels
+    config = settings(objective=ObjectiveConfig(teacher_weight=1.0), teacher=str(ordinary), epochs=6)
+    train(config, tmp_path / "run", train_set=mislabelled, validation_set=shades(16))
+    x = shades(32)
+    found = spikevae.load(tmp_path / "run").classify(x.images().float() / 255).argmax(dim=1)
+    assert float((found == x.labels).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (replace(STUDENT, image_size=9), "takes images of 1x8x8, and the network that learns takes images of 1x9x9"),
+        (replace(STUDENT, class_names=CLASSES[::-1]), "knows the classes .'dark', 'light'., not .'light', 'dark'."),
+        (replace(STUDENT, network="vae", layers=""), "a classifier alone can teach"),
+    ],
+)
+def test_a_teacher_of_something_else_is_refused(ordinary: Path, model: ModelConfig, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"teacher=.*{reason}"):
+        Learner(settings(model, teacher=str(ordinary)), make_accelerator("float32"))
+
+
+def test_a_model_that_draws_is_no_teacher() -> None:
+    with pytest.raises(ValueError, match="a classifier alone can teach"):
+        Learner(settings(teacher="fashion-mnist"), make_accelerator("float32"))
+
+
+def test_distillation_is_the_divergence_of_softened_probabilities() -> None:
+    logits, theirs = torch.randn(5, 3), torch.randn(5, 3)
+    found = distillation_loss(logits, theirs.softmax(dim=1), 4.0)
+    wanted = (theirs / 4).softmax(dim=1)
+    expected = 16 * (wanted * (wanted.log() - (logits / 4).softmax(dim=1).log())).sum(dim=1).mean()
+    torch.testing.assert_close(found, expected)
+    assert float(distillation_loss(theirs, theirs.softmax(dim=1), 2.0)) < 1e-6
+    certain = functional.one_hot(torch.tensor([0, 1, 2, 0, 1]), 3).float()
+    assert bool(distillation_loss(logits, certain, 1.0).isfinite())
+
+
+def test_labels_and_teacher_share_the_loss() -> None:
+    score_seq, labels, taught = torch.randn(2, 5, 3), torch.tensor([0, 1, 2, 0, 1]), torch.rand(5, 3).softmax(dim=1)
+    losses = [
+        classification_loss(score_seq, labels, ObjectiveConfig(teacher_weight=weight), taught)
+        for weight in (0.0, 0.25, 1.0)
+    ]
+    torch.testing.assert_close(losses[0], classification_loss(score_seq, labels, ObjectiveConfig()))
+    torch.testing.assert_close(losses[1], 0.75 * losses[0] + 0.25 * losses[2])
+    torch.testing.assert_close(losses[2], distillation_loss(score_seq.mean(dim=0), taught, 2.0))
+
+
 def test_a_card_says_what_was_taken_and_not_where_it_lay() -> None:
     training = Training(64, 16, 1, 1.0, "a machine", {})
-    card = model_card(settings(start_from="/home/me/runs/mine"), training)
-    assert "It began with the weights of another model. " in card
+    card = model_card(settings(start_from="/home/me/runs/mine", teacher="hf:me/teacher"), training)
+    assert "It began with the weights of another model. It learned the class probabilities of hf:me/teacher" in card
     assert "/home/me" not in card
     assert "It began" not in model_card(settings(), training)
+
+
+@pytest.mark.parametrize(("name", "value"), [("teacher_weight", 1.5), ("teacher_temperature", 0.0)])
+def test_what_no_teacher_can_have_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        ObjectiveConfig(**{name: value})
 
 
 def test_a_run_that_begins_with_a_model_has_its_network(ordinary: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spikevae.config.checks import require_not_negative, require_types
+from spikevae.config.checks import require_not_negative, require_positive, require_types
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ class ObjectiveConfig:
     every step's cross-entropy (Deng et al., arXiv:2202.11946)."""
     tet_weight: float = field(default=1e-3, metadata={"before": 1e-3})
     """Of TET's other term, the squared distance of every logit from 1 (lambda; cross-entropy has 1 - lambda)."""
+    teacher_weight: float = field(default=0.9, metadata={"before": 0.9})
+    """Of a teacher's probabilities in the loss of a classifier; the labels have the rest. 0 to 1."""
+    teacher_temperature: float = field(default=2.0, metadata={"before": 2.0})
+    """What the logits of both are divided by before they are compared: the higher, the more small probabilities say."""
     adversarial_weight: float = 0.04
     """Of the discriminator's score of new samples, in adversarial fine-tuning."""
     feature_weight: float = 0.1
@@ -40,6 +44,9 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         require_types(self)
         require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
+        require_positive(self, "teacher_temperature")
+        if self.teacher_weight > 1:
+            raise ValueError(f"teacher_weight={self.teacher_weight} is outside [0, 1]")
         if not 0 <= self.firing_rate_target <= 1:
             raise ValueError(f"firing_rate_target={self.firing_rate_target} is outside [0, 1]")
         if not 0 <= self.label_smoothing <= 1:

@@ -72,6 +72,9 @@ class TrainConfig:
     start_from: str | None = field(default=None, metadata={"before": None})
     """A trained model to begin with: a bundled one, a folder, or hf:USER/NAME. Weights of the same name and shape are
     taken over."""
+    teacher: str | None = field(default=None, metadata={"before": None})
+    """A trained model, likewise, whose probabilities of the classes a classifier learns besides the labels (Hinton et
+    al., "Distilling the knowledge in a neural network", arXiv:1503.02531)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions; auto: bfloat16 where the hardware multiplies faster in it."""
     seed: int = 0

@@ -101,9 +101,12 @@ def model_card(
 
 
 def _before(settings: TrainConfig) -> str:
-    """What the run took from a model that was trained before it."""
-    start = settings.start_from
-    return "" if start is None else f"It began with the weights of {_public_name(start)}. "
+    """What the run took from models that were trained before it."""
+    taken = {
+        "It began with the weights of {}. ": settings.start_from,
+        "It learned the class probabilities of {} besides the labels. ": settings.teacher,
+    }
+    return "".join(text.format(_public_name(model)) for text, model in taken.items() if model is not None)
 
 
 def _public_name(model: str) -> str:

@@ -11,6 +11,7 @@ import accelerate
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -23,7 +24,7 @@ from spikevae.runtime import prefers_bfloat16
 from spikevae.training.discriminator import Discriminator
 from spikevae.training.losses import firing_rates
 from spikevae.training.optimizers import optimizers_of
-from spikevae.training.pretrained import take_weights
+from spikevae.training.pretrained import take_weights, teacher_of
 
 _ADVERSARIAL_BETAS = (0.5, 0.99)
 _DISCRIMINATOR_RATE = 2  # learning rate, times that of the decoder
@@ -90,12 +91,15 @@ class Learner:
             )
         if is_new and settings.start_from is not None:
             take_weights(model, settings.start_from)
+        self._teacher = None if settings.teacher is None else teacher_of(config.model, settings.teacher)
         self.ema = AveragedModel(
             model, multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images), use_buffers=True
         ).to(accelerator.device)
         model.to(accelerator.device)
         if accelerator.num_processes > 1:
             share_batch_norm(model)
+        if self._teacher is not None:
+            self._teacher.to(accelerator.device)
         self.model, *self.optimizers = accelerator.prepare(model, *optimizers_of(model, settings))
         self.discriminator: Any = None  # of a run with adversarial fine-tuning
         self.discriminator_optimizer: Any = None
@@ -125,6 +129,11 @@ class Learner:
         model = self.plain_model
         assert isinstance(model, SpikingVAE)
         return model
+
+    @torch.no_grad()
+    def taught(self, x: Tensor) -> Float[Tensor, "N K"] | None:
+        """A teacher's probabilities of the classes; None without one."""
+        return None if self._teacher is None else self._teacher.probabilities_together(x, flip_tta=False)[-1]
 
     @property
     def averaged_model(self) -> Network:

@@ -63,14 +63,18 @@ def vae_objective(
 
 
 def classification_loss(
-    score_seq: Float[Tensor, "T N K"], labels: Tensor, weights: ObjectiveConfig
+    score_seq: Float[Tensor, "T N K"],
+    labels: Tensor,
+    weights: ObjectiveConfig,
+    taught: Float[Tensor, "N K"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The loss of a classifier without decoder, as ``classification_loss`` names it.
+    """The loss of a classifier without decoder, as ``classification_loss`` names it, and what a teacher adds.
 
     Args:
         score_seq: logits, or firing rates, of every time step.
         labels: int64 [N], -1 for an input without label, which is skipped; or shares of the classes [N, K].
         weights: the settings.
+        taught: a teacher's probabilities of the classes.
     """
     scores = score_seq.float()
     if weights.classification_loss == "rate-mse":
@@ -80,7 +84,31 @@ def classification_loss(
     else:
         of_steps = torch.stack([_cross_entropies(of_step, labels, weights) for of_step in scores]).mean(dim=0)
         each = (1 - weights.tet_weight) * of_steps + weights.tet_weight * (scores - 1.0).square().mean(dim=(0, 2))
-    return _mean_over_known(each, labels)
+    loss = _mean_over_known(each, labels)
+    if taught is None:
+        return loss
+    distance = distillation_loss(scores.mean(dim=0), taught, weights.teacher_temperature)
+    return (1 - weights.teacher_weight) * loss + weights.teacher_weight * distance
+
+
+def distillation_loss(
+    logits: Float[Tensor, "N K"], taught: Float[Tensor, "N K"], temperature: float
+) -> Float[Tensor, ""]:
+    """How far a classifier's probabilities are from its teacher's, both of logits divided by a temperature.
+
+    The Kullback-Leibler divergence, mean over inputs, times the temperature's square, so that the gradient keeps its
+    size.
+
+    Source: Hinton, Vinyals and Dean, arXiv:1503.02531.
+
+    Args:
+        logits: of the one that learns.
+        taught: the teacher's probabilities, without a temperature.
+        temperature: larger than 0.
+    """
+    wanted = (taught.clamp(min=1e-12).log() / temperature).log_softmax(dim=1)
+    found = (logits / temperature).log_softmax(dim=1)
+    return temperature**2 * functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 
 def _cross_entropies(logits: Float[Tensor, "N K"], labels: Tensor, weights: ObjectiveConfig) -> Float[Tensor, " N"]:

@@ -92,8 +92,9 @@ def classify_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """One step of a classifier."""
     with learner.autocast(), learner.firing_rates() as rates:
         score_seq = learner.model(batch.x)
+        taught = learner.taught(batch.x)
     share = learner.share(len(batch.labels), batch.total)
-    loss = share * classification_loss(score_seq, batch.labels, learner.config.objective)
+    loss = share * classification_loss(score_seq, batch.labels, learner.config.objective, taught)
     return _descend(learner, {"loss": loss}, rates, share)
 
 
