@@ -134,3 +134,9 @@ def test_where_much_fires_every_weight_is_multiplied(rate: float, adds: bool, mo
     currents.square().sum().backward()
     torch.testing.assert_close(currents, dense(layer, x), rtol=1e-5, atol=1e-5)
     assert [loop.call_count for loop in called] == [adds, adds]
+
+
+def test_in_use_no_result_hangs_on_the_batch_that_an_input_lies_in() -> None:
+    layer, x = SpikeConv2d(IN, OUT), torch.cat([gated_spikes(rate, 1, IN, 16, 16) for rate in (0.1, 0.9)])
+    with torch.no_grad():
+        assert torch.equal(layer(x), torch.cat([layer(x[:1]), layer(x[1:])]))
