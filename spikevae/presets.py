@@ -211,7 +211,12 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
     has_events = dataset.startswith("events:") or dataset in EVENT_DATASET_NAMES
     if preset is None:
         preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, "n-mnist" if has_events else "pictures")
-    start = choose(PRESETS, "preset", preset)
+    return settings_for(dataset, choose(PRESETS, "preset", preset))
+
+
+def settings_for(dataset: str, start: RunConfig) -> RunConfig:
+    """Settings for a data set, with its own name, channels and classes, and everything else as in those of another."""
+    has_events = dataset.startswith("events:") or dataset in EVENT_DATASET_NAMES
     data = dataclasses.replace(start.data, dataset=dataset)
     if dataset.startswith("folder:"):
         data = dataclasses.replace(data, image_size=start.model.image_size)  # pictures have none of their own

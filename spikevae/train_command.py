@@ -6,19 +6,18 @@ import contextlib
 import dataclasses
 import functools
 import io
-import itertools
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from spikevae.config import RunConfig
+from spikevae.config import CLASS_NAMES, DataConfig, ModelConfig, RunConfig
 from spikevae.console import say
 from spikevae.options import DataRoot
-from spikevae.presets import PRESETS, preset_for
+from spikevae.presets import PRESETS, preset_for, settings_for
 
 
 def train_command(default: RunConfig) -> Callable[..., None]:
@@ -90,17 +89,6 @@ def _with_one_size(settings: RunConfig, default: RunConfig) -> RunConfig:
     return settings
 
 
-def _settings_of(model: str, dataset: str) -> RunConfig:
-    """The settings that begin from a trained model: its network, with the classes of the data set."""
-    from spikevae.hub.checkpoints import model_folder, read_config
-
-    network = read_config(model_folder(model))
-    settings = preset_for(dataset, model if model in PRESETS else None)
-    data = dataclasses.replace(settings.data, image_size=network.image_size)
-    kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
-    return dataclasses.replace(settings, model=dataclasses.replace(network, **kept), data=data)
-
-
 def default_run(dataset: str) -> Path:
     """runs/NAME, of a data set or of a folder of pictures."""
     kind, _, path = dataset.partition(":")
@@ -108,27 +96,114 @@ def default_run(dataset: str) -> Path:
 
 
 def preset_asked_for(arguments: Sequence[str]) -> RunConfig:
-    """The settings that `train` starts from: its options' defaults depend on data set and --preset.
+    """The settings that `train` starts from: its options' defaults depend on data set, --preset and --train.start-from.
 
-    Options may stand before the data set's name, so the words are first read with any preset's defaults.
+    Options may stand before the data set's name, so the words are first read with any defaults that they fit.
+
+    Raises:
+        FileNotFoundError: if there is no model of the name to start from.
+        ValueError: if it is damaged, or takes other inputs than the data set has.
     """
     import tyro
 
-    command = train_command(RunConfig())
-
-    @functools.wraps(command)
-    def asked_for(dataset: str, *, settings: RunConfig, preset: str | None = None, **_: Any) -> RunConfig:
-        start_from = settings.train.start_from
-        if start_from is None or preset is not None:
-            return preset_for(dataset, preset)
-        return _settings_of(start_from, dataset)
-
     words = [word for word in arguments if word not in ("-h", "--help")]
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # where tyro complains of values all the same
-            asked: RunConfig = tyro.cli(asked_for, args=words, console_outputs=False)
-    except SystemExit:  # wrong or too few words, of which the command itself tells
-        dataset = next((word for word in words if not word.startswith("-")), "fashion-mnist")
-        preset = next((after for word, after in itertools.pairwise(words) if word == "--preset"), None)
-        return preset_for(dataset, preset if preset in PRESETS else None)
-    return asked
+    for default in _defaults_to_try(words):
+        command = train_command(default)
+
+        @functools.wraps(command)
+        def asked_for(
+            dataset: str, *, settings: RunConfig, preset: str | None = None, resume: Path | None = None, **_: Any
+        ) -> tuple[str, str | None, str | None]:
+            return dataset, preset, None if resume else settings.train.start_from
+
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # where tyro complains of values all the same
+                dataset, preset, start_from = tyro.cli(asked_for, args=words, console_outputs=False)
+        except (SystemExit, ValueError):  # wrong or too few words, of which the command itself tells
+            continue
+        return preset_for(dataset, preset) if start_from is None or preset else _settings_of(start_from, dataset)
+    preset = _value_of("--preset", words)
+    return preset_for(_likely_dataset(words), preset if preset in PRESETS else None)
+
+
+def _defaults_to_try(words: Sequence[str]) -> Iterator[RunConfig]:
+    """Settings that the words may change: an option that fits one network may not fit another."""
+    start_from, preset = _value_of("--train.start-from", words), _value_of("--preset", words)
+    if preset in PRESETS:
+        yield PRESETS[preset]
+    elif start_from is not None:
+        with contextlib.suppress(OSError, ValueError):  # of which _settings_of tells
+            yield RunConfig(model=_network_of(start_from))
+    yield preset_for(_likely_dataset(words))
+    yield RunConfig()
+
+
+def _value_of(option: str, words: Sequence[str]) -> str | None:
+    """What follows an option, as the next word or behind an equals sign."""
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        name, equals, value = word.partition("=")
+        if name == option:
+            return value if equals else following
+    return None
+
+
+def _likely_dataset(words: Sequence[str]) -> str:
+    """The word that is a data set's name; else the first one that is no option."""
+    plain = [word for word in words if not word.startswith("-")]
+    known = (word for word in plain if word in CLASS_NAMES or word.startswith(("folder:", "events:")))
+    return next(known, next(iter(plain), "fashion-mnist"))
+
+
+def _network_of(model: str) -> ModelConfig:
+    """The network of a trained model."""
+    from spikevae.hub.checkpoints import model_folder, read_config
+
+    return read_config(model_folder(model))
+
+
+def _settings_of(model: str, dataset: str) -> RunConfig:
+    """The settings that begin from a trained model: its network with the classes of the data set, and its training.
+
+    Lengths are open where the data set is another one than that model's.
+
+    Raises:
+        FileNotFoundError: if there is no such model.
+        ValueError: if it is damaged, or takes other inputs.
+    """
+    from spikevae.data.sets import is_events
+
+    network = _network_of(model)
+    if network.takes_events != is_events(DataConfig(dataset=dataset)):
+        inputs = ["images", "event recordings"]
+        raise ValueError(
+            f"start_from={model!r} takes {inputs[network.takes_events]}, and {dataset} has "
+            f"{inputs[not network.takes_events]}; name another model, or leave start_from out"
+        )
+    trained = _training_of(model, network)
+    settings = settings_for(dataset, trained)
+    train, data = settings.train, settings.data
+    if dataset != trained.data.dataset:
+        train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
+        data = DataConfig(dataset=dataset)
+    kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
+    return dataclasses.replace(
+        settings,
+        model=dataclasses.replace(network, **kept),
+        data=dataclasses.replace(data, image_size=network.image_size),
+        train=dataclasses.replace(train, start_from=None, teacher=None),
+    )
+
+
+def _training_of(model: str, network: ModelConfig) -> RunConfig:
+    """How a model was trained: by its run, or its preset; otherwise as others of its kind."""
+    from spikevae.hub.checkpoints import RELEASED, model_folder
+    from spikevae.hub.run_settings import RUN_NAME, read_run
+
+    folder = model_folder(model)
+    if (folder / RUN_NAME).is_file():
+        return read_run(folder)
+    if folder.parent == RELEASED and folder.name in PRESETS:
+        return PRESETS[folder.name]
+    if network.network == "classifier":
+        return PRESETS["n-mnist-classifier" if network.takes_events else "cifar10-classifier"]
+    return PRESETS["n-mnist" if network.takes_events else "pictures"]
