@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from spikevae.data.sets import ImageSet
 from spikevae.hub.model_card import Training, model_card
 from spikevae.hub.run_settings import read_run
 from spikevae.nn.classifiers import SpikingClassifier
-from spikevae.presets import PRESETS
+from spikevae.presets import PRESETS, preset_for
 from spikevae.train_command import preset_asked_for
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
@@ -68,22 +69,23 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_a_run_begins_with_the_weights_that_agree(ordinary: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config = settings(start_from=str(ordinary))
-    with caplog.at_level(logging.INFO, "spikevae"):
-        model = Learner(config, make_accelerator("float32")).plain_model
+def test_a_run_begins_with_the_weights_that_agree(ordinary: Path) -> None:
+    model = Learner(settings(start_from=str(ordinary)), make_accelerator("float32")).plain_model
     theirs, fresh = spikevae.load(ordinary).state_dict(), SpikingClassifier(STUDENT).state_dict()
     own = model.state_dict()
     assert all(torch.equal(own[name], theirs[name]) for name in theirs)
     assert own.keys() == fresh.keys() > theirs.keys()
-    assert f"began with the weights of {ordinary}: " in caplog.text
 
 
-def test_a_resumed_run_needs_no_model_to_begin_with(ordinary: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_needs_no_model_to_begin_with(
+    ordinary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     start = tmp_path / "start"
     start.symlink_to(ordinary)
     config = settings(start_from=str(start))
-    train(config, tmp_path / "run", train_set=shades(), validation_set=shades(16))
+    with caplog.at_level(logging.INFO, "spikevae"):
+        train(config, tmp_path / "run", train_set=shades(), validation_set=shades(16))
+    assert f"% of its weights from {start}" in caplog.text
     start.unlink()
     with pytest.raises(FileNotFoundError, match="no model"):
         train(config, tmp_path / "other", train_set=shades(), validation_set=shades(16))
@@ -96,6 +98,38 @@ def test_a_resumed_run_needs_no_model_to_begin_with(ordinary: Path, tmp_path: Pa
         is_new=False,
     )
     assert 0 <= scores["accuracy"] <= 1
+
+
+def test_a_run_that_was_stopped_before_it_saved_begins_anew_with_them(ordinary: Path, tmp_path: Path) -> None:
+    config = settings(start_from=str(ordinary))
+    trained(config, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    shutil.copy(tmp_path / "whole" / "run.json", tmp_path / "killed")
+    train(config, tmp_path / "killed", train_set=shades(), validation_set=shades(16), is_new=False)
+    found, expected = (spikevae.load(tmp_path / name).state_dict() for name in ("killed", "whole"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_run_is_resumed_from_another_folder(ordinary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ordinary.parent)
+    config = settings(start_from=ordinary.name, teacher=ordinary.name)
+    trained(config, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / "state.pt").unlink()
+    (tmp_path / "run" / "model.safetensors").unlink()
+    kept = read_run(tmp_path / "run")
+    assert (kept.train.start_from, kept.train.teacher) == (str(ordinary), str(ordinary))
+    train(kept, tmp_path / "run", train_set=shades(), validation_set=shades(16), is_new=False)
+
+
+def test_a_teacher_that_is_gone_is_missed(ordinary: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    teacher.symlink_to(ordinary)
+    config = settings(teacher=str(teacher))
+    trained(config, tmp_path / "run")
+    teacher.unlink()
+    with pytest.raises(FileNotFoundError, match=r"the run's teacher: no model .* until it ends"):
+        train(config, tmp_path / "run", train_set=shades(), validation_set=shades(16), is_new=False)
 
 
 def test_another_network_is_no_start(ordinary: Path, tmp_path: Path) -> None:
@@ -119,8 +153,9 @@ def test_a_teacher_can_replace_the_labels(ordinary: Path, tmp_path: Path) -> Non
     ("model", "reason"),
     [
         (replace(STUDENT, image_size=9), "takes images of 1x8x8, and the network that learns takes images of 1x9x9"),
-        (replace(STUDENT, class_names=CLASSES[::-1]), "knows the classes .'dark', 'light'., not .'light', 'dark'."),
-        (replace(STUDENT, network="vae", layers=""), "a classifier alone can teach"),
+        (replace(STUDENT, class_names=CLASSES[::-1]), "knows the classes .*, and the network that learns .'light', 'dark'.; both"),
+        (replace(STUDENT, network="vae", layers=""), "only a classifier without decoder"),
+        (replace(STUDENT, layers="conv16 vote4"), "whose layers end in readout"),
     ],
 )
 def test_a_teacher_of_something_else_is_refused(ordinary: Path, model: ModelConfig, reason: str) -> None:
@@ -129,7 +164,7 @@ def test_a_teacher_of_something_else_is_refused(ordinary: Path, model: ModelConf
 
 
 def test_a_model_that_draws_is_no_teacher() -> None:
-    with pytest.raises(ValueError, match="a classifier alone can teach"):
+    with pytest.raises(ValueError, match="is no classifier without decoder"):
         Learner(settings(teacher="fashion-mnist"), make_accelerator("float32"))
 
 
@@ -157,9 +192,9 @@ def test_labels_and_teacher_share_the_loss() -> None:
 
 def test_a_card_says_what_was_taken_and_not_where_it_lay() -> None:
     training = Training(64, 16, 1, 1.0, "a machine", {})
-    card = model_card(settings(start_from="/home/me/runs/mine", teacher="hf:me/teacher"), training)
+    card = model_card(settings(start_from="mine", teacher="hf:me/teacher"), training)
     assert "It began with the weights of another model. It learned the class probabilities of hf:me/teacher" in card
-    assert "/home/me" not in card
+    assert "mine" not in card
     assert "It began" not in model_card(settings(), training)
 
 
@@ -173,7 +208,46 @@ def test_a_run_that_begins_with_a_model_has_its_network(ordinary: Path) -> None:
     faces = preset_asked_for(["folder:mine", "--train.start-from", "faces"])
     assert faces.model == replace(spikevae.load("faces").config, class_names=())
     assert (faces.data.image_size, faces.train.epochs) == (64, 0)
-    small = preset_asked_for(["--train.start-from", str(ordinary), "folder:mine"]).model
-    assert (small.layers, small.neuron, small.image_size, small.class_names) == (STUDENT.layers, "relu", 8, ())
+    assert faces.train.discriminator_shift == PRESETS["faces"].train.discriminator_shift
+    small = preset_asked_for(["--train.start-from", str(ordinary), "folder:mine"])
+    assert (small.model.layers, small.model.neuron, small.model.image_size) == (STUDENT.layers, "relu", 8)
+    assert (small.model.class_names, small.train.weight_decay) == ((), PRESETS["cifar10-classifier"].train.weight_decay)
     asked = preset_asked_for(["folder:mine", "--preset", "mnist", "--train.start-from", "faces"])
     assert asked.model.encoder_widths == PRESETS["mnist"].model.encoder_widths
+    same = preset_asked_for(["cifar10", "--train.start-from", "cifar10-classifier"])
+    assert same.train == PRESETS["cifar10-classifier"].train
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "folder:mine --train.start-from cifar10-classifier --model.time-steps 2",
+        "--train.start-from=cifar10-classifier --model.temporal-kernel 2 folder:mine",
+        "folder:mine --preset cifar10-classifier --model.neuron relu",
+        "folder:mine --preset faces --train.shift 30",
+    ],
+)
+def test_options_are_read_with_the_defaults_of_the_model_they_are_for(words: str) -> None:
+    settings = preset_asked_for(words.split())
+    assert settings.model.encoder_widths != PRESETS["fashion-mnist"].model.encoder_widths
+    assert settings.data.dataset == "folder:mine"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "reason"),
+    [
+        ("events:mine", "faces", "start_from='faces' takes images, and events:mine has event recordings"),
+        ("cifar10", "n-mnist", "start_from='n-mnist' takes event recordings, and cifar10 has images"),
+        ("cifar10", "nothing", "no model 'nothing'"),
+    ],
+)
+def test_a_model_of_other_inputs_is_no_start(dataset: str, model: str, reason: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=reason):
+        preset_asked_for([dataset, "--train.start-from", model])
+    resumed = preset_asked_for([dataset, "--train.start-from", model, "--resume", "run"])
+    assert resumed == preset_for(dataset)
+
+
+def test_rectifiers_are_for_classifiers_alone() -> None:
+    with pytest.raises(ValueError, match="a classifier alone has them"):
+        ModelConfig(neuron="relu")

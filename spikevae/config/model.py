@@ -64,7 +64,7 @@ class ModelConfig:
     """The attention's gates: the sigmoid itself, or rounded to 2^-k, which makes a gate a shift."""
     neuron: str = "plif"
     """lif: leaky integrate-and-fire; plif: the same with a time constant learned per layer; relu: no spikes, an
-    ordinary network of the same layers, to compare with; or one you registered."""
+    ordinary classifier of the same layers, to compare with or to learn from; or one you registered."""
     tau: float = 2.0
     """Membrane time constant, in time steps (its initial value for plif)."""
     surrogate_slope: float = 2.0
@@ -108,6 +108,8 @@ class ModelConfig:
                 f"layers={self.layers!r}, network={self.network!r}: a classifier has 1 to {_MOST_LAYERS} layers, "
                 "a VAE none"
             )
+        if self.neuron == "relu" and self.network != "classifier":
+            raise ValueError('neuron="relu": a classifier alone has them; a VAE needs neurons that spike, as plif')
         if self.time_steps > _LONGEST:
             raise ValueError(f"time_steps={self.time_steps} is more than {_LONGEST}")
         if not 1 < self.tau < math.inf:

@@ -32,7 +32,8 @@ def card_metadata(
     elif name:
         values["license"] = "mit"
     values["pipeline_tag"] = task
-    values["tags"] = ["spiking-neural-network", "neuromorphic", "tcja"] + ([] if is_classifier else ["vae"])
+    tags = [] if model.neuron == "relu" else ["spiking-neural-network", "neuromorphic"]
+    values["tags"] = tags + ["tcja"] * (model.attention == "tcja") + ["vae"] * (not is_classifier)
     if dataset in _ON_HUB:
         values["datasets"] = [_ON_HUB[dataset]]
     if scores:

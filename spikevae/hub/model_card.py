@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from spikevae.config import ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.card_metadata import card_metadata
+from spikevae.hub.checkpoints import HUB_PREFIX, released_models
 
 _SOURCES = {
     "n-mnist": "N-MNIST, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015), CC BY-SA 4.0",
@@ -64,7 +65,7 @@ def model_card(
     inputs = "recordings" if model.takes_events else "images"
     also = f", among them those of {config.data.also}" if config.data.also else ""
     lines = [
-        f"# {name or 'A model'}: spiking {'classifier' if is_classifier else 'VAE'} of {dataset}",
+        f"# {name or 'A model'}: {_kind(model)} of {dataset}",
         "",
         f"{_purpose(model)} `config.json` and `model.safetensors` are all that `spikevae.load` reads.",
         "",
@@ -110,8 +111,8 @@ def _before(settings: TrainConfig) -> str:
 
 
 def _public_name(model: str) -> str:
-    """A model as others know it: not by the folder that it lies in."""
-    return model if model.startswith("hf:") or not {"/", "\\"} & set(model) else "another model"
+    """A model as others know it: not by a folder of this machine."""
+    return model if model.startswith(HUB_PREFIX) or model in released_models() else "another model"
 
 
 def _score_table(scores: Sequence[tuple[str, str]]) -> list[str]:
@@ -130,10 +131,16 @@ def _score_table(scores: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
+def _kind(model: ModelConfig) -> str:
+    """What sort of network it is."""
+    spiking = "ordinary" if model.neuron == "relu" else "spiking"
+    return f"{spiking} {'classifier' if model.network == 'classifier' else 'VAE'}"
+
+
 def _purpose(model: ModelConfig) -> str:
     """What the model does, with what parts."""
     size = "x".join(map(str, (model.image_channels, *model.frame_size)))
-    spikes = f"with spikes in T = {model.time_steps} time steps"
+    spikes = "without spikes" if model.neuron == "relu" else f"with spikes in T = {model.time_steps} time steps"
     parts = f"attention: {model.attention}; neurons: {model.neuron}"
     if model.network == "classifier":
         inputs = f"event recordings, cut into frames of {size}" if model.takes_events else f"{size} images"

@@ -65,6 +65,8 @@ def ends_of(x: Tensor, is_training: bool) -> tuple[float, float] | None:
     """The least and the largest value, NaN if one is; None where values are not looked at."""
     if is_training or x.numel() == 0 or x.is_meta or is_traced() or is_transformed():
         return None
+    if x.is_cuda and torch.cuda.is_current_stream_capturing():  # which may not wait for a value
+        return None
     least, most = x.detach().aminmax()
     return float(least), float(most)
 

@@ -68,7 +68,7 @@ class Learner:
     Args:
         config: all settings.
         accelerator: of the processes that learn together.
-        is_new: whether the run begins; otherwise its own state is loaded next.
+        is_new: whether the run begins; otherwise its own saved state is loaded next.
 
     Raises:
         FileNotFoundError: if a model that the settings name is not there.
@@ -89,8 +89,9 @@ class Learner:
                 f"adversarial fine-tuning needs a latent with a density, as potential, not {config.model.latent!r}; "
                 "set --train.adversarial-share 0"
             )
+        self.taken_over = 0.0  # share of the weights that learn
         if is_new and settings.start_from is not None:
-            take_weights(model, settings.start_from)
+            self.taken_over = take_weights(model, settings.start_from)
         self._teacher = None if settings.teacher is None else teacher_of(config.model, settings.teacher)
         self.ema = AveragedModel(
             model, multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images), use_buffers=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -26,10 +27,12 @@ from spikevae.training.batches import batches_left, mixed
 from spikevae.training.interruption import Interruption, Stop
 from spikevae.training.learner import Batch, Learner, make_accelerator
 from spikevae.training.phases import Phase, phases_of
+from spikevae.training.pretrained import with_whole_paths
 from spikevae.training.recorded import quickest
 from spikevae.training.reporting import EventFile, plan, reported
 from spikevae.training.run_folder import (
     LOCK_NAME,
+    STATE_NAME,
     Progress,
     TrainingError,
     append_statistics,
@@ -118,7 +121,7 @@ class Trainer:
         validation_set: ImageSet | EventSet | None,
         started_with: RunConfig | None,
     ) -> None:
-        self.run = run
+        self.run, config = run, with_whole_paths(config)
         self.accelerator = make_accelerator(config.train.precision)
         self.is_main = bool(self.accelerator.is_main_process)
         with self.accelerator.local_main_process_first():  # so that one downloads, and the others find it there
@@ -132,7 +135,7 @@ class Trainer:
             self.counts["train_images"], self.settings.batch_size, self.accelerator.num_processes
         )
         self.phases = phases_of(self.config)
-        self.learner = Learner(self.config, self.accelerator, is_new=started_with is None)
+        self.learner = Learner(self.config, self.accelerator, is_new=not os.path.lexists(run / STATE_NAME))
         check_classes(self.learner, self.train_set, self.validation_set)
         if started_with is None:
             require_readable(self.train_set, self.validation_set)
@@ -148,6 +151,12 @@ class Trainer:
         if self.is_main:
             said = plan(self.settings, self.phases, len(self.train_set), len(self.validation_set))
             log.info("training in %s; Ctrl-C stops and saves: %s", printable(self.run), said)
+            if self.learner.taken_over:
+                log.info(
+                    "begins with %.0f%% of its weights from %s", 100 * self.learner.taken_over, self.settings.start_from
+                )
+            if self.settings.teacher is not None:
+                log.info("learns from %s too", self.settings.teacher)
         try:
             with self.interruption:
                 try:
