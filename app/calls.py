@@ -13,6 +13,7 @@ from gradio.block_function import BlockFunction
 
 from spikevae.text import printable
 
+from . import limits
 from .files import Files
 
 _TEXT = 2000  # characters of a text, if it is no drawing
@@ -100,13 +101,17 @@ class Calls:
             "session_hash": session,
             "trigger_id": trigger if isinstance(trigger, int) and abs(trigger) < 2**31 else None,
         }
+        self._require_room(session)
         self._remember(session)
         return call | {"event_data": _chosen(asked.get("event_data"))}
 
     def _called(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         call = {"data": self._values(self._function(name), asked.get("data"))}
-        session = asked.get("session_hash")
-        return call if session is None else call | {"session_hash": _session(session)}
+        if asked.get("session_hash") is None:
+            return call
+        session = _session(asked["session_hash"])
+        self._require_room(session)
+        return call | {"session_hash": session}
 
     def _named(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         self._function(name)
@@ -120,6 +125,13 @@ class Calls:
                 raise BadCall(422, f"{name} needs {parameter['parameter_name']}; it takes {', '.join(known)}")
         cleaned: dict[str, Any] = {given: self._cleaned(value) for given, value in asked.items()}
         return cleaned
+
+    def _require_room(self, session: str) -> None:
+        """Refuse a session that asks on and on and fetches no answer: they would be kept for it."""
+        if len(self._page._queue.pending_event_ids_session.get(session, ())) >= limits.QUEUE_SIZE:
+            raise BadCall(
+                429, "Too many requests of this page wait; fetch their answers first (/gradio_api/queue/data)"
+            )
 
     def _remember(self, session: str) -> None:
         self._sessions[session] = None

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from . import limits
+from .rates import visitor_at
 
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nRetry-After: 5\r\n"
@@ -34,17 +35,19 @@ class Connections:
 
     def admit(self, address: str) -> bool:
         """Count a connection in, if there is room for it."""
-        is_full = self._open[address] >= self._most_by_address and not self._is_unbounded(address)
+        visitor = visitor_at(address) or address
+        is_full = self._open[visitor] >= self._most_by_address and not self._is_unbounded(address)
         if is_full or self._open.total() >= self._most:
             return False
-        self._open[address] += 1
+        self._open[visitor] += 1
         return True
 
     def leave(self, address: str) -> None:
         """Count it out."""
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
+        visitor = visitor_at(address) or address
+        self._open[visitor] -= 1
+        if not self._open[visitor]:
+            del self._open[visitor]
 
     def _is_unbounded(self, address: str) -> bool:
         if self._unbounded & {address, "*"}:

@@ -17,7 +17,7 @@ from . import limits
 from .access import Access
 from .calls import BadCall, Calls
 from .files import Files
-from .rates import Allowance
+from .rates import Allowance, visitor_at
 from .routes import Kind, kind_of
 
 Message = MutableMapping[str, Any]
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _FILE = "/gradio_api/file="
 _ASSETS = "/assets/"  # scripts and styles, with a hash of their content in each name
+_LOGOUT = "/logout"
 _LARGEST_QUERY = 2000  # bytes
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -81,6 +82,8 @@ class Guard:
         if scope["method"] == "OPTIONS" and "origin" in headers:  # of a site that is allowed: the server answers it
             await self._app(scope, receive, send)
             return
+        if path == _LOGOUT:  # everybody has the one account; Gradio would log all of them out
+            scope["query_string"] = b"all_session=false"
         kind = kind_of(scope["method"], path)
         if kind is None:
             raise Refused(404, "There is nothing here")
@@ -173,7 +176,7 @@ class Guard:
         """Let so many passwords be tried; one that is right costs nothing."""
         if _media_type(headers) not in ("application/x-www-form-urlencoded", "multipart/form-data"):
             raise Refused(415, "Send a form")
-        visitor = (scope.get("client") or ("",))[0]
+        visitor = visitor_at((scope.get("client") or ("",))[0])
         for guesses, key in ((self._guesses, visitor), (self._all_guesses, "")):
             if wait := guesses.take(key):
                 log.warning("passwords are guessed from %s", printable(visitor))
@@ -222,6 +225,8 @@ def _single_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
         if text in found and text in ("host", "origin", "content-type", "content-length", "sec-fetch-site"):
             raise Refused(400, f"The header {text} is given twice")
         found[text] = value.decode("latin-1")
+    if "transfer-encoding" in found and "content-length" in found:  # the server goes by the first alone
+        raise Refused(400, "The request says twice how long it is (Transfer-Encoding and Content-Length)")
     return found
 
 

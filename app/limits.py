@@ -41,6 +41,8 @@ SMALLEST_CHARGE = 2**16
 """Bytes that an upload counts for at least: files cost more than their content."""
 UPLOADS = 16
 """Uploads that are received together."""
+VISITOR_UPLOADS = 8
+"""Those of one visitor among them."""
 FOLDER_BYTES = 10**9
 """What all files of all visitors may take; the oldest are deleted first."""
 YOUNG_SECONDS = 60
@@ -69,7 +71,7 @@ GUESSES, GUESSES_PER_SECOND = 8, 0.1
 ALL_GUESSES, ALL_GUESSES_PER_SECOND = 40, 2.0
 """The same from all addresses together."""
 QUEUE_SIZE = 128
-"""Requests that wait; one more is turned away."""
+"""Requests that wait; one more is turned away. So many answers, too, are kept for a page that fetches none."""
 WORKERS = 2
 """Requests that are computed together."""
 KEEP_SECONDS = 1800

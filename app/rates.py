@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict
 
 from .limits import Number
 
 _VISITORS = 10_000  # that are remembered; beyond, those who came longest ago are forgotten
+
+
+def visitor_at(address: str) -> str:
+    """Whom limits count an address for: itself, or of IPv6 its network of 64 bits, which one visitor has as a whole.
+
+    A proxy may pass on what is no address at all; whoever sends that counts as one visitor.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))
 
 
 class Allowance:

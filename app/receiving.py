@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from . import limits
 from .files import Files, Full
-from .rates import Allowance
+from .rates import Allowance, visitor_at
 
 _SLACK = 2**16  # bytes of a request beside the file in it
 _FULL = "The server is full; try later"
@@ -28,7 +29,7 @@ def upload_routes(files: Files, is_welcome: Callable[[Request], bool]) -> list[R
         is_welcome: whether a visitor has logged in, where that is needed.
     """
     allowance = Allowance(limits.VISITOR_BYTES, limits.VISITOR_BYTES / 60)
-    places = asyncio.Semaphore(limits.UPLOADS)
+    taken: Counter[str] = Counter()  # places, by visitor
 
     async def upload(request: Request) -> Response:
         """Keep the files of a form, and answer with their paths."""
@@ -39,13 +40,14 @@ def upload_routes(files: Files, is_welcome: Callable[[Request], bool]) -> list[R
             return _refused(411, "Say how long the file is (Content-Length)")
         if int(length[:20]) > limits.UPLOAD_BYTES + _SLACK:
             return _refused(413, f"A file may take at most {limits.UPLOAD_BYTES // 2**20} MiB")
-        if places.locked():
+        visitor = visitor_at(request.client.host if request.client else "")
+        if taken.total() >= limits.UPLOADS or taken[visitor] >= limits.VISITOR_UPLOADS:
             return _refused(503, "Too many uploads at once; try again", 5)
-        visitor = request.client.host if request.client else ""
         if wait := allowance.take(visitor, max(int(length), limits.SMALLEST_CHARGE)):
             return _refused(429, f"At most {limits.VISITOR_BYTES // 2**20} MiB a minute; wait a little", wait)
+        taken[visitor] += 1
         try:
-            async with places, asyncio.timeout(limits.UPLOAD_SECONDS):
+            async with asyncio.timeout(limits.UPLOAD_SECONDS):
                 return JSONResponse(await _kept(request, files))
         except TimeoutError:
             return _refused(408, f"The upload did not come within {limits.UPLOAD_SECONDS:g} s")
@@ -55,6 +57,10 @@ def upload_routes(files: Files, is_welcome: Callable[[Request], bool]) -> list[R
             return _refused(400, "The upload broke off")
         except HTTPException as error:
             return _refused(400, str(error.detail))
+        finally:
+            taken[visitor] -= 1
+            if not taken[visitor]:
+                del taken[visitor]
 
     async def progress(request: Request) -> Response:
         """Gradio's page asks how far an upload is; it is shown as soon as it is here."""
@@ -76,6 +82,6 @@ async def _kept(request: Request, files: Files) -> list[str]:
         return [await asyncio.to_thread(files.upload, await part.read(), part.filename or "") for part in parts]
 
 
-def _refused(status: int, words: str, wait: float | None = None) -> Response:
+def _refused(status: int, words: str, wait: limits.Number | None = None) -> Response:
     headers = {} if wait is None else {"Retry-After": str(int(wait) + 1)}
     return JSONResponse({"detail": words}, status, headers)

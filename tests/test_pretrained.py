@@ -153,7 +153,10 @@ def test_a_teacher_can_replace_the_labels(ordinary: Path, tmp_path: Path) -> Non
     ("model", "reason"),
     [
         (replace(STUDENT, image_size=9), "takes images of 1x8x8, and the network that learns takes images of 1x9x9"),
-        (replace(STUDENT, class_names=CLASSES[::-1]), "knows the classes .*, and the network that learns .'light', 'dark'.; both"),
+        (
+            replace(STUDENT, class_names=CLASSES[::-1]),
+            "knows the classes .*, and the network that learns .'light', 'dark'.; both",
+        ),
         (replace(STUDENT, network="vae", layers=""), "only a classifier without decoder"),
         (replace(STUDENT, layers="conv16 vote4"), "whose layers end in readout"),
     ],

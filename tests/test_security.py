@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import app
 from app import leftovers, limits
 from app.access import Access
 from app.leftovers import private_folder
+from app.rates import visitor_at
 from app.routes import Kind, kind_of
 from app.server import running
 from tests.visitor import FORM, JSON, Visitor, form
@@ -410,12 +412,56 @@ def test_what_one_visitor_uploads_in_a_minute_is_bounded(member: Visitor) -> Non
 def test_an_upload_says_how_long_it_is_and_is_not_too_long(visitor: Visitor) -> None:
     chunked = [FORM, ("Transfer-Encoding", "chunked")]
     assert visitor.ask("POST", "/gradio_api/upload", b"0\r\n\r\n", chunked)[0] == 411
+    twice = [FORM, ("Content-Length", "10"), ("Transfer-Encoding", "chunked")]
+    for path in ("/gradio_api/upload", "/gradio_api/call/sample", "/login"):
+        assert visitor.ask("POST", path, b"0\r\n\r\n", twice)[0] == 400
     length = ("Content-Length", str(limits.UPLOAD_BYTES * 2))
     assert visitor.ask("POST", "/gradio_api/upload", b"x", [FORM, length])[0] == 413
     for body, headers in ((form(b"x"), [("Content-Type", "multipart/form-data")]), (b"x", [FORM]), (b"", [FORM])):
         status, _, _ = visitor.ask("POST", "/gradio_api/upload", body, headers)
         assert status in (200, 400)
     assert visitor.post("/gradio_api/upload", form(b"x", field="other"), FORM) == (200, b"[]")
+
+
+def test_one_visitor_does_not_take_all_places_for_uploads(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "VISITOR_UPLOADS", 2)
+    head = "POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nContent-Length: 70000\r\n\r\n--"
+    with ExitStack() as open_links:
+        for _ in range(2):
+            link = open_links.enter_context(socket.create_connection((visitor.host, visitor.port), timeout=30))
+            link.sendall(head.format(FORM[1]).encode())
+        answers = [visitor.upload(b"x")[0] for _ in range(20)]
+    assert 503 in answers
+    assert any(visitor.upload(b"x")[0] == 200 for _ in range(100))  # once the two have hung up
+
+
+def test_a_page_that_fetches_no_answers_is_not_answered_for_ever(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "QUEUE_SIZE", 4)  # the queue itself keeps its size
+    number = next(
+        each["id"]
+        for each in json.loads(visitor.ask("GET", "/config")[2])["dependencies"]
+        if each["api_name"] == "sample"
+    )
+    asked = {"data": SAMPLE, "fn_index": number, "session_hash": "never-reads"}
+    statuses = [visitor.post("/gradio_api/queue/join", asked)[0] for _ in range(6)]
+    assert statuses == [200] * 4 + [429] * 2
+    assert visitor.call("sample", SAMPLE)[0] == "complete"
+
+
+def test_who_logs_out_leaves_the_others_in(strict: str, member: Visitor) -> None:
+    other = Visitor(strict, [("Cookie", login(Visitor(strict), "secret")[1])])
+    assert other.get("/config") == 200
+    other.get("/logout")
+    assert other.get("/config") == 401
+    assert member.get("/config") == 200
+
+
+def test_limits_count_a_network_of_one_visitor_as_one() -> None:
+    assert visitor_at("10.0.0.1") == visitor_at("::ffff:10.0.0.1") == "10.0.0.1"
+    assert visitor_at("2001:db8::1") == visitor_at("2001:db8::ffff:2%eth0") != visitor_at("2001:db8:0:1::1")
+    assert visitor_at("x" * 1000) == visitor_at("") == ""
 
 
 def test_what_is_too_much_for_the_queue_is_turned_away_at_once(member: Visitor) -> None:
