@@ -27,7 +27,7 @@ class ObjectiveConfig:
     """Of TET's other term, the squared distance of every logit from 1 (lambda; cross-entropy has 1 - lambda)."""
     teacher_weight: float = field(default=0.9, metadata={"before": 0.9})
     """Of a teacher's probabilities in the loss of a classifier; the labels have the rest. 0 to 1."""
-    teacher_temperature: float = field(default=2.0, metadata={"before": 2.0})
+    teacher_temperature: float = field(default=4.0, metadata={"before": 4.0})
     """What the logits of both are divided by before they are compared: the higher, the more small probabilities say."""
     adversarial_weight: float = 0.04
     """Of the discriminator's score of new samples, in adversarial fine-tuning."""
