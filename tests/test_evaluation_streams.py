@@ -13,6 +13,7 @@ from torch import Tensor
 from spikevae.config import DataConfig, ModelConfig
 from spikevae.data.images import save_images
 from spikevae.data.sets import load_split
+from spikevae.evaluation import streams
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.streams import (
     ImageStream,
@@ -171,3 +172,10 @@ def test_damage_keeps_the_number_of_images(images: Tensor) -> None:
 def test_features_need_an_image() -> None:
     with pytest.raises(ValueError, match=r"nothing: there are no images"):
         extract(from_tensor(torch.zeros(0, 1, 4, 4), "nothing"), {})
+
+
+def test_processes_cut_the_samples_alike_though_one_has_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(encoder_widths=(4, 8), decoder_widths=(8, 4, 4), encoder_depth=0, latent="potential")
+    monkeypatch.setattr(streams, "from_all", lambda mine: [mine, 3])  # another process, with room for three
+    source = from_model(SpikingVAE(config).eval(), 8, seed=0, name="tiny")
+    assert [len(batch) for batch in source.batches(250)] == [3, 3, 2]

@@ -18,7 +18,7 @@ from spikevae.data.folders import list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.images import to_uint8
 from spikevae.data.sets import ImageSet
-from spikevae.distributed import shared_batches
+from spikevae.distributed import from_all, shared_batches
 from spikevae.files import open_regular
 from spikevae.nn.vae import SpikingVAE
 
@@ -140,7 +140,8 @@ def from_model(
         return to_uint8(x)
 
     def open_batches(batch_size: int) -> Iterator[Tensor]:
-        return shared_batches(draw, count, min(batch_size, _samples_at_once(model)))
+        most = min(from_all(_samples_at_once(model)))  # all processes cut alike, though one GPU has less room
+        return shared_batches(draw, count, min(batch_size, most))
 
     return ImageStream(f"samples of {name}", count, open_batches)
 
