@@ -16,7 +16,7 @@ from spikevae.text import printable
 from . import limits
 from .files import Files
 
-_TEXT = 2000  # characters of a text, if it is no drawing
+_TEXT = 10_000  # characters of a text, if it is no drawing: 24 favourites with long names of models and classes
 _DRAWING = "data:image/png;base64,"
 _DEPTH, _VALUES = 8, 1000  # of a call's values
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")

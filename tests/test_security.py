@@ -423,6 +423,13 @@ def test_an_upload_says_how_long_it_is_and_is_not_too_long(visitor: Visitor) -> 
     assert visitor.post("/gradio_api/upload", form(b"x", field="other"), FORM) == (200, b"[]")
 
 
+def test_a_text_may_hold_as_many_favourites_as_a_visitor_may_keep(visitor: Visitor) -> None:
+    wish = ["a model with a long name of its own", 2**32 - 1, "ein langer Name für eine Klasse von Bildern", 1.25, 63]
+    text = json.dumps([wish] * limits.FAVOURITES)
+    assert visitor.call("sample", [MODEL, 1, 0, text, 1.0])[0] == "error"  # of the function: there is no such class
+    assert visitor.call("sample", [MODEL, 1, 0, "x" * 20_000, 1.0])[0] == "413"
+
+
 def test_one_visitor_does_not_take_all_places_for_uploads(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "VISITOR_UPLOADS", 2)
     head = "POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nContent-Length: 70000\r\n\r\n--"
