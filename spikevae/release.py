@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from spikevae.hub.run_settings import RUN_NAME, read_run
 from spikevae.text import printable
 from spikevae.training.run_folder import STATS_NAME
 
+log = logging.getLogger(__name__)
 _LARGEST = 12_000_000  # bytes of a weights file
 
 
@@ -128,9 +130,15 @@ def _last_epoch(stats: Path) -> dict[str, Any]:
 
 
 def _shown_scores(path: Path) -> list[tuple[str, str]]:
+    """What the card shows: scores on a test split, none of other images."""
+    measured = read_scores_json(path)
+    if measured.split != "test":
+        other = "the validation part" if measured.split else measured.data
+        log.warning("%s compares with %s and no test split, so the card leaves it out", path, other)
+        return []
     return [
         (score.metric.replace("_", " "), f"{score.value:.4g}" + (f" ± {score.error:.2g}" if score.error else ""))
-        for score in read_scores_json(path).scores
+        for score in measured.scores
         if score.value is not None
     ]
 

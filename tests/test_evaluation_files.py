@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import sys
 import zipfile
@@ -19,9 +20,11 @@ from spikevae.data.images import save_images
 from spikevae.evaluation.command import evaluate, run
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics import METRICS, register
+from spikevae.evaluation.reports.results import write_results
 from spikevae.evaluation.scores import Baseline, Score, Scores, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import BUILT_IN, EvaluationConfig
 from spikevae.evaluation.streams import first_images
+from spikevae.hub.checkpoints import RELEASED
 
 
 @pytest.fixture
@@ -96,6 +99,54 @@ def test_merging_replaces_what_is_measured_now_and_nothing_else(config: Evaluati
         dataclasses.replace(config, json=Path("gone.json"), merge=True)
 
 
+def test_scores_against_other_images_are_kept_apart_from_those_of_a_test_split(
+    config: EvaluationConfig, made_root: Path, tmp_path: Path
+) -> None:
+    save_images(torch.rand(12, 1, 28, 28), tmp_path / "a.npz")
+    on_test = dataclasses.replace(
+        config, images=tmp_path / "a.npz", reference=None, data="fashion-mnist", data_root=str(made_root)
+    )
+    on_validation = dataclasses.replace(on_test, split="validation")
+    on_images = dataclasses.replace(on_test, reference=tmp_path / "a.npz")
+    path = Path("s.json")
+    assert (evaluate(on_images).data, evaluate(on_images).split) == (str(tmp_path / "a.npz"), "")
+    evaluate(dataclasses.replace(on_test, json=path))
+    for other, message in (
+        (on_validation, "split test, these have validation"),
+        (on_images, "data fashion-mnist, the"),
+    ):
+        with pytest.raises(ValueError, match=f"have {message}"):
+            evaluate(dataclasses.replace(other, json=path, merge=True))
+    assert read_scores_json(path).value("sharpness") == evaluate(on_test).value("sharpness")
+
+
+def test_earlier_files_say_by_their_command_what_was_compared_with(tmp_path: Path) -> None:
+    scores = Scores("m", "ab", "mnist", "paper", 0, "spikevae evaluate m", {}, ())
+    path = tmp_path / "s.json"
+    for options, data, split in (
+        ("", "mnist", "test"),
+        (" --split validation", "mnist", "validation"),
+        (" --reference 'my own/x.npz'", "my own/x.npz", ""),
+    ):
+        write_scores_json(dataclasses.replace(scores, command=scores.command + options), path)
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        del stored["split"]
+        path.write_text(json.dumps(stored), encoding="utf-8")
+        assert (read_scores_json(path).data, read_scores_json(path).split) == (data, split)
+
+
+def test_only_scores_on_a_test_split_stand_beside_published_numbers(tmp_path: Path) -> None:
+    on_test = read_scores_json(RELEASED / "mnist" / "scores.json")
+    write_scores_json(dataclasses.replace(on_test, model="held out", split="validation"), tmp_path / "v.json")
+    write_scores_json(dataclasses.replace(on_test, model="elsewhere", split=""), tmp_path / "r.json")
+    files = [RELEASED / "mnist" / "scores.json", tmp_path / "v.json", tmp_path / "r.json"]
+    text = write_results(files, tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| **mnist, paper protocol** | one shot |" in text
+    assert "### held out, paper protocol, validation part" in text
+    assert "**held out" not in text
+    assert "**elsewhere" not in text
+
+
 def test_what_cannot_be_measured_now_does_not_take_the_place_of_a_number() -> None:
     before = Scores(
         model="m", weights_hash="ab", data="mnist", protocol="paper", seed=0, command="then", versions={},
@@ -128,8 +179,6 @@ def test_scores_of_earlier_versions_are_read(tmp_path: Path) -> None:
 
 
 def test_released_scores_have_the_three_columns() -> None:
-    from spikevae.hub.checkpoints import RELEASED
-
     for name, calls in (("fashion-mnist", 2), ("mnist", 2), ("faces", 1)):
         costs = read_scores_json(RELEASED / name / "scores.json").costs
         assert len(costs) == calls

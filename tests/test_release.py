@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from spikevae.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from spikevae.evaluation.scores import Score, Scores, write_scores_json
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import load
 from spikevae.hub.model_card import Training, model_card
@@ -81,6 +82,18 @@ def test_a_card_has_no_scores_of_the_weights_before(
     (folder / "scores.json").write_text(json.dumps(scores))
     release(Release(run, "garments"), released=tmp_path)
     assert "1.25 ± 0.12" in (folder / "README.md").read_text()
+
+
+def test_a_card_shows_no_scores_on_other_images_than_a_test_split(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "garments"
+    folder.mkdir()
+    scores = Scores("garments", "", "mnist", "paper", 0, "", {}, (Score("fad", 1.25, 0.125),), split="validation")
+    write_scores_json(scores, folder / "scores.json")
+    release(Release(run, "garments"), released=tmp_path)
+    assert "1.25" not in (folder / "README.md").read_text()
+    assert "compares with the validation part and no test split" in caplog.text
 
 
 def test_an_unfinished_run_is_not_released(run: Path, tmp_path: Path) -> None:

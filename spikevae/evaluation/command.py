@@ -128,6 +128,7 @@ def _collected(evaluation: Evaluation, found: list[Score]) -> Scores:
         model=evaluation.name,
         weights_hash=evaluation.weights_hash,
         data=evaluation.dataset or evaluation.reference.name,
+        split=config.split if is_split else "",
         protocol=config.protocol,
         seed=config.seed,
         command=replace(config, json=None, merge=False, report=None).command(),

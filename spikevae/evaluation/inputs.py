@@ -47,7 +47,7 @@ class Evaluation:
     reference_set: ImageSet | None
     """The reference as a split of a data set, where it is one."""
     dataset: str | None
-    """The data set that the reference is a part of."""
+    """The data set that the reference is a part of; None for other images."""
     data: DataConfig | None
     """The same, and how it is divided."""
     domain: Domain | None
@@ -101,8 +101,9 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
         count = config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count)
         samples = drawn(samples, count, seed=config.seed)
         domain = _domain(config, config.data, None)
+        compared = None if data is None else config.data
         return Evaluation(
-            config, str(config.images), "", None, samples, reference, reference_set, config.data, data, domain, device
+            config, str(config.images), "", None, samples, reference, reference_set, compared, data, domain, device
         )
     trained_on, weights_hash = None, ""
     if model is None:
@@ -136,8 +137,9 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
         )
     samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), KEPT_SAMPLES)
     domain = _domain(config, dataset, trained_on)
+    compared = None if data is None else dataset
     return Evaluation(
-        config, config.model, weights_hash, model, samples, reference, reference_set, dataset, data, domain, device
+        config, config.model, weights_hash, model, samples, reference, reference_set, compared, data, domain, device
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,7 @@ class Scores:
     weights_hash: str
     """SHA-256 of the model's weights; empty for images."""
     data: str
+    """The data set that was compared with, or the images that ``--reference`` names."""
     protocol: str
     seed: int
     command: str
@@ -79,6 +82,8 @@ class Scores:
     baselines: tuple[Baseline, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     """Tables: per class, confusion matrix, firing rates, operations, nearest neighbours."""
+    split: str = "test"
+    """The part of the data set; empty where ``--reference`` names the images."""
 
     def __getitem__(self, metric: str) -> Score:
         for score in self.scores:
@@ -104,9 +109,10 @@ class Scores:
         """The earlier scores, with those that were measured now in their places; what could not be measured stays.
 
         Raises:
-            ValueError: if they are of another model, other weights, other images, other data, or by another protocol.
+            ValueError: if they are of another model, other weights, other images, other data, another part of it,
+                or by another protocol.
         """
-        for name in ("weights_hash", "data", "protocol", *(() if self.weights_hash else ("model",))):
+        for name in ("weights_hash", "data", "split", "protocol", *(() if self.weights_hash else ("model",))):
             before, now = getattr(earlier, name), getattr(self, name)
             if before != now:
                 raise ValueError(f"the scores to be merged with have {name} {before}, these have {now}")
@@ -144,9 +150,18 @@ def read_scores_json(path: Path) -> Scores:
         values = {_FORMER_KEYS.get(key, key): value for key, value in stored.items() if key != "costs"}
         values["scores"] = tuple(Score(**score) for score in values["scores"])
         values["baselines"] = tuple(Baseline(**baseline) for baseline in values["baselines"])
-        return Scores(**values)
+        return Scores(**(values if "split" in values else values | _compared_with(values["command"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} holds no scores: write it with `spikevae evaluate … --json {path}`") from error
+
+
+def _compared_with(command: str) -> dict[str, str]:
+    """What earlier versions did not write, or wrote wrongly: the part of the data, or the images of ``--reference``."""
+    words = shlex.split(command)
+    given = dict(pairwise(words))
+    if "--reference" in given:
+        return {"data": given["--reference"], "split": ""}
+    return {"split": given.get("--split", "test")}
 
 
 def _without_nan(value: Any) -> Any:

@@ -93,6 +93,7 @@ def evaluate_without_images(config: EvaluationConfig, model: Any, device: torch.
         model=subject.name,
         weights_hash=weights_hash,
         data=subject.data.dataset,
+        split=config.split,
         protocol=config.protocol,
         seed=config.seed,
         command=replace(config, json=None, merge=False).command(),

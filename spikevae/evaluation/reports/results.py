@@ -76,6 +76,10 @@ def write_results(files: Sequence[Path], out: Path, latents: Path | None = None)
 
 
 def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
+    """The tables that compare; published numbers are of test splits, so scores of other images are left out."""
+    entries = [entry for entry in entries if entry.split == "test"]
+    if not entries:
+        return
     rows = [
         (row.name, row.sampling, *(_or_dash(value) for value in (row.mse, row.inception_score, row.fid, row.fad)))
         for row in PUBLISHED.get(data, ())
@@ -142,7 +146,7 @@ def _not_computed(scores: Sequence[Scores]) -> Iterable[str]:
 
 
 def _title(entry: Scores) -> str:
-    return f"{entry.model}, {entry.protocol} protocol"
+    return f"{entry.model}, {entry.protocol} protocol" + (", validation part" if entry.split == "validation" else "")
 
 
 def _value(entry: Scores, metric: str) -> str:
