@@ -197,6 +197,19 @@ def test_a_folder_is_scored_against_a_folder(made_root: Path, tmp_path: Path) ->
     assert itself["fad"].value == pytest.approx(0, abs=1e-3)
 
 
+def test_images_are_compared_with_pictures_of_a_folder_at_their_own_size(tmp_path: Path) -> None:
+    images = torch.rand(40, 3, 20, 20)
+    save_images(images, tmp_path / "pictures")
+    save_images(converted(images.mul(255).byte(), 16, 3) / 255, tmp_path / "small.npz")
+    config = EvaluationConfig(
+        images=tmp_path / "small.npz", data=f"folder:{tmp_path / 'pictures'}", metrics=("sharpness", "copies")
+    )
+    scores = evaluate(config)
+    assert scores["sharpness"].image_size == "16x16, as they are"
+    assert scores.value("sharpness") == pytest.approx(1, abs=0.1)
+    assert scores["copies_pixels"].image_size == "16x16"
+
+
 def test_an_untrained_inception_from_a_file_runs_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "weights.pth"
     torch.manual_seed(0)

@@ -95,9 +95,9 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     """
     device = chosen_device(config.device)
     if config.model is None:
-        reference, reference_set, data = _reference(config, config.data, None, None)
         assert config.images is not None  # EvaluationConfig saw to it
         samples = from_path(config.images)
+        reference, reference_set, data = _reference(config, config.data, _size_for(config.data, samples), None)
         count = config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count)
         samples = drawn(samples, count, seed=config.seed)
         domain = _domain(config, config.data, None)
@@ -141,6 +141,12 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     return Evaluation(
         config, config.model, weights_hash, model, samples, reference, reference_set, compared, data, domain, device
     )
+
+
+def _size_for(dataset: str | None, samples: ImageStream) -> int | None:
+    """The size at which to read pictures that have none of their own: that of the images; None for other data sets."""
+    has_own_size = dataset is None or not (dataset.startswith("folder:") or dataset == _FACES)
+    return None if has_own_size else next(samples.batches(1)).shape[-1]
 
 
 def _domain(config: EvaluationConfig, dataset: str | None, trained_on: str | None) -> Domain | None:
