@@ -426,4 +426,8 @@ def test_the_protocol_says_how_many_images_of_anybody_are_taken(tmp_path: Path) 
     save_images(torch.rand(1, 1, 8, 8).expand(5001, -1, -1, -1), tmp_path / "x.npz")
     config = EvaluationConfig(images=tmp_path / "x.npz", reference=tmp_path / "x.npz", metrics=("sharpness",))
     assert evaluate(config)["sharpness"].samples == 5000
-    assert evaluate(dataclasses.replace(config, protocol="torch-fidelity"))["sharpness"].samples == 5001
+    fidelity = dataclasses.replace(config, protocol="torch-fidelity")
+    assert evaluate(fidelity)["sharpness"].samples == 5001
+    save_images(torch.rand(20, 1, 8, 8), tmp_path / "few.npz")
+    assert evaluate(dataclasses.replace(fidelity, reference=tmp_path / "few.npz"))["sharpness"].samples == 20
+    assert evaluate(dataclasses.replace(config, reference=tmp_path / "few.npz"))["sharpness"].samples == 5000

@@ -98,7 +98,7 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
         assert config.images is not None  # EvaluationConfig saw to it
         samples = from_path(config.images)
         reference, reference_set, data = _reference(config, config.data, _size_for(config.data, samples), None)
-        count = config.count or min(_PROTOCOL_COUNT[config.protocol], samples.count)
+        count = min(_sample_count(config, reference), config.count or samples.count)
         samples = drawn(samples, count, seed=config.seed)
         domain = _domain(config, config.data, None)
         compared = None if data is None else config.data
@@ -126,9 +126,7 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
             f"{config.model} makes images of {channels} channels, {dataset} has {reference_set.image_channels}; "
             f"compare it with the data it was trained on, {trained_on}"
         )
-    count = config.count or _PROTOCOL_COUNT[config.protocol]
-    if config.count is None and config.protocol == "torch-fidelity":
-        count = min(count, reference.count)
+    count = _sample_count(config, reference)
     needed, there = count * _SAMPLE_BYTES, memory_limit()
     if needed > there:
         raise ValueError(
@@ -141,6 +139,14 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     return Evaluation(
         config, config.model, weights_hash, model, samples, reference, reference_set, compared, data, domain, device
     )
+
+
+def _sample_count(config: EvaluationConfig, reference: ImageStream) -> int:
+    """Samples that were asked for, otherwise as the protocol says."""
+    if config.count is not None:
+        return config.count
+    count = _PROTOCOL_COUNT[config.protocol]
+    return min(count, reference.count) if config.protocol == "torch-fidelity" else count
 
 
 def _size_for(dataset: str | None, samples: ImageStream) -> int | None:
