@@ -383,6 +383,33 @@ def test_networks_and_baselines_take_a_folder_at_the_size_that_is_asked_for(tmp_
     assert sizes == {"16x16, as they are"}
 
 
+def test_baselines_of_other_metrics_stay_and_images_without_a_label_are_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLASS_NAMES, "mine", ())
+    monkeypatch.setattr("spikevae.data.sets.DATASETS", dict(DATASETS))
+
+    @register("mine", class_names=("a", "b"))
+    def read(root: Path, is_test: bool) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(40) % 2
+        labels[30 if is_test else 40 :] = -1
+        generator = torch.Generator().manual_seed(int(is_test))
+        return torch.randint(0, 256, (40, 1, 16, 16), dtype=torch.uint8, generator=generator), labels
+
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    settings = BaselineSettings(data="mine", networks=tmp_path, counts=(20,), validation_counts=())
+    measure_baselines(dataclasses.replace(settings, metrics=("sharpness",)))
+    path = measure_baselines(dataclasses.replace(settings, metrics=("accuracy",)))
+    found = {one["metric"]: one for one in json.loads(path.read_text(encoding="utf-8"))}
+    assert set(found) == {"sharpness", "accuracy"}
+    assert (found["accuracy"]["value"], found["accuracy"]["samples"]) == (0.5, 30)
+    before = path.read_text(encoding="utf-8")
+    measure_baselines(dataclasses.replace(settings, metrics=("sharpness",)))
+    assert path.read_text(encoding="utf-8") == before
+    with pytest.raises(ValueError, match=r"mine train has 38 images, fewer than the 500 asked for; lower --valid"):
+        measure_baselines(dataclasses.replace(settings, validation_counts=(500,)))
+
+
 def test_networks_and_baselines_are_made_from_any_data(model_folder: str, made_root: Path, tmp_path: Path) -> None:
     training = NetworkTraining(data_root=str(made_root), out=tmp_path / "networks", epochs=1, batch_size=32)
     folder = train_networks(training)

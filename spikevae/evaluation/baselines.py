@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 _FILE_NAMES = ("baselines.json", "floors.json")  # now, and in earlier versions
+_SAME = ("what", "metric", "weights_hash", "image_size", "samples", "reference")  # the same measurement, made anew
 
 
 @dataclass(frozen=True)
@@ -62,36 +63,42 @@ class BaselineSettings:
 def measure_baselines(settings: BaselineSettings) -> Path:
     """Measure real training images, blurred ones, the mean image and noise; returns the file that was written.
 
+    What the file held of other metrics, networks, sizes, counts and references stays.
+
     Raises:
-        ValueError, OSError: if there are no such data or no networks for them.
+        ValueError, OSError: if there are no such data or no networks for them, too few images, or the file is damaged.
     """
     domain = Domain(settings.data, settings.networks)
     folder = networks_folder(domain)
-    found = []
+    found = _read_baselines(folder)
+    _check_counts(settings)
     for count in settings.counts:
         found += _baselines_at(settings, domain, count, "test")
     for count in settings.validation_counts:
         found += _baselines_at(settings, domain, count, "validation")
     found += _failed_reconstructions(settings)
     found += _label_baseline(folder)
+    latest = {tuple(getattr(one, name) for name in _SAME): one for one in found}
     path = folder / _FILE_NAMES[0]
-    write_text(path, json.dumps([asdict(baseline) for baseline in found], indent=1) + "\n")
+    write_text(path, json.dumps([asdict(baseline) for baseline in latest.values()], indent=1) + "\n")
     return path
+
+
+def _check_counts(settings: BaselineSettings) -> None:
+    there = len(load_split(_data_of(settings), "train"))
+    for option, counts in (("--counts", settings.counts), ("--validation-counts", settings.validation_counts)):
+        if max(counts, default=0) > there:
+            raise ValueError(
+                f"{settings.data} train has {there} images, fewer than the {max(counts)} asked for; lower {option}"
+            )
 
 
 def load_baselines(domain: Domain, scores: Sequence[Score], reference: str) -> tuple[Baseline, ...]:
     """The baselines that can stand beside some scores: same weights, same number of samples, same reference."""
     try:
-        folder = networks_folder(domain)
+        baselines = _read_baselines(networks_folder(domain))
     except FileNotFoundError:
         return ()
-    path = next((folder / name for name in _FILE_NAMES if (folder / name).is_file()), None)
-    if path is None:
-        return ()
-    try:
-        baselines = [Baseline(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it, or measure the baselines anew") from error
     wanted = {(score.metric, score.weights_hash): score for score in scores}
     return tuple(
         baseline
@@ -102,6 +109,17 @@ def load_baselines(domain: Domain, scores: Sequence[Score], reference: str) -> t
             baseline.metric == "label_agreement" or (baseline.reference, baseline.samples) == (reference, score.samples)
         )
     )
+
+
+def _read_baselines(folder: Path) -> list[Baseline]:
+    """All that were measured with the networks of a folder; none if there is no file."""
+    path = next((folder / name for name in _FILE_NAMES if (folder / name).is_file()), None)
+    if path is None:
+        return []
+    try:
+        return [Baseline(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it, and measure the baselines anew") from error
 
 
 def _data_of(settings: BaselineSettings) -> DataConfig:
@@ -154,10 +172,11 @@ def _failed_reconstructions(settings: BaselineSettings) -> list[Baseline]:
             for score in reconstruction_scores(errors, test):
                 logger.info("%s %s: %s", what, score.metric, score.value)
                 baselines += _baseline(what, score)
-    if "accuracy" in settings.metrics and test.labels is not None:
-        share = float(test.labels.bincount().max() / len(test))
+    known = None if test.labels is None else test.labels[test.labels >= 0]
+    if "accuracy" in settings.metrics and known is not None and len(known):
+        share = float(known.bincount().max() / len(known))
         size = f"{test.image_size}x{test.image_size}"
-        baselines.append(Baseline("the mean image", "accuracy", share, None, len(test), f"{test.name} test", "", size))
+        baselines.append(Baseline("the mean image", "accuracy", share, None, len(known), f"{test.name} test", "", size))
     return baselines
 
 
