@@ -26,7 +26,8 @@ from spikevae.data.sets import DATASETS, load_split, register
 from spikevae.evaluation.baselines import BaselineSettings, measure_baselines
 from spikevae.evaluation.command import evaluate, unmet
 from spikevae.evaluation.metrics import METRICS
-from spikevae.evaluation.networks.bundle import BUNDLED, Domain, bundled_networks
+from spikevae.evaluation.networks.bundle import BUNDLED, Domain, bundled_networks, save_networks
+from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.evaluation.networks.inception import OFFICIAL_INCEPTION
 from spikevae.evaluation.networks.train import NetworkTraining, train_networks
 from spikevae.evaluation.reports.results import write_results
@@ -257,6 +258,28 @@ def test_a_model_of_other_classes_is_refused(made_root: Path, tmp_path: Path) ->
         evaluate(dataclasses.replace(config, metrics=("labels",)))
 
 
+def test_label_agreement_takes_the_classes_that_the_networks_learned(
+    model_folder: str, made_root: Path, tmp_path: Path
+) -> None:
+    classifier = DomainClassifier(ClassifierConfig())
+    nn.init.zeros_(classifier.scores.weight)
+    nn.init.constant_(classifier.scores.bias[2:3], 1.0)  # it sees its third class everywhere
+    config = EvaluationConfig(
+        model=model_folder, data_root=str(made_root), count=20, metrics=("labels",), networks=tmp_path
+    )
+    for names, data, third in (
+        (FASHION_MNIST_CLASSES[::-1], "folder:mine", FASHION_MNIST_CLASSES[7]),
+        (None, "fashion-mnist", FASHION_MNIST_CLASSES[2]),
+    ):
+        training = {"data": data} if names is None else {"data": data, "class_names": list(names)}
+        save_networks(tmp_path, {"classifier": classifier}, {"classifier": training})
+        by_class = evaluate(config).details["label_agreement_by_class"]
+        assert [name for name, share in by_class.items() if share == 1] == [third]
+    save_networks(tmp_path, {"classifier": classifier}, {"classifier": {"data": "cifar10"}})
+    with pytest.raises(ValueError, match=r"the classifier has the classes airplane, .*which the model does not know"):
+        evaluate(config)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -342,6 +365,7 @@ def test_an_interrupted_training_of_networks_ends_with_the_same_weights(
     trained = json.loads((whole / "config.json").read_text(encoding="utf-8"))["classifier"]["training"]
     assert trained["command"].endswith("--roles classifier --epochs 2 --batch-size 50 --image-limit 110")
     assert (trained["seed"], trained["training_images"], "torch" in trained["versions"]) == (0, 110, True)
+    assert trained["class_names"] == list(FASHION_MNIST_CLASSES)
     assert 0 <= trained["test_accuracy"] <= 1
 
 

@@ -8,13 +8,21 @@ from spikevae.config import CLASS_NAMES
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
-from spikevae.evaluation.networks.bundle import NoNetworkError
+from spikevae.evaluation.networks.bundle import Domain, NoNetworkError, load_network
 from spikevae.evaluation.networks.extractors import domain_extractor
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.streams import from_model
 from spikevae.labels import OtherClassesError, class_numbers
 
 _MOST_SAMPLES = 2000
+
+
+def _classes_of(domain: Domain) -> tuple[str, ...]:
+    """The classes that a domain's classifier learned, in its order; none where its folder does not tell."""
+    if domain.folder is None:
+        return CLASS_NAMES.get(domain.name, ())
+    training = load_network(domain.folder, "classifier").training
+    return tuple(training.get("class_names", CLASS_NAMES.get(training.get("data", ""), ())))
 
 
 @register("labels", {"label_agreement": "label agreement"}, needs=("model",))
@@ -38,8 +46,8 @@ def measure_label_agreement(evaluation: Evaluation) -> list[Score]:
             f"the classifier knows {logits.shape[1]} classes and the model {model.config.classes}; "
             "label agreement needs domain networks of the model's own data"
         )
-    known = CLASS_NAMES.get(evaluation.domain.name, model.config.class_names)  # a folder's networks do not name theirs
-    numbers = torch.tensor(class_numbers(known, model.config.class_names, evaluation.domain.name))
+    known = _classes_of(evaluation.domain) or model.config.class_names
+    numbers = torch.tensor(class_numbers(known, model.config.class_names, "the classifier"))
     agreed = (numbers[logits.argmax(1)] == labels).double()
     evaluation.details["label_agreement_by_class"] = {
         name: float(agreed[labels == k].mean()) for k, name in enumerate(model.config.class_names)

@@ -258,6 +258,7 @@ def _describe(settings: NetworkTraining, role: Role, train: ImageSet, test: Imag
     return {
         "command": dataclasses.replace(settings, roles=(role,)).command(),
         "data": train.name,
+        "class_names": list(train.class_names),
         "training_images": len(train),
         "test_images": len(test),
         "epochs": settings.epochs,
