@@ -139,7 +139,7 @@ def _shown_scores(path: Path) -> list[tuple[str, str]]:
     return [
         (score.metric.replace("_", " "), f"{score.value:.4g}" + (f" ± {score.error:.2g}" if score.error else ""))
         for score in measured.scores
-        if score.value is not None
+        if score.value is not None and not score.has_other_weights
     ]
 
 

@@ -21,6 +21,7 @@ from spikevae.evaluation.command import evaluate, run
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics import METRICS, register
 from spikevae.evaluation.reports.results import write_results
+from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Baseline, Score, Scores, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import BUILT_IN, EvaluationConfig
 from spikevae.evaluation.streams import first_images
@@ -145,6 +146,21 @@ def test_only_scores_on_a_test_split_stand_beside_published_numbers(tmp_path: Pa
     assert "### held out, paper protocol, validation part" in text
     assert "**held out" not in text
     assert "**elsewhere" not in text
+
+
+def test_numbers_by_other_weights_are_named_so_and_stand_beside_no_published_ones(tmp_path: Path) -> None:
+    path = RELEASED / "mnist" / "scores.json"
+    measured = read_scores_json(path)
+    baseline = Baseline("pixel noise", "fid", 765.4, None, 5, "mnist test", "ab")
+    for extractor, is_shown in (("inception-v3-compat", True), ("inception with OTHER WEIGHTS than published", False)):
+        fid = Score("fid", 321.5, extractor=extractor, weights_hash="ab", name="FID")
+        scores = dataclasses.replace(measured, scores=(*measured.scores[1:], fid), baselines=(baseline,))
+        write_scores_json(scores, tmp_path / "s.json")
+        text = write_results([tmp_path / "s.json"], tmp_path / "results.md").read_text(encoding="utf-8")
+        compared, details = text.split("### mnist")
+        assert [number in compared for number in ("321.5", "765.4")] == [is_shown, is_shown]
+        assert ("| FID (OTHER WEIGHTS) | 321.5 |" in details) is not is_shown
+        assert ("FID (OTHER WEIGHTS)" in table_text(scores)) is not is_shown
 
 
 def test_what_cannot_be_measured_now_does_not_take_the_place_of_a_number() -> None:

@@ -13,6 +13,8 @@ from typing import Any
 from spikevae.files import write_text
 
 _FORMER_KEYS = {"subject": "model", "subject_hash": "weights_hash", "floors": "baselines"}
+OTHER_WEIGHTS = "OTHER WEIGHTS"
+"""In the name of an extractor whose weights are not the published ones of its name."""
 _COLUMNS = ("microjoule", "microjoule_folded", "ann_microjoule")
 
 
@@ -47,6 +49,11 @@ class Score:
     """What a table calls it."""
     command: str = ""
     """What gave this number, where that is not the command of the whole."""
+
+    @property
+    def has_other_weights(self) -> bool:
+        """Whether other weights than the published ones gave it, so that it compares with no published number."""
+        return OTHER_WEIGHTS in self.extractor
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch_fidelity.utils import create_feature_extractor
 from spikevae.evaluation.networks.bundle import prepared
 from spikevae.evaluation.networks.extractors import PREFIX, Extractor
 from spikevae.evaluation.networks.weights import read_weights
+from spikevae.evaluation.scores import OTHER_WEIGHTS
 from spikevae.files import hash_file
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def inception_extractor(
         )
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"{file} does not fit Inception: {str(error).splitlines()[0]}") from error
-    label = name if found.startswith(OFFICIAL_INCEPTION) else f"{name} with OTHER WEIGHTS than the published ones"
+    label = name if found.startswith(OFFICIAL_INCEPTION) else f"{name} with {OTHER_WEIGHTS} than the published ones"
     resizing = ("bilinear to 32x32, then " if resize_to_32 else "") + "bilinear to 299x299 as in TensorFlow 1"
     return Extractor(label, found, resizing, module.to(device), device)
 

@@ -76,8 +76,8 @@ def write_results(files: Sequence[Path], out: Path, latents: Path | None = None)
 
 
 def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
-    """The tables that compare; published numbers are of test splits, so scores of other images are left out."""
-    entries = [entry for entry in entries if entry.split == "test"]
+    """The tables that compare: with published numbers of test splits, so those of other images or weights are out."""
+    entries = [_with_published_weights(entry) for entry in entries if entry.split == "test"]
     if not entries:
         return
     rows = [
@@ -120,6 +120,10 @@ def _details(entry: Scores) -> Iterable[str]:
     if costs:
         yield f"{entry.details['parameters']:,} parameters. Energy by the field's convention, [explained](energy.md):\n"
         yield cost_table(costs).as_markdown()
+
+
+def _with_published_weights(entry: Scores) -> Scores:
+    return replace(entry, scores=tuple(score for score in entry.scores if not score.has_other_weights))
 
 
 def _without_energy(entry: Scores) -> Scores:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spikevae.evaluation.scores import Score, Scores
+from spikevae.evaluation.scores import OTHER_WEIGHTS, Score, Scores
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def not_computed(scores: Scores) -> dict[str, str]:
 
 def label(score: Score) -> str:
     """What a table calls a number."""
-    return score.name or score.metric
+    return (score.name or score.metric) + (f" ({OTHER_WEIGHTS})" if score.has_other_weights else "")
 
 
 def bounds_by_metric(scores: Scores) -> dict[str, dict[str, str]]:
