@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -495,6 +496,35 @@ def test_a_model_that_cannot_be_asked_for_a_class_is_measured_without_one(latent
     subject = Subject(EvaluationConfig(model="made", count=10), "made", vae, DataConfig())
     recordings, labels = subject.generated
     assert (len(recordings), labels) == (10, None)
+
+
+def test_what_cannot_be_computed_takes_nothing_else_with_it(
+    run: Path, judge: Path, recordings: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(recordings, tmp_path / "few")
+    for part, kept in (("test", 1), ("train", 3)):
+        for folder in (tmp_path / "few" / part).iterdir():
+            for file in sorted(folder.iterdir())[kept:]:
+                file.unlink()
+    few = f"events:{tmp_path / 'few'}"
+    scores = spikevae.evaluate(run, data=few, networks=judge, count=10, metrics=("domain", "statistics", "spikes"))
+    assert "2 images are too few; give at least 4" in scores["domain_precision"].note
+    assert scores["domain_recall"].value is None
+    assert all(scores.value(metric) is not None for metric in ("domain_frechet", "events", "waiting", "firing_rate"))
+
+
+def test_the_training_recordings_behind_a_distance_are_counted(
+    run: Path, judge: Path, recordings: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(recordings, tmp_path / "few")
+    for folder in (tmp_path / "few" / "train").iterdir():
+        for file in sorted(folder.iterdir())[4:]:
+            file.unlink()
+    few = f"events:{tmp_path / 'few'}"
+    scores = spikevae.evaluate(run, data=few, networks=judge, count=10, metrics="domain")
+    assert scores["domain_frechet"].reference_count == 12
+    assert 2 <= int(scores["domain_frechet"].note.split(" real recordings")[0]) <= 8
+    assert scores["label_agreement"].reference == "the label asked for"
 
 
 def test_without_a_judge_the_others_are_measured(run: Path, tmp_path: Path) -> None:

@@ -32,6 +32,24 @@ _BATCH = 100
 _JACKKNIFED = "standard error, jackknife over the recordings in ten groups"
 
 
+NAMES: Mapping[str, Mapping[str, str]] = {
+    "reconstruction": {"event_likelihood": "reconstruction, nats an event above a constant rate"},
+    "domain": {
+        "domain_frechet": "Fréchet distance, classifier of recordings",
+        "domain_precision": "precision, classifier of recordings",
+        "domain_recall": "recall, classifier of recordings",
+        "label_agreement": "label agreement",
+    },
+    "statistics": {
+        "events": "events a recording",
+        "on_share": "share of ON events",
+        "event_rate": "event rate over time, distance",
+        "waiting": "median time between two events of a pixel (ms)",
+    },
+}
+"""The numbers of each measure: by key, what a table calls each."""
+
+
 def measure_reconstruction(subject: Subject) -> Iterator[Score]:
     """How much more likely recordings are, given their latent spikes, than with one rate everywhere."""
     model = _vae(subject)
@@ -51,18 +69,13 @@ def measure_reconstruction(subject: Subject) -> Iterator[Score]:
         samples=len(each),
         reference=f"{subject.data.dataset} {subject.config.split}",
         note="Poisson log-likelihood of the reconstruction, less that of the recording's own mean rate",
-        name="reconstruction, nats an event above a constant rate",
+        name=NAMES["reconstruction"]["event_likelihood"],
     )
 
 
 def measure_domain(subject: Subject) -> Iterator[Score]:
     """Fréchet distance, precision, recall and agreement with the label, by a classifier trained apart."""
-    names = {
-        "domain_frechet": "Fréchet distance, classifier of recordings",
-        "domain_precision": "precision, classifier of recordings",
-        "domain_recall": "recall, classifier of recordings",
-        "label_agreement": "label agreement",
-    }
+    names = NAMES["domain"]
     try:
         judge, weights_hash = _judge(subject)
     except FileNotFoundError as reason:
@@ -82,31 +95,35 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
     counts: dict[str, Any] = {"samples": len(ours), "reference_count": len(theirs)}
     frechet = Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=floor, **counts, **common)
     yield replace(frechet, name=names["domain_frechet"])
+    yield _label_agreement(judge, subject, frames, labels, common)
     for score in equal_precision_recall(ours, theirs, "domain", subject.config.seed, **common):
         yield replace(score, name=names[score.metric])
+
+
+def _label_agreement(
+    judge: SpikingClassifier, subject: Subject, frames: Tensor, labels: Tensor | None, common: dict[str, Any]
+) -> Score:
+    """How often the classifier sees the class that was asked for."""
+    name = NAMES["domain"]["label_agreement"]
     if labels is None:
-        note = "this model cannot be asked for a class"
-        yield Score("label_agreement", None, note=note, name=names["label_agreement"])
-    else:
-        try:
-            numbers = torch.tensor(
-                class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
-            )
-        except OtherClassesError as error:
-            yield Score("label_agreement", None, note=str(error), name=names["label_agreement"])
-            return
-        answers = numbers[judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()]
-        agreement = counted_share(
-            "label_agreement", names["label_agreement"], int((answers == labels).sum()), len(labels), subject
+        return Score("label_agreement", None, note="this model cannot be asked for a class", name=name)
+    try:
+        numbers = torch.tensor(
+            class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
         )
-        yield replace(agreement, extractor=common["extractor"], weights_hash=weights_hash)
+    except OtherClassesError as error:
+        return Score("label_agreement", None, note=str(error), name=name)
+    answers = numbers[judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()]
+    agreement = counted_share("label_agreement", name, int((answers == labels).sum()), len(labels), subject)
+    asked: dict[str, Any] = {**common, "reference": "the label asked for"}  # nothing real is compared with
+    return replace(agreement, **asked)
 
 
 def measure_statistics(subject: Subject) -> Iterator[Score]:
     """Events a recording, polarity, rate over time and waiting times of generated and of real recordings."""
-    data = subject.data
+    data, names = subject.data, NAMES["statistics"]
     if subject.config.split != "test":
-        yield Score("events", None, note="event statistics are those of the test split", name="events a recording")
+        yield Score("events", None, note="event statistics are those of the test split", name=names["events"])
         return
     real = [recording for recording, _ in load_recordings(data.dataset, "test", root=data_root(data), count=_MOST_REAL)]
     duration = _vae(subject).config.duration
@@ -134,16 +151,16 @@ def measure_statistics(subject: Subject) -> Iterator[Score]:
         "standard error",
         f"{theirs.events_mean:.0f}",
         note=f"standard deviation {ours.events_deviation:.0f}; of real ones {theirs.events_deviation:.0f}",
-        name="events a recording",
+        name=names["events"],
         **common,
     )
-    yield Score("on_share", ours.on_share, better=f"{theirs.on_share:.3f}", name="share of ON events", **common)
+    yield Score("on_share", ours.on_share, better=f"{theirs.on_share:.3f}", name=names["on_share"], **common)
     yield Score(
         "event_rate",
         ours.rate_distance(theirs),
         better="lower",
         note=f"total variation distance of the events in each {ours.bin_width / 1000:g} ms",
-        name="event rate over time, distance",
+        name=names["event_rate"],
         **common,
     )
     yield Score(
@@ -154,7 +171,7 @@ def measure_statistics(subject: Subject) -> Iterator[Score]:
         + " ".join(f"{value / 1000:.1f}" for value in ours.waiting)
         + ", of real ones "
         + " ".join(f"{value / 1000:.1f}" for value in theirs.waiting),
-        name="median time between two events of a pixel (ms)",
+        name=names["waiting"],
         **common,
     )
 
@@ -191,8 +208,8 @@ def _features(judge: SpikingClassifier, frames: Tensor) -> Tensor:
 
 
 def _floor(judge: SpikingClassifier, subject: Subject, theirs: Tensor) -> str:
-    """What the distance is for real recordings of the training split, as many as there are of the test split."""
+    """What the distance is for real recordings of the training split: as many as of the test split, or all."""
     train = event_split(judge, subject.data, "train")
     some = train.chosen(chosen(len(train), len(theirs), subject.config.seed)).frames().transpose(0, 1).float()
     value, error = frechet_with_error(_features(judge, some), theirs)
-    return f"{len(theirs)} real recordings of the training split: {value:.3g} ± {error:.2g}"
+    return f"{some.shape[1]} real recordings of the training split: {value:.3g} ± {error:.2g}"
