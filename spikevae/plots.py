@@ -19,6 +19,7 @@ from spikevae.data.images import tiled
 _ZOOM = 3  # screen pixels for one pixel of an image
 _DOTS_PER_INCH = 100
 _LABEL_INCHES = 1.6
+_MOST_NAMED = 100  # classes that a confusion matrix has room for names and counts of
 
 
 def to_png(figure: Figure) -> bytes:
@@ -77,14 +78,20 @@ def image_grid(images: UInt8[Tensor, "N C H W"], *, columns: int) -> Figure:
 
 
 def confusion_matrix(counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
-    """Shares of each true class (row) that were taken for each class (column), with the counts written in."""
+    """Shares of each true class (row) that were taken for each class (column), with the counts written in.
+
+    Of more than 100 classes there are only the shares, and the axes show numbers of classes.
+    """
     table = np.asarray(counts, dtype=float)
     shares = table / table.sum(axis=1, keepdims=True).clip(min=1)
-    size = 2.0 + 0.45 * len(class_names)
+    size = 2.0 + 0.45 * min(len(class_names), _MOST_NAMED)
     figure = _new_figure(size + 0.6, size)
     axes = figure.add_subplot()
-    _heat_map(axes, shares, [[f"{count:.0f}" if count else "" for count in row] for row in table])
-    _name_ticks(axes, class_names, class_names)
+    if len(class_names) <= _MOST_NAMED:
+        _heat_map(axes, shares, [[f"{count:.0f}" if count else "" for count in row] for row in table])
+        _name_ticks(axes, class_names, class_names)
+    else:
+        _heat_map(axes, shares, [])
     axes.set(xlabel="predicted", ylabel="true")
     return figure
 

@@ -131,6 +131,25 @@ def test_the_report_shows_each_image_of_a_file_above_the_training_image_nearest_
     assert "Nearest training images" not in pages[1]
 
 
+def test_the_report_on_one_image_shows_no_way_to_another_one(
+    model_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CLASS_NAMES, "mine", ())
+    monkeypatch.setattr("spikevae.data.sets.DATASETS", dict(DATASETS))
+
+    @register("mine", class_names=FASHION_MNIST_CLASSES)
+    def read(root: Path, is_test: bool) -> tuple[Tensor, Tensor]:
+        count = 1 if is_test else 40
+        return torch.full((count, 1, 28, 28), 90, dtype=torch.uint8), torch.arange(count) % 10
+
+    evaluate(
+        EvaluationConfig(model=model_folder, data="mine", metrics=("accuracy",), count=10, report=tmp_path / "report")
+    )
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Reconstructions" in page
+    assert "From one image to another" not in page
+
+
 def test_measuring_takes_none_of_the_random_numbers_of_a_program(model_folder: str, made_root: Path) -> None:
     before = torch.get_rng_state()
     evaluate(EvaluationConfig(model=model_folder, data_root=str(made_root), metrics=("labels",), count=10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from matplotlib.text import Text
 
@@ -17,6 +18,17 @@ def test_rows_of_images_may_differ_in_length() -> None:
             top, left = 7 * row + 1, 7 * column + 1
             assert torch.equal(canvas[top : top + 5, left : left + 6, 0], images[column, 0])
     assert to_png(image_rows({"one": images[:1]})).startswith(b"\x89PNG")
+
+
+def test_a_confusion_matrix_of_many_classes_is_no_larger_than_one_of_a_hundred() -> None:
+    figures = [
+        confusion_matrix(np.eye(count, dtype=int).tolist(), [f"class {k}" for k in range(count)])
+        for count in (100, 300)
+    ]
+    assert figures[1].get_size_inches().tolist() == figures[0].get_size_inches().tolist()
+    (shown,) = figures[1].axes[0].images
+    assert np.array_equal(np.asarray(shown.get_array()), np.eye(300))
+    assert not figures[1].axes[0].texts
 
 
 def test_names_with_dollar_signs_are_no_formulas() -> None:

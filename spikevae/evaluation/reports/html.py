@@ -96,7 +96,7 @@ def _pictures(evaluation: Evaluation, scores: Scores) -> Iterator[Picture]:
         if compared.shape[2:] == training.shape[2:]:  # files may have another size than the data set
             words = "Rows of samples, each above the training image that is nearest to it."
             yield _picture("Nearest training images", words, _alternating(compared, training))
-    if model is not None and reference_set is not None:
+    if model is not None and reference_set is not None and len(reference_set) > 1:
         words = "Latent spikes of the image on the left are switched to those of the image on the right."
         yield _picture("From one image to another", words, _walk(model, some(reference_set, 2 * _WALKS).images()))
     if "confusion" in details:
