@@ -128,6 +128,12 @@ def test_a_copying_model_is_caught_and_an_honest_one_is_not(generator: torch.Gen
     assert 0.8 < fair.median_ratio < 1.2
 
 
+def test_a_perfect_copier_is_caught_where_test_images_are_in_the_training_set_too(generator: torch.Generator) -> None:
+    test = torch.cat([torch.zeros(3), 1 + torch.rand(97, generator=generator)])
+    assert compare_distances(torch.zeros(100), test).share == 1
+    assert compare_distances(1 + torch.rand(100, generator=generator), test).share == 0
+
+
 def test_near_copies_of_grey_and_of_coloured_images_are_told_by_as_many_channels() -> None:
     grey, tinted = torch.full((3, 1, 8, 8), 90, dtype=torch.uint8), torch.full((3, 3, 8, 8), 90, dtype=torch.uint8)
     tinted[0, 2] += 3
