@@ -52,10 +52,8 @@ def image_rows(rows: Mapping[str, UInt8[Tensor, "N C H W"]]) -> Figure:
     named = any(rows)
     label_inches = _LABEL_INCHES if named else 0.0
     figure = _new_figure(width_inches + label_inches, height_inches, layout=None)
-    axes = figure.add_axes((label_inches / (width_inches + label_inches), 0, 1, 1))
-    axes.set_position(
-        (label_inches / (width_inches + label_inches), 0, width_inches / (width_inches + label_inches), 1)
-    )
+    total_inches = width_inches + label_inches
+    axes = figure.add_axes((label_inches / total_inches, 0, width_inches / total_inches, 1))
     axes.imshow(canvas.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     for row, name in enumerate(rows):
