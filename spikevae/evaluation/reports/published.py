@@ -1,4 +1,4 @@
-"""Figures of other models, as read in the papers' own tables."""
+"""Figures of other models, as read in the papers' own tables; others say so in their name."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
     ),
 }
 PUBLISHED_ACCURACY: dict[str, tuple[tuple[str, float], ...]] = {
-    "fashion-mnist": (("PLIF, ICCV 2021", 0.9438), ("TCJA-SNN, about", 0.948)),
+    "fashion-mnist": (("PLIF, ICCV 2021", 0.9438), ("TCJA-SNN, about (unverified)", 0.948)),
     "mnist": (("PLIF, ICCV 2021", 0.9972),),
 }

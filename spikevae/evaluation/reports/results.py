@@ -35,7 +35,8 @@ _HEAD = """# Results
 
 A program writes this page: `{command}`. [How every number is computed](evaluation.md).
 
-Published numbers are as read in the papers' own tables. FSVAE, ESVAE and FSDDIM take FAD from one autoencoder, that of
+Published numbers are as read in the papers' own tables, but for one: we could not read TCJA-SNN's accuracy in its own
+table, so it is unverified. FSVAE, ESVAE and FSDDIM take FAD from one autoencoder, that of
 FSVAE. In the tables that compare, so do we. The tables below them hold FAD with the autoencoder of this package. It
 compares only with itself and its baselines. We call a number FID, KID or Inception score only if Inception's own
 weights gave it.
