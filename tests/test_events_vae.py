@@ -21,7 +21,10 @@ from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.readers import read_recording, read_recordings
 from spikevae.data.events.recording import Recording, recording_of
 from spikevae.data.events.writers import save_recordings
+from spikevae.evaluation import generated_recordings
 from spikevae.evaluation.energy import counting
+from spikevae.evaluation.metrics.frechet import frechet_with_error
+from spikevae.evaluation.metrics.precision_recall import equal_precision_recall
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.without_images import Subject
 from spikevae.nn.classifiers import SpikingClassifier
@@ -510,7 +513,8 @@ def test_what_cannot_be_computed_takes_nothing_else_with_it(
     scores = spikevae.evaluate(run, data=few, networks=judge, count=10, metrics=("domain", "statistics", "spikes"))
     assert "2 images are too few; give at least 4" in scores["domain_precision"].note
     assert scores["domain_recall"].value is None
-    assert all(scores.value(metric) is not None for metric in ("domain_frechet", "events", "waiting", "firing_rate"))
+    others = ("domain_frechet", "label_agreement", "events", "waiting", "firing_rate")
+    assert all(scores.value(metric) is not None for metric in others)
 
 
 def test_the_training_recordings_behind_a_distance_are_counted(
@@ -525,6 +529,27 @@ def test_the_training_recordings_behind_a_distance_are_counted(
     assert scores["domain_frechet"].reference_count == 12
     assert 2 <= int(scores["domain_frechet"].note.split(" real recordings")[0]) <= 8
     assert scores["label_agreement"].reference == "the label asked for"
+
+
+def test_the_error_of_a_distance_leaves_out_no_class(
+    run: Path, judge: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, torch.Tensor] = {}
+
+    def watched_distance(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[float, float]:
+        seen["mixed"] = ours  # the last call's
+        return frechet_with_error(ours, theirs)
+
+    def watched_measures(ours: torch.Tensor, *others: Any, **named: Any) -> Any:
+        seen["in turn"] = ours
+        return equal_precision_recall(ours, *others, **named)
+
+    monkeypatch.setattr(generated_recordings, "frechet_with_error", watched_distance)
+    monkeypatch.setattr(generated_recordings, "equal_precision_recall", watched_measures)
+    spikevae.evaluate(run, data=f"events:{recordings}", networks=judge, count=100, metrics="domain")
+    assert sorted(seen["mixed"].tolist()) == sorted(seen["in turn"].tolist())
+    classes = torch.cdist(seen["mixed"], seen["in turn"]).argmin(dim=1) % len(TINY.class_names)  # they stand in turn
+    assert all(len(classes[group::10].unique()) > 1 for group in range(10))
 
 
 def test_without_a_judge_the_others_are_measured(run: Path, tmp_path: Path) -> None:
