@@ -68,7 +68,8 @@ def many(count: int, readings: list[int]) -> Iterator[Recording]:
 def test_frames_are_made_once_and_mapped_from_the_file_afterwards(tmp_path: Path) -> None:
     readings: list[int] = []
     first, second = (
-        kept_frames(many(9, readings), 9, FrameConfig(4), key="a", name="made", folder=tmp_path) for _ in range(2)
+        kept_frames(lambda: many(9, readings), 9, FrameConfig(4), key="a", name="made", folder=tmp_path)
+        for _ in range(2)
     )
     assert readings == list(range(9))
     assert isinstance(second, np.memmap)
@@ -83,15 +84,17 @@ def test_other_settings_and_other_recordings_have_frames_of_their_own(tmp_path: 
         ("a", FrameConfig(4, "time")),
         ("a", FrameConfig(5)),
     ):
-        kept_frames(many(3, []), 3, config, key=key, name="made", folder=tmp_path)
+        kept_frames(lambda: many(3, []), 3, config, key=key, name="made", folder=tmp_path)
     assert len(list(tmp_path.glob("*.npy"))) == 4
 
 
 def test_a_damaged_file_of_frames_is_made_anew(tmp_path: Path) -> None:
-    first = np.array(kept_frames(many(3, []), 3, FrameConfig(4), key="a", name="made", folder=tmp_path))
+    first = np.array(kept_frames(lambda: many(3, []), 3, FrameConfig(4), key="a", name="made", folder=tmp_path))
     (path,) = tmp_path.glob("*.npy")
     path.write_bytes(path.read_bytes()[:500])
-    assert np.array_equal(kept_frames(many(3, []), 3, FrameConfig(4), key="a", name="made", folder=tmp_path), first)
+    assert np.array_equal(
+        kept_frames(lambda: many(3, []), 3, FrameConfig(4), key="a", name="made", folder=tmp_path), first
+    )
 
 
 def test_an_interrupted_file_of_frames_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_an_interrupted_file_of_frames_is_not_taken_for_a_whole_one(tmp_path: Pa
         raise ValueError("odd.bin is truncated")
 
     with pytest.raises(ValueError, match="is truncated"):
-        kept_frames(broken(), 3, FrameConfig(4), key="a", name="made", folder=tmp_path)
+        kept_frames(broken, 3, FrameConfig(4), key="a", name="made", folder=tmp_path)
     assert not list(tmp_path.glob("*.npy"))
     assert not list(tmp_path.glob("*.tmp"))
     assert not list(tmp_path.glob(".*.tmp"))
@@ -108,9 +111,28 @@ def test_an_interrupted_file_of_frames_is_not_taken_for_a_whole_one(tmp_path: Pa
 
 def test_frames_stay_in_memory_where_no_file_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
-    frames = kept_frames(many(3, []), 3, FrameConfig(4), key="a", name="made", folder=tmp_path / "file" / "frames")
+    frames = kept_frames(
+        lambda: many(3, []), 3, FrameConfig(4), key="a", name="made", folder=tmp_path / "file" / "frames"
+    )
     assert frames.shape == (3, 4, 2, 34, 34)
     assert "kept in memory" in caplog.text
+
+
+@pytest.mark.parametrize("room", [100, 25_000])  # bytes: for less than the header, and for two of four recordings
+def test_on_a_full_disk_all_frames_are_kept_in_memory_and_no_file_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        frames = kept_frames(lambda: many(4, []), 4, FrameConfig(4), key="a", name="made", folder=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    expected = [to_frames(made_recording(seed=seed), FrameConfig(4)) for seed in range(4)]
+    assert np.array_equal(frames, np.stack(expected))
+    assert "kept in memory" in caplog.text
+    assert [path.suffix for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
 def test_a_missing_recording_is_told_and_not_taken_for_a_full_disk(tmp_path: Path) -> None:
@@ -119,21 +141,21 @@ def test_a_missing_recording_is_told_and_not_taken_for_a_full_disk(tmp_path: Pat
         (tmp_path / "data" / "gone.bin").read_bytes()
 
     with pytest.raises(FileNotFoundError, match=r"gone\.bin"):
-        kept_frames(missing(), 2, FrameConfig(4), key="a", name="made", folder=tmp_path / "frames")
+        kept_frames(missing, 2, FrameConfig(4), key="a", name="made", folder=tmp_path / "frames")
 
 
 def test_recordings_of_several_sizes_need_a_size(tmp_path: Path) -> None:
     recordings = [made_recording(), made_recording(size=(20, 20))]
     with pytest.raises(ValueError, match="give a size"):
-        kept_frames(recordings, 2, FrameConfig(4), key="a", name="made", folder=tmp_path)
-    assert (
-        kept_frames(recordings, 2, FrameConfig(4, size=(10, 10)), key="a", name="made", folder=tmp_path).shape[-1] == 10
-    )
+        kept_frames(lambda: recordings, 2, FrameConfig(4), key="a", name="made", folder=tmp_path)
+    smaller = FrameConfig(4, size=(10, 10))
+    frames = kept_frames(lambda: recordings, 2, smaller, key="a", name="made", folder=tmp_path)
+    assert frames.shape[-1] == 10
 
 
 def _make(folder: Path) -> tuple[int, int]:
     readings: list[int] = []
-    frames = kept_frames(many(50, readings), 50, FrameConfig(4), key="a", name="made", folder=folder)
+    frames = kept_frames(lambda: many(50, readings), 50, FrameConfig(4), key="a", name="made", folder=folder)
     return len(readings), int(frames.sum(dtype=np.int64))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +78,7 @@ def to_frames(recording: Recording, config: FrameConfig) -> UInt8[np.ndarray, "T
 
 
 def kept_frames(
-    recordings: Iterable[Recording],
+    read: Callable[[], Iterable[Recording]],
     count: int,
     config: FrameConfig,
     *,
@@ -89,10 +89,11 @@ def kept_frames(
     """The frames of ``count`` recordings, mapped from a file that is written the first time, with a progress bar.
 
     Of several processes that want the same frames one makes them and the others wait. Where no file can be written,
-    the frames stay in memory.
+    as on a full disk, the frames stay in memory.
 
     Args:
-        recordings: read only if the file is not there.
+        read: gives the recordings from the first one on. It is called if the file is not there, and once more if that
+            cannot be written.
         count: N, recordings there are.
         config: how they are cut.
         key: all else that the frames follow from, in values that JSON knows; another key is another file.
@@ -115,14 +116,14 @@ def kept_frames(
         with filelock.FileLock(path.with_suffix(".lock")):
             kept = _mapped(path, count)
             if kept is None:
-                _write_frames(path, recordings, count, config, name)
+                _write_frames(path, read(), count, config, name)
                 kept = _mapped(path, count)
     except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
         if isinstance(error, OSError) and error.filename is not None and not _is_within(error.filename, folder):
             raise  # about a recording
         log.warning("frames of %s are kept in memory, since %s cannot be written (%s)", name, path, error)
     if kept is None:
-        kept = np.concatenate([frames[None] for frames in _made(recordings, count, config, name)])
+        kept = np.concatenate([frames[None] for frames in _made(read(), count, config, name)])
     return kept
 
 
@@ -141,11 +142,13 @@ def _mapped(path: Path, count: int) -> UInt8[np.ndarray, "N T 2 H W"] | None:
 
 def _write_frames(path: Path, recordings: Iterable[Recording], count: int, config: FrameConfig, name: str) -> None:
     def write(temporary: Path) -> None:
-        target: np.ndarray | None = None
-        for number, frames in enumerate(_made(recordings, count, config, name)):
-            if target is None:
-                target = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, *frames.shape))
-            target[number] = frames
+        # Written in order, not mapped: a mapped hole that a full disk cannot fill kills the process (SIGBUS).
+        with temporary.open("wb") as file:
+            for number, frames in enumerate(_made(recordings, count, config, name)):
+                if number == 0:
+                    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *frames.shape)}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(frames.tobytes())
 
     write_atomically(path, write)
 

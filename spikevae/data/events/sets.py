@@ -54,7 +54,7 @@ def load_events(
     check_split(split)
     source = _find(name)(Path(root), split == "test")
     kept = kept_frames(
-        source.read(), source.count, frames or FrameConfig(), key=source.key, name=name, folder=frames_folder
+        source.read, source.count, frames or FrameConfig(), key=source.key, name=name, folder=frames_folder
     )
     rows = None
     if split != "test":
