@@ -210,6 +210,17 @@ def test_parts_may_be_archives(tmp_path: Path) -> None:
     assert [levels_of(tmp_path, split) for split in SPLITS] == [list(range(10)), [100, 101], [100, 101]]
 
 
+def test_of_several_parts_for_training_the_one_that_was_named_is_read(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train", 1)
+    packed = as_tar(tmp_path / "train")
+    shutil.rmtree(tmp_path / "train")
+    for number, name in enumerate(("train", "training", "val")):
+        write_pictures(tmp_path / name, *range(10 * number + 10, 10 * number + 15))
+    for path, level in ((tmp_path / "train", 10), (tmp_path / "training", 20), (packed, 1)):
+        assert levels_of(path)[0] == level
+        assert levels_of(path, "validation")[0] == 30
+
+
 # ---------------------------------------------------------------- classes
 
 

@@ -79,7 +79,8 @@ def list_parts(path: Path) -> Parts:
     """The pictures of a folder, a tar or a zip file by part.
 
     Where it holds ``train`` beside ``val`` or ``test`` (folders, or tar or zip files), or is itself such a ``train``,
-    these are the parts; a validation part serves for testing where there is no other. Otherwise all are for training.
+    these are the parts. Of several for training, the one that was named is read. A validation part serves for testing
+    where there is no other. Otherwise all are for training.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -87,8 +88,9 @@ def list_parts(path: Path) -> Parts:
     """
     if not path.exists():
         raise FileNotFoundError(f"folder:{path}: there is no such folder")
-    whole = path.parent if part_of(path.name) == "train" and _find_parts(path.parent) else path
-    found = _find_parts(whole)
+    whole, found = path, _find_parts(path)
+    if part_of(path.name) == "train" and (found_beside := _find_parts(path.parent)):
+        whole, found = path.parent, {**found_beside, "train": path}
     if found:
         _name_what_is_beside(whole, found)
         parts = _as_parts({split: _list_part(place) for split, place in found.items()})
