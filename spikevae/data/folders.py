@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import tarfile
 import zipfile
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from spikevae.data.decode import IMAGE_SUFFIXES
 from spikevae.data.image_files import ImageFile as ImageFile
 from spikevae.data.image_files import ZippedImage
 from spikevae.data.names import ARCHIVES, is_passed_over, part_of
+from spikevae.data.walk import is_folder, walk
 from spikevae.files import open_regular
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def _empty_subfolders(folder: Path, pictures: list[Picture]) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     filled = {picture.place.parts[0] for picture in pictures}
-    names = (entry.name for entry in os.scandir(folder) if _is_folder(entry) and not is_passed_over(entry.name))
+    names = (entry.name for entry in os.scandir(folder) if is_folder(entry) and not is_passed_over(entry.name))
     return tuple(sorted(name for name in names if name not in filled))
 
 
@@ -195,30 +195,15 @@ def _list(path: Path) -> list[Picture]:
 
 
 def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
-    seen: set[tuple[int, int]] = set()
-    waiting = deque([(root, PurePosixPath())])
-    while waiting:
-        folder, place = waiting.popleft()
-        about = folder.stat()
-        if (about.st_dev, about.st_ino) in seen:
-            left_out["linked folders that were read already"] += 1
-            continue
-        seen.add((about.st_dev, about.st_ino))
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            reason = f"{folder} cannot be read ({error.strerror}); make it readable, or move it away"
-            raise type(error)(reason) from None
+    for place, entries in walk(root, left_out):
         names = {entry.name for entry in entries}
-        if folder != root and _is_run(names):
+        if place.parts and _is_run(names):
             left_out["folders of runs and models"] += 1
-            continue
+            entries.clear()
+        own = {"previews"} if "run.json" in names else set()
+        entries[:] = [entry for entry in entries if not (is_passed_over(entry.name) or entry.name in own)]
         for entry in entries:
-            if is_passed_over(entry.name) or ("run.json" in names and entry.name == "previews"):
-                continue
-            if _is_folder(entry):
-                waiting.append((Path(entry.path), place / entry.name))
-            elif _is_counted(entry.name, left_out):
+            if not is_folder(entry) and _is_counted(entry.name, left_out):
                 if os.path.isfile(entry.path):
                     yield Picture(place / entry.name, ImageFile(Path(entry.path)))
                 else:
@@ -252,15 +237,6 @@ def _in_zip(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
                 yield Picture(place, ZippedImage(path, member.filename, archive=archive))
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is truncated or no zip file ({error}); get it again") from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # links that lead to each other
-            return False
-        raise
 
 
 def _is_counted_in_archive(place: PurePosixPath, left_out: Counter[str]) -> bool:
