@@ -13,6 +13,7 @@ import torch
 from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, Split
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
+from spikevae.data.events.files import list_recordings
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.sets import load_events, load_recordings
 from spikevae.data.events.writers import encode_atis, save_recordings
@@ -136,6 +137,24 @@ def test_a_folder_of_recordings_in_several_formats_has_a_class_for_each_subfolde
     train, test = (load(f"events:{folder}", tmp_path / "root", split) for split in ("train", "test"))
     assert (len(train), len(test), train.class_names) == (6, 1, ("clapping", "waving"))
     assert train.frame_size == test.frame_size == (128, 128)
+
+
+def test_linked_folders_of_recordings_are_read_once_and_loops_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("clapping/a.bin", "clapping/b.bin", "waving/a.bin", "waving/b.bin")
+    write_files(tmp_path / "disk", {name: encode_atis(made_recording(seed=seed)) for seed, name in enumerate(names)})
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("clapping", "waving"):
+        (folder / name).symlink_to(tmp_path / "disk" / name)
+    (tmp_path / "disk" / "waving" / "back").symlink_to(folder)
+    (folder / "x.bin").symlink_to("y.bin")
+    (folder / "y.bin").symlink_to("x.bin")  # two that lead to each other are no recordings
+    assert [file.path.relative_to(folder).as_posix() for file in list_recordings(folder)] == list(names)
+    train = load(f"events:{folder}", tmp_path / "root")
+    assert (len(train), train.class_names) == (3, ("clapping", "waving"))
+    assert "1 linked folders that were read already" in caplog.text
 
 
 def test_recordings_of_a_smaller_sensor_than_others_of_their_folder_are_told_of(

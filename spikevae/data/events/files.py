@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +13,9 @@ from pathlib import Path
 from spikevae.data.events.readers import RECORDING_SUFFIXES, decode_recording, read_recording, read_recordings
 from spikevae.data.events.recording import Recording, Size
 from spikevae.data.names import is_passed_over
+from spikevae.data.walk import walk
+
+log = logging.getLogger(__name__)
 
 _LARGEST_MEMBER = 2**28  # bytes
 
@@ -121,13 +126,26 @@ def _read_whole(file: RecordingFile, archive: Archive | None) -> Recording:
     return decode_recording(archive.read(file.member), Path(file.member).suffix, name=whole_name, size=file.size)
 
 
-def list_recordings(folder: Path) -> list[RecordingFile]:
+def list_recordings(folder: Path, left_out: Counter[str] | None = None) -> list[RecordingFile]:
     """Files of a folder, at any depth, that are named like recordings, in the order of their names.
 
     What is hidden, half written or left behind by a system is passed over, and so is all that lies in such a folder.
+    Links are followed, each folder once.
+
+    Args:
+        folder: none if there is no such folder.
+        left_out: counts the links that lead to folders that were read already.
+
+    Raises:
+        OSError: if a folder in it cannot be read.
     """
-    found = (path for path in sorted(folder.rglob("*")) if is_recording(path.relative_to(folder)) and path.is_file())
-    return [RecordingFile(path) for path in found]
+    if not folder.is_dir():
+        return []
+    found: list[Path] = []
+    for _, entries in walk(folder, Counter() if left_out is None else left_out):
+        entries[:] = [entry for entry in entries if not is_passed_over(entry.name)]
+        found += [Path(entry.path) for entry in entries if is_recording(Path(entry.name))]
+    return [RecordingFile(path) for path in sorted(found) if path.is_file()]
 
 
 def recordings_in(path: Path) -> list[RecordingFile]:
@@ -138,7 +156,11 @@ def recordings_in(path: Path) -> list[RecordingFile]:
         OSError: if it cannot be opened.
     """
     if path.is_dir():
-        return [file for found in list_recordings(path) for file in recordings_in(found.path)]
+        left_out: Counter[str] = Counter()
+        files = [file for found in list_recordings(path, left_out) for file in recordings_in(found.path)]
+        for what, count in left_out.items():
+            log.warning("%s: left out: %d %s", path, count, what)
+        return files
     if not _may_hold_several(path):
         return [RecordingFile(path)]
     lengths = [len(recording) for recording in read_recordings(path)]
