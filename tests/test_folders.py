@@ -32,6 +32,27 @@ def write_pictures(folder: Path, *levels: int) -> None:
         Image.new("L", (20, 16), level).save(folder / f"{level:03}.png")
 
 
+def as_it_is(folder: Path) -> Path:
+    return folder
+
+
+def as_zip(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder), "zip", folder.parent, folder.name))
+
+
+def as_flat_zip(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder), "zip", folder))
+
+
+def as_tar(folder: Path) -> Path:
+    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
+        archive.add(folder, folder.name)
+    return folder.with_suffix(".tar")
+
+
+PACKED = [as_it_is, as_zip, as_flat_zip, as_tar]
+
+
 def levels_of(path: Path, split: Split = "train", **settings: object) -> list[int]:
     """The grey levels of a folder's pictures in a part, in order."""
     config = DataConfig(dataset=f"folder:{path}", image_size=8, **settings)  # type: ignore[arg-type]
@@ -90,6 +111,33 @@ def test_a_run_in_the_folder_itself_costs_it_its_previews_alone(tmp_path: Path) 
     assert 200 in all_levels(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     assert all_levels(tmp_path) == list(range(12))
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("files", [("run.json",), ("config.json", "model.safetensors")])
+def test_runs_and_models_in_an_archive_never_count_and_are_named(
+    tmp_path: Path, files: tuple[str, ...], packed: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = tmp_path / "mine"
+    write_pictures(mine, *range(12))
+    for run in ("runs/first", "runs/first/second", "runs/third"):
+        write_pictures(mine / run / "previews", 200)
+        (mine / run / "photo.heic").write_bytes(b"something")
+        for name in files:
+            (mine / run / name).write_text("{}")
+    assert all_levels(packed(mine)) == list(range(12))
+    assert "12 pictures are read; left out: 2 folders of runs and models" in caplog.text
+    assert ".heic" not in caplog.text
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_an_archive_of_a_folder_that_is_a_run_lacks_its_previews_alone(
+    tmp_path: Path, packed: Callable[[Path], Path]
+) -> None:
+    write_pictures(tmp_path / "mine", *range(12))
+    write_pictures(tmp_path / "mine" / "previews", 200)
+    (tmp_path / "mine" / "run.json").write_text("{}")
+    assert all_levels(packed(tmp_path / "mine")) == list(range(12))
 
 
 def test_originals_written_beside_reconstructions_do_not_count_and_are_named(
@@ -156,27 +204,6 @@ def test_a_subfolder_that_cannot_be_read_is_an_error_that_names_it(
 
 
 # ---------------------------------------------------------------- parts
-
-
-def as_it_is(folder: Path) -> Path:
-    return folder
-
-
-def as_zip(folder: Path) -> Path:
-    return Path(shutil.make_archive(str(folder), "zip", folder.parent, folder.name))
-
-
-def as_flat_zip(folder: Path) -> Path:
-    return Path(shutil.make_archive(str(folder), "zip", folder))
-
-
-def as_tar(folder: Path) -> Path:
-    with tarfile.open(folder.with_suffix(".tar"), "w") as archive:
-        archive.add(folder, folder.name)
-    return folder.with_suffix(".tar")
-
-
-PACKED = [as_it_is, as_zip, as_flat_zip, as_tar]
 
 
 @pytest.mark.parametrize("packed", PACKED)

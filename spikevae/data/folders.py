@@ -210,7 +210,8 @@ def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
                     left_out["broken links, pipes or devices"] += 1
 
 
-def _in_tar(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
+def _in_tar(path: Path, left_out: Counter[str]) -> list[Picture]:
+    found: list[Picture] = []
     try:
         with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             files: dict[str, tarfile.TarInfo] = {}  # a hard link is a further name of one of them
@@ -219,31 +220,46 @@ def _in_tar(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
                 content = files.get(member.linkname) if member.islnk() else member
                 if content is not None and content.isfile():
                     files[member.name] = content
-                    if _is_counted_in_archive(place, left_out):
-                        yield Picture(place, ImageFile(path, member.name, content.offset_data, content.size))
+                    found.append(Picture(place, ImageFile(path, member.name, content.offset_data, content.size)))
                 elif (member.issym() or member.islnk()) and not any(map(is_passed_over, place.parts)):
                     left_out["links, which are not followed in an archive"] += 1
     except tarfile.TarError as error:
         kinds = "neither a folder, nor a whole, uncompressed tar file, nor a zip file"
         raise ValueError(f"{path} is {kinds} ({error})") from error
+    return _counted_in_archive(found, left_out)
 
 
-def _in_zip(path: Path, left_out: Counter[str]) -> Iterator[Picture]:
+def _in_zip(path: Path, left_out: Counter[str]) -> list[Picture]:
+    found: list[Picture] = []
     try:
         archive = zipfile.ZipFile(path)
         for member in archive.infolist():
             place = PurePosixPath(member.filename.replace("\\", "/"))  # as some programs of Windows write it
-            if not member.is_dir() and _is_counted_in_archive(place, left_out):
-                yield Picture(place, ZippedImage(path, member.filename, archive=archive))
+            if not member.is_dir():
+                found.append(Picture(place, ZippedImage(path, member.filename, archive=archive)))
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is truncated or no zip file ({error}); get it again") from error
+    return _counted_in_archive(found, left_out)
 
 
-def _is_counted_in_archive(place: PurePosixPath, left_out: Counter[str]) -> bool:
-    if ".." in place.parts:
-        left_out["files whose names lead out of the archive"] += 1
-        return False
-    return not any(is_passed_over(part) for part in place.parts) and _is_counted(place.name, left_out)
+def _counted_in_archive(files: list[Picture], left_out: Counter[str]) -> list[Picture]:
+    """The pictures among the files of an archive, without those of runs, as in a folder.
+
+    The folder that all files lie in is the root: if that is a run, only its previews are left out.
+    """
+    left_out["files whose names lead out of the archive"] += sum(".." in file.place.parts for file in files)
+    files = [file for file in files if not any(map(is_passed_over, file.place.parts))]  # ".." too
+    names: dict[PurePosixPath, set[str]] = {}
+    for file in files:
+        names.setdefault(file.place.parent, set()).add(file.place.name)
+    above = {folder: {folder, *folder.parents} for folder in names}
+    shared: set[PurePosixPath] = set.intersection(*above.values()) if above else set()
+    root = max(shared, key=lambda folder: len(folder.parts), default=PurePosixPath())
+    runs = {folder for folder in names if folder != root and _is_run(names[folder])}
+    left_out["folders of runs and models"] += sum(runs.isdisjoint(run.parents) for run in runs)
+    own = {root / "previews"} if "run.json" in names.get(root, ()) else set()
+    kept = {folder for folder in names if above[folder].isdisjoint(runs | own)}
+    return [file for file in files if file.place.parent in kept and _is_counted(file.place.name, left_out)]
 
 
 def _is_counted(name: str, left_out: Counter[str]) -> bool:
