@@ -163,6 +163,16 @@ def test_the_card_says_where_the_data_comes_from_and_what_it_took(dataset: str, 
         assert part in card
 
 
+def test_the_card_names_further_data_without_the_folders_above_it() -> None:
+    config = preset_for("n-mnist")
+    data = dataclasses.replace(config.data, also="events:/home/Jane Doe/my recordings")
+    card = model_card(dataclasses.replace(config, data=data), TRAINING)
+    assert "among them those of events:my recordings;" in card
+    assert "Doe" not in card
+    data = dataclasses.replace(config.data, also="sim-n-mnist")
+    assert "among them those of sim-n-mnist;" in model_card(dataclasses.replace(config, data=data), TRAINING)
+
+
 def test_the_card_gives_the_command_that_makes_the_model_again() -> None:
     config = preset_for("mnist")
     assert "`spikevae train mnist --preset mnist`, seed 0" in model_card(config, TRAINING, name="mnist")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from spikevae.config import ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.card_metadata import card_metadata
 from spikevae.hub.checkpoints import HUB_PREFIX, released_models
+from spikevae.hub.pushed import without_place
 
 _SOURCES = {
     "n-mnist": "N-MNIST, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015), CC BY-SA 4.0",
@@ -63,7 +64,7 @@ def model_card(
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     is_classifier = model.network == "classifier"
     inputs = "recordings" if model.takes_events else "images"
-    also = f", among them those of {config.data.also}" if config.data.also else ""
+    also = f", among them those of {without_place(config.data.also)}" if config.data.also else ""
     lines = [
         f"# {name or 'A model'}: {_kind(model)} of {dataset}",
         "",

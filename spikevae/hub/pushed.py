@@ -56,7 +56,7 @@ def _places_in(value: Any, key: str = "") -> Iterator[str]:
             yield from _places_in(item, key)
     elif isinstance(value, str) and key in ("command", "model", "data"):
         words = [_option_and_value(word)[1] for word in shlex.split(value)] if key == "command" else [value]
-        yield from (word for word in words if _last_part(word) not in (word, ""))
+        yield from (word for word in words if without_place(word) not in (word, ""))
 
 
 def _option_and_value(word: str) -> tuple[str, str]:
@@ -74,20 +74,21 @@ def _scores_without_places(value: Any, places: AbstractSet[str], key: str = "") 
         return value
     if key == "command":
         words = map(_option_and_value, shlex.split(value))
-        return shlex.join(option + _last_part(word) for option, word in words)
-    return _last_part(value) if key in ("model", "data") else _PATH.sub("", _said(value, places))
+        return shlex.join(option + without_place(word) for option, word in words)
+    return without_place(value) if key in ("model", "data") else _PATH.sub("", _said(value, places))
 
 
 def _said(text: str, places: AbstractSet[str]) -> str:
     """A text with the last part of these places, and of other data of one's own, in it."""
     for place in sorted(places, key=len, reverse=True):  # one may lie in another
-        last = _last_part(place)
+        last = without_place(place)
         for written in (place, json.dumps(place)[1:-1]):
             text = re.sub(rf"(?<![\w/.~]){re.escape(written)}(?![\w-])", last.replace("\\", r"\\"), text)
-    return _PLACE.sub(lambda found: _last_part(found[0]), text)
+    return _PLACE.sub(lambda found: without_place(found[0]), text)
 
 
-def _last_part(word: str) -> str:
+def without_place(word: str) -> str:
+    """The last part of a path, also behind ``folder:`` or ``events:``; any other word as it is."""
     kind, colon, place = word.partition(":")
     if colon and kind in ("folder", "events"):
         return f"{kind}:{Path(os.path.abspath(os.path.expanduser(place))).name}"
