@@ -455,6 +455,21 @@ def test_pictures_beside_the_parts_are_named_and_do_not_count(
 # ---------------------------------------------------------------- archives and arrays
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_file_in_a_zip_file_is_named_however_it_is_packed(tmp_path: Path, packing: int) -> None:
+    write_pictures(tmp_path / "mine", *range(12))
+    path = tmp_path / "mine.zip"
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        for level in range(12):
+            archive.write(tmp_path / "mine" / f"{level:03}.png", f"{level:03}.png")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"005.png") + len("005.png") + 9  # behind what says how it is packed
+    content[start : start + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"mine\.zip: 005\.png cannot be unpacked .* get the file again"):
+        all_levels(path)
+
+
 def test_a_zip_file_that_is_damaged_or_packs_a_bomb_is_one_line(tmp_path: Path) -> None:
     write_pictures(tmp_path / "mine", *range(12))
     path = as_zip(tmp_path / "mine")

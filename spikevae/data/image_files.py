@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from spikevae.data.images import read_image
 from spikevae.files import open_regular
 
 _LARGEST_MEMBER = 2**28  # bytes of a picture in an archive
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError)
+"""What a packed file that is damaged, encrypted or of an unknown kind raises: an OSError where it is bzip2's."""
 
 
 @dataclass(frozen=True, order=True)
@@ -59,7 +62,9 @@ class ZippedImage(ImageFile):
         try:
             with self.archive.open(self.member) as file:
                 content = file.read(_LARGEST_MEMBER + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except _DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the file
+                raise
             raise ValueError(f"{self.path}: {self.member} cannot be unpacked ({error}); get the file again") from error
         if len(content) > _LARGEST_MEMBER:
             raise ValueError(f"{self.path}: {self.member} unpacks to more than {_LARGEST_MEMBER:,} bytes; remove it")
