@@ -110,6 +110,8 @@ def read_inputs(
         raise ValueError(f"--count {count} goes with --data; of files, name those that are wanted")
     if split is not None and data is None:
         raise ValueError(f"--split {split} goes with --data; files are in no part, leave it out")
+    if root is not None and data is None:
+        raise ValueError(f"--data-root {root} goes with --data; files lie where their paths say, leave it out")
     if data is None and config.takes_events:
         return _event_set(files, config)
     if data is None:

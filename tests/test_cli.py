@@ -335,6 +335,14 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_no_file(
         (("classify", "FOLDER", "shoe.png", "--count", "3"), "--count 3 goes with --data; of files, name those"),
         (("classify", "FOLDER", "shoe.png", "--split", "test"), "--split test goes with --data; files are in no part"),
         (("reconstruct", "FOLDER", "a.png", "--split", "train"), "--split train goes with --data"),
+        (
+            ("classify", "FOLDER", "shoe.png", "--data-root", "MADE"),
+            "goes with --data; files lie where their paths say",
+        ),
+        (
+            ("reconstruct", "FOLDER", "a.png", "--data-root", "MADE"),
+            "goes with --data; files lie where their paths say",
+        ),
         (("reconstruct", "FOLDER", "--data", "folder:"), "folder: names no folder; say folder:PATH"),
         (("train", "events:", "--out", "run"), "events: names no folder; say events:PATH"),
         (("classify", "n-mnist", "."), ". holds no recordings"),
