@@ -269,6 +269,17 @@ def test_a_file_says_whether_its_gates_are_an_approximation(
     assert "6 calibration images" in nir.read(folded).metadata["gates"]
 
 
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_calibration_of_a_part_without_gates_is_said_to_change_nothing(
+    gateless_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    words = ("export", gateless_release, "--format", "nir", "--part", part, "--out", tmp_path / "a.nir")
+    assert run(*words, "--calibrate", "6") == 0
+    assert f"--calibrate 6 changed nothing: the {part} has no gates" in capsys.readouterr().out
+    assert run(*words) == 0
+    assert "--calibrate" not in capsys.readouterr().out
+
+
 def test_a_file_says_whether_the_model_looks_at_both_views(
     gateless_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

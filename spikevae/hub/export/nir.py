@@ -44,7 +44,7 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
         part: what to write.
         path: the file.
         calibration: of a model with TCJA, the number of its own samples (of seed 0) that its gates are averaged over,
-            see :func:`fold_gates`; 0 refuses such a model.
+            see :func:`fold_gates`; 0 refuses such a model. For a part without gates it changes nothing.
 
     Returns:
         What to say of the file.
@@ -60,8 +60,8 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
     is_decoder = part == "decoder"
     if not is_decoder:
         _head(model, part)  # before any work
-    gates = _GATES
-    if calibration and _has_gates(model.decoder if is_decoder else model.encoder):
+    gates, has_gates = _GATES, _has_gates(model.decoder if is_decoder else model.encoder)
+    if calibration and has_gates:
         if is_decoder:
             model = fold_decoder_gates(model, model.sample_prior(range(calibration), seed=0))
         else:
@@ -84,6 +84,8 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
     said = [f"show {shown} for {model.config.time_steps} steps and take the {taken} of the output"]
     if has_both_views:
         said.append(_BOTH_VIEWS)
+    if calibration and not has_gates:
+        said.append(f"--calibrate {calibration} changed nothing: the {part} has no gates")
     return said if gates == _GATES else [*said, f"an approximation: gates are {gates}"]
 
 
