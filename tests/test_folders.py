@@ -428,6 +428,21 @@ def test_a_class_of_one_picture_is_one_line_with_a_way_out(tmp_path: Path) -> No
     assert len(levels_of(tmp_path, unlabelled=True)) == 4
 
 
+@pytest.mark.parametrize(("own", "needed"), [((), 4), (("test",), 3), (("val",), 2), (("val", "test"), 2)])
+def test_as_many_pictures_of_a_class_as_are_asked_for_leave_two_to_learn_from(
+    tmp_path: Path, own: tuple[str, ...], needed: int
+) -> None:
+    for part in own:
+        write_pictures(tmp_path / part / "cat", 100, 101)
+    train = tmp_path / "train" if own else tmp_path
+    write_pictures(train / "cat", *range(10))
+    write_pictures(train / "dog", 20)
+    with pytest.raises(ValueError, match=f"every class needs {needed} or more"):
+        levels_of(tmp_path)
+    write_pictures(train / "dog", *range(20, 20 + needed))
+    assert sum(level >= 20 for level in levels_of(tmp_path)) == 2
+
+
 def test_classes_are_found_in_parts_that_are_archives_with_a_folder_of_their_name(tmp_path: Path) -> None:
     for part in ("train", "val"):
         write_pictures(tmp_path / part / "dog", 10, 11)

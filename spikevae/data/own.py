@@ -100,9 +100,11 @@ def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:
     counts = Counter(picture.place.parts[0] for picture in parts.train)
     small = next((name for name in names if counts[name] < 2), None)
     if small is not None:
+        needed = 2 + (parts.validation is None) + (parts.test is None)
         raise ValueError(
-            f"{config.dataset}: the subfolder {small!r} holds one picture, and every class needs two or more; "
-            "add pictures, or train without classes: --unlabelled"
+            f"{config.dataset}: the subfolder {small!r} holds one picture, and every class needs {needed} or more: "
+            "two to learn from, and one for each part that is held out; add pictures, or train without classes: "
+            "--unlabelled"
         )
     return names
 
