@@ -59,7 +59,8 @@ def scores_section(model: str) -> str:
     scores = read_scores_json(path)
     baselines = list(dict.fromkeys(baseline.what for baseline in scores.baselines))
     head = ("measure", "value", "best is", *baselines, "measured on")
-    words = f"Measured on {scores.data}, protocol {scores.protocol}, seed {scores.seed}. Again: {scores.command}"
+    part = f" ({scores.split})" if scores.split != "test" and scores.split else ""
+    words = f"Measured on {scores.data}{part}, protocol {scores.protocol}, seed {scores.seed}. Again: {scores.command}"
     return scores_table(head, _rows(scores, baselines), name_of(model), words)
 
 
