@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -122,7 +123,9 @@ def preset_asked_for(arguments: Sequence[str]) -> RunConfig:
         except (SystemExit, ValueError):  # wrong or too few words, of which the command itself tells
             continue
         return preset_for(dataset, preset) if start_from is None or preset else _settings_of(start_from, dataset)
-    preset = _value_of("--preset", words)
+    preset, start_from = _value_of("--preset", words), _value_of("--train.start-from", words)
+    if start_from is not None and preset is None and _value_of("--resume", words) is None:
+        return _settings_of(start_from, _likely_dataset(words))
     return preset_for(_likely_dataset(words), preset if preset in PRESETS else None)
 
 
@@ -140,9 +143,9 @@ def _defaults_to_try(words: Sequence[str]) -> Iterator[RunConfig]:
 
 def _value_of(option: str, words: Sequence[str]) -> str | None:
     """What follows an option, as the next word or behind an equals sign."""
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in itertools.zip_longest(words, words[1:]):
         name, equals, value = word.partition("=")
-        if name == option:
+        if name.replace("_", "-") == option:
             return value if equals else following
     return None
 
@@ -170,20 +173,17 @@ def _settings_of(model: str, dataset: str) -> RunConfig:
         FileNotFoundError: if there is no such model.
         ValueError: if it is damaged, or takes other inputs.
     """
-    from spikevae.data.sets import is_events
+    from spikevae.hub.checkpoints import model_folder
+    from spikevae.hub.run_settings import is_same_data, trained_as
 
     network = _network_of(model)
-    if network.takes_events != is_events(DataConfig(dataset=dataset)):
-        inputs = ["images", "event recordings"]
-        raise ValueError(
-            f"start_from={model!r} takes {inputs[network.takes_events]}, and {dataset} has "
-            f"{inputs[not network.takes_events]}; name another model, or leave start_from out"
-        )
-    trained = _training_of(model, network)
+    _require_inputs(network, preset_for(dataset).model, model, dataset)
+    trained = trained_as(model_folder(model)) or PRESETS[_preset_like(network)]
     settings = settings_for(dataset, trained)
-    train, data = settings.train, settings.data
-    if dataset != trained.data.dataset:
-        train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
+    if is_same_data(dataset, trained.data.dataset):
+        train, data = trained.train, dataclasses.replace(trained.data, dataset=dataset)
+    else:
+        train = dataclasses.replace(settings.train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
         data = DataConfig(dataset=dataset)
     kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
     return dataclasses.replace(
@@ -194,16 +194,20 @@ def _settings_of(model: str, dataset: str) -> RunConfig:
     )
 
 
-def _training_of(model: str, network: ModelConfig) -> RunConfig:
-    """How a model was trained: by its run, or its preset; otherwise as others of its kind."""
-    from spikevae.hub.checkpoints import RELEASED, model_folder
-    from spikevae.hub.run_settings import RUN_NAME, read_run
+def _require_inputs(network: ModelConfig, expected: ModelConfig, model: str, dataset: str) -> None:
+    """Refuse a start of other inputs than the data set has; pictures in a folder are read as a model takes them."""
+    found = network.image_channels
+    can_be_grey = dataset.startswith("folder:") and found == 1
+    if found != expected.image_channels and not can_be_grey:
+        inputs = {1: "grey images", 2: "event recordings", 3: "colour images"}
+        raise ValueError(
+            f"start_from={model!r} takes {inputs[found]}, and {dataset} has {inputs[expected.image_channels]}; "
+            "name another model, or leave start_from out"
+        )
 
-    folder = model_folder(model)
-    if (folder / RUN_NAME).is_file():
-        return read_run(folder)
-    if folder.parent == RELEASED and folder.name in PRESETS:
-        return PRESETS[folder.name]
+
+def _preset_like(network: ModelConfig) -> str:
+    """The preset of another model of the same kind."""
     if network.network == "classifier":
-        return PRESETS["n-mnist-classifier" if network.takes_events else "cifar10-classifier"]
-    return PRESETS["n-mnist" if network.takes_events else "pictures"]
+        return "n-mnist-classifier" if network.takes_events else "cifar10-classifier"
+    return "n-mnist" if network.takes_events else "pictures"

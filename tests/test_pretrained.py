@@ -14,8 +14,9 @@ import torch
 from torch.nn import functional
 
 import spikevae
-from spikevae.config import ModelConfig, ObjectiveConfig, RunConfig
+from spikevae.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig
 from spikevae.data.sets import ImageSet
+from spikevae.hub.checkpoints import RELEASED
 from spikevae.hub.model_card import Training, model_card
 from spikevae.hub.run_settings import read_run
 from spikevae.nn.classifiers import SpikingClassifier
@@ -24,6 +25,7 @@ from spikevae.train_command import preset_asked_for
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
 from spikevae.training.losses import classification_loss, distillation_loss
+from spikevae.training.run_folder import describe_run
 
 CLASSES = ("dark", "light")
 STUDENT = ModelConfig(
@@ -237,11 +239,33 @@ def test_options_are_read_with_the_defaults_of_the_model_they_are_for(words: str
     assert settings.data.dataset == "folder:mine"
 
 
+def test_a_start_on_the_same_pictures_is_trained_and_validated_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = preset_asked_for([f"folder:{tmp_path}/pics"])
+    start = replace(start, data=replace(start.data, validation_share=0.2), train=replace(start.train, epochs=7))
+    (tmp_path / "run").mkdir()
+    describe_run(start, tmp_path / "run")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(RELEASED / "faces" / name, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    same = preset_asked_for(["folder:pics", "--train.start-from", "run"])
+    assert (same.data.validation_share, same.train.epochs) == (0.2, 7)
+    other = preset_asked_for(["folder:other", "--train.start_from", "run"])
+    assert (other.data.validation_share, other.train.epochs) == (DataConfig.validation_share, 0)
+
+
+def test_a_mistyped_start_is_named_whatever_else_is_wrong() -> None:
+    with pytest.raises(FileNotFoundError, match="no model 'typo'"):
+        preset_asked_for(["folder:mine", "--train.start-from", "typo", "--model.time-steps", "2"])
+
+
 @pytest.mark.parametrize(
     ("dataset", "model", "reason"),
     [
-        ("events:mine", "faces", "start_from='faces' takes images, and events:mine has event recordings"),
-        ("cifar10", "n-mnist", "start_from='n-mnist' takes event recordings, and cifar10 has images"),
+        ("events:mine", "faces", "start_from='faces' takes colour images, and events:mine has event recordings"),
+        ("cifar10", "n-mnist", "start_from='n-mnist' takes event recordings, and cifar10 has colour images"),
+        ("mnist", "faces", "start_from='faces' takes colour images, and mnist has grey images"),
         ("cifar10", "nothing", "no model 'nothing'"),
     ],
 )

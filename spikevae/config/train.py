@@ -71,7 +71,7 @@ class TrainConfig:
     """Change an event recording by one of shift, rotation, shear and cut-out, drawn anew; otherwise by all of them."""
     start_from: str | None = field(default=None, metadata={"before": None})
     """A trained model to begin with: a bundled one, a folder, or hf:USER/NAME. Weights of the same name and shape are
-    taken over. Without --preset, network and settings are that model's."""
+    taken over. On the command line, without --preset, network and settings are that model's."""
     teacher: str | None = field(default=None, metadata={"before": None})
     """A trained model, likewise, whose probabilities of the classes a classifier learns besides the labels (Hinton et
     al., "Distilling the knowledge in a neural network", arXiv:1503.02531)."""

@@ -47,7 +47,8 @@ def data_divided_for(
         dataset: as the command line names it; another one than the model's is divided as usual.
         unlabelled: of a data set that the model was not trained on, or not known to be.
     """
-    trained_on = None if name_or_folder is None else _trained_on(model_folder(name_or_folder))
+    trained = None if name_or_folder is None else trained_as(model_folder(name_or_folder))
+    trained_on = None if trained is None else trained.data
     if trained_on is not None and is_same_data(trained_on.dataset, dataset):
         return replace(trained_on, dataset=dataset)
     return DataConfig(dataset=dataset, unlabelled=unlabelled)
@@ -61,9 +62,10 @@ def is_same_data(first: str, second: str) -> bool:
     return bool(os.path.realpath(os.path.expanduser(paths[0])) == os.path.realpath(os.path.expanduser(paths[1])))
 
 
-def _trained_on(folder: Path) -> DataConfig | None:
+def trained_as(folder: Path) -> RunConfig | None:
+    """How the model of a folder was trained: by its run, or a bundled model's preset; None if neither is there."""
     if (folder / RUN_NAME).is_file():
-        return read_run(folder).data
+        return read_run(folder)
     if folder.parent == RELEASED and folder.name in PRESETS:
-        return PRESETS[folder.name].data
+        return PRESETS[folder.name]
     return None
