@@ -87,7 +87,7 @@ def test_a_resumed_run_needs_no_model_to_begin_with(
     config = settings(start_from=str(start))
     with caplog.at_level(logging.INFO, "spikevae"):
         train(config, tmp_path / "run", train_set=shades(), validation_set=shades(16))
-    assert f"% of its weights from {start}" in caplog.text
+    assert f"% of the weights from {start}" in caplog.text
     start.unlink()
     with pytest.raises(FileNotFoundError, match="no model"):
         train(config, tmp_path / "other", train_set=shades(), validation_set=shades(16))

@@ -60,10 +60,8 @@ def model_card(
     model, settings, dataset = config.model, config.train, config.data.dataset
     source = _SOURCES.get(dataset, f"{dataset}, images of one's own")
     command = f"`spikevae train {dataset}" + (f" --preset {name}`" if name else "`, set as `run.json` says")
-    before = _before(settings)
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
-    is_classifier = model.network == "classifier"
-    inputs = "recordings" if model.takes_events else "images"
+    is_classifier, inputs = model.network == "classifier", "recordings" if model.takes_events else "images"
     also = f", among them those of {without_place(config.data.also)}" if config.data.also else ""
     lines = [
         f"# {name or 'A model'}: {_kind(model)} of {dataset}",
@@ -80,7 +78,7 @@ def model_card(
         "",
         f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs"
         f"{'' if is_classifier else f' ({_phases(settings)})'}, batches of {settings.batch_size}, "
-        f"{training.seconds / 60:.0f} minutes on {training.machine}. {before}"
+        f"{training.seconds / 60:.0f} minutes on {training.machine}. {_before(settings)}"
         f"Released are the weights' moving averages. Versions: {versions}."
         + (f" Commit: {commit}." if commit else "")
         + (f" {note}" if note else ""),

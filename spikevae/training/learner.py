@@ -72,8 +72,7 @@ class Learner:
 
     Raises:
         FileNotFoundError: if a model that the settings name is not there.
-        ValueError: if the settings ask for adversarial fine-tuning of a latent without a density, or such a model does
-            not fit.
+        ValueError: if such a model does not fit, or an adversarial phase is asked for of a latent without a density.
     """
 
     def __init__(self, config: RunConfig, accelerator: accelerate.Accelerator, *, is_new: bool = True) -> None:
@@ -89,18 +88,15 @@ class Learner:
                 f"adversarial fine-tuning needs a latent with a density, as potential, not {config.model.latent!r}; "
                 "set --train.adversarial-share 0"
             )
-        self.taken_over = 0.0  # share of the weights that learn
-        if is_new and settings.start_from is not None:
-            self.taken_over = take_weights(model, settings.start_from)
-        self._teacher = None if settings.teacher is None else teacher_of(config.model, settings.teacher)
+        start = settings.start_from if is_new else None
+        self.taken_over = take_weights(model, start) if start else 0.0  # share of the weights that learn
+        self._teacher = teacher_of(config.model, settings.teacher, accelerator.device) if settings.teacher else None
         self.ema = AveragedModel(
             model, multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images), use_buffers=True
         ).to(accelerator.device)
         model.to(accelerator.device)
         if accelerator.num_processes > 1:
             share_batch_norm(model)
-        if self._teacher is not None:
-            self._teacher.to(accelerator.device)
         self.model, *self.optimizers = accelerator.prepare(model, *optimizers_of(model, settings))
         self.discriminator: Any = None  # of a run with adversarial fine-tuning
         self.discriminator_optimizer: Any = None

@@ -131,9 +131,8 @@ class Trainer:
         if started_with is not None and anywhere(started_with) not in (anywhere(config), anywhere(self.config)):
             raise ValueError(f"{run} was started with other settings, which a resumed run keeps; see read_run")
         self.settings = self.config.train
-        self.steps_per_epoch = batch_count(
-            self.counts["train_images"], self.settings.batch_size, self.accelerator.num_processes
-        )
+        processes = self.accelerator.num_processes
+        self.steps_per_epoch = batch_count(len(self.train_set), self.settings.batch_size, processes)
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator, is_new=not os.path.lexists(run / STATE_NAME))
         check_classes(self.learner, self.train_set, self.validation_set)
@@ -149,14 +148,8 @@ class Trainer:
         """Run the remaining epochs."""
         self._resume()
         if self.is_main:
-            said = plan(self.settings, self.phases, len(self.train_set), len(self.validation_set))
+            said = plan(self.learner, self.phases, **self.counts)
             log.info("training in %s; Ctrl-C stops and saves: %s", printable(self.run), said)
-            if self.learner.taken_over:
-                log.info(
-                    "begins with %.0f%% of its weights from %s", 100 * self.learner.taken_over, self.settings.start_from
-                )
-            if self.settings.teacher is not None:
-                log.info("learns from %s too", self.settings.teacher)
         try:
             with self.interruption:
                 try:

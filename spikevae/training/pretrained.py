@@ -54,7 +54,7 @@ def _agree(own: torch.Tensor, other: torch.Tensor | None) -> bool:
     return other is not None and other.shape == own.shape
 
 
-def teacher_of(config: ModelConfig, name: str) -> SpikingClassifier:
+def teacher_of(config: ModelConfig, name: str, device: torch.device) -> SpikingClassifier:
     """A trained classifier of the same inputs and classes.
 
     Raises:
@@ -68,7 +68,7 @@ def teacher_of(config: ModelConfig, name: str) -> SpikingClassifier:
             "leave teacher out"
         )
     try:
-        teacher = load(name)
+        teacher = load(name, device=device)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the run's teacher: {error}; a run needs it until it ends") from None
     if not isinstance(teacher, SpikingClassifier):

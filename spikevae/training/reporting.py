@@ -16,7 +16,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
 from tqdm import tqdm
 
-from spikevae.config import TrainConfig
+from spikevae.training.learner import Learner
 from spikevae.training.phases import Phase
 
 log = logging.getLogger(__name__)
@@ -24,13 +24,16 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def plan(settings: TrainConfig, phases: Sequence[Phase], train_images: int, held_out: int) -> str:
+def plan(learner: Learner, phases: Sequence[Phase], train_images: int, validation_images: int) -> str:
     """What a run is going to do, in a line."""
+    settings = learner.config.train
     epochs = ", ".join(f"{len(phase.epochs)} {phase.name}" for phase in phases if phase.epochs)
+    start = f", {learner.taken_over:.0%} of the weights from {settings.start_from}" if learner.taken_over else ""
+    teacher = f", {settings.teacher} teaches" if settings.teacher is not None else ""
     return (
-        f"{train_images:,} training images, {held_out:,} held out; {settings.epochs} epochs ({epochs}), "
+        f"{train_images:,} training images, {validation_images:,} held out; {settings.epochs} epochs ({epochs}), "
         f"batches of {settings.batch_size}, warm-up over {settings.warmup_images:,} images, "
-        f"moving average over {settings.ema_images:,}, previews every {settings.preview_epochs} epochs"
+        f"moving average over {settings.ema_images:,}, previews every {settings.preview_epochs} epochs{start}{teacher}"
     )
 
 
