@@ -19,7 +19,7 @@ from spikevae.config import (
 )
 
 _SMALL = "conv32/2+attention conv64/2+attention conv128/2+attention dropout0.2 readout"
-_SEVEN_CONVOLUTIONS = (  # a CIFAR10 network that two cores can train
+_SEVEN = (  # a CIFAR10 network that two cores can train
     "conv64 conv64/2+attention conv128+attention conv256/2+attention conv256+attention conv256/2+attention "
     "conv256+attention avgpool readout"
 )
@@ -43,6 +43,21 @@ def _classifier_training(epochs: int, *, batch_size: int = 16, learning_rate: fl
         deterministic_share=0.0,
         adversarial_share=0.0,
         flip=False,
+    )
+
+
+def _seven_convolutions(
+    epochs: int, *, learning_rate: float, label_smoothing: float, network: ModelConfig
+) -> RunConfig:
+    """The training of a network of seven convolutions on CIFAR10."""
+    train = _classifier_training(epochs, batch_size=64, learning_rate=learning_rate)
+    return RunConfig(
+        model=dataclasses.replace(
+            network, image_size=32, image_channels=3, class_names=CIFAR10_CLASSES, classify_mirrored=True
+        ),
+        data=DataConfig(dataset="cifar10"),
+        objective=ObjectiveConfig(label_smoothing=label_smoothing),
+        train=dataclasses.replace(train, optimizer="muon", weight_decay=0.15, flip=True, shift=3),
     )
 
 
@@ -171,49 +186,17 @@ CLASSIFIERS: dict[str, RunConfig] = {
             cutout=8,
         ),
     ),
-    "cifar10-classifier": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=_SEVEN_CONVOLUTIONS,
-            image_size=32,
-            image_channels=3,
-            class_names=CIFAR10_CLASSES,
-            time_steps=2,
-            temporal_kernel=2,
-            surrogate_slope=1.0,
-            classify_mirrored=True,
-        ),
-        data=DataConfig(dataset="cifar10"),
-        objective=ObjectiveConfig(label_smoothing=0.1),
-        train=dataclasses.replace(
-            _classifier_training(9, batch_size=64, learning_rate=2.5e-3),
-            optimizer="muon",
-            weight_decay=0.15,
-            flip=True,
-            shift=3,
-        ),
+    "cifar10-classifier": _seven_convolutions(
+        9,
+        learning_rate=2.5e-3,
+        label_smoothing=0.1,
+        network=ModelConfig(network="classifier", layers=_SEVEN, time_steps=2, temporal_kernel=2, surrogate_slope=1.0),
     ),
-    "cifar10-teacher": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=_SEVEN_CONVOLUTIONS,
-            image_size=32,
-            image_channels=3,
-            class_names=CIFAR10_CLASSES,
-            time_steps=1,
-            attention="none",
-            neuron="relu",
-            classify_mirrored=True,
-        ),
-        data=DataConfig(dataset="cifar10"),
-        objective=ObjectiveConfig(label_smoothing=0.0),
-        train=dataclasses.replace(
-            _classifier_training(12, batch_size=64, learning_rate=5e-3),
-            optimizer="muon",
-            weight_decay=0.15,
-            flip=True,
-            shift=3,
-        ),
+    "cifar10-teacher": _seven_convolutions(
+        12,
+        learning_rate=5e-3,
+        label_smoothing=0.0,
+        network=ModelConfig(network="classifier", layers=_SEVEN, time_steps=1, attention="none", neuron="relu"),
     ),
     "tcja-cifar10": RunConfig(
         model=ModelConfig(

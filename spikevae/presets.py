@@ -208,15 +208,18 @@ def preset_for(dataset: str, preset: str | None = None) -> RunConfig:
     Raises:
         ValueError: if there is no such preset.
     """
-    has_events = dataset.startswith("events:") or dataset in EVENT_DATASET_NAMES
     if preset is None:
-        preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, "n-mnist" if has_events else "pictures")
+        other = "n-mnist" if _has_events(dataset) else "pictures"
+        preset = dataset if dataset in PRESETS else _FOR_DATASET.get(dataset, other)
     return settings_for(dataset, choose(PRESETS, "preset", preset))
+
+
+def _has_events(dataset: str) -> bool:
+    return dataset.startswith("events:") or dataset in EVENT_DATASET_NAMES
 
 
 def settings_for(dataset: str, start: RunConfig) -> RunConfig:
     """Settings for a data set, with its own name, channels and classes, and everything else as in those of another."""
-    has_events = dataset.startswith("events:") or dataset in EVENT_DATASET_NAMES
     data = dataclasses.replace(start.data, dataset=dataset)
     if dataset.startswith("folder:"):
         data = dataclasses.replace(data, image_size=start.model.image_size)  # pictures have none of their own
@@ -234,7 +237,7 @@ def settings_for(dataset: str, start: RunConfig) -> RunConfig:
         start,
         model=dataclasses.replace(
             start.model,
-            image_channels=2 if has_events else 1 if dataset in ("fashion-mnist", "mnist") else 3,
+            image_channels=2 if _has_events(dataset) else 1 if dataset in ("fashion-mnist", "mnist") else 3,
             class_names=CLASS_NAMES.get(dataset, ()),
             classify_mirrored=start.model.classify_mirrored and not never_mirror,
         ),
