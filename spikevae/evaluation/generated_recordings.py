@@ -16,6 +16,7 @@ from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
+from spikevae.evaluation.metrics.registry import NotComputedError
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.without_images import Measure, Subject, counted_share, event_split, frames_of
 from spikevae.files import hash_file
@@ -79,8 +80,7 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
     try:
         judge, weights_hash = _judge(subject)
     except FileNotFoundError as reason:
-        yield from (Score(metric, None, note=str(reason), name=name) for metric, name in names.items())
-        return
+        raise NotComputedError(str(reason)) from reason
     recordings, labels = subject.generated
     frames = frames_of(recordings, judge)
     real = event_split(judge, subject.data, subject.config.split).frames().transpose(0, 1).float()
