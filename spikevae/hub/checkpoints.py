@@ -43,6 +43,11 @@ def released_models() -> list[str]:
     return sorted(path.parent.name for path in RELEASED.glob(f"*/{CONFIG_NAME}"))
 
 
+def is_known_anywhere(name: str) -> bool:
+    """Whether a model's name means the same on every machine: a bundled one, or one of the hub."""
+    return name.startswith(HUB_PREFIX) or name in released_models()
+
+
 def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None = None) -> Path:
     """Where a bundled model, one of the hub (hf:USER/NAME), or a folder that holds one, lies.
 

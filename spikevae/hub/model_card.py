@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from spikevae.config import ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.card_metadata import card_metadata
-from spikevae.hub.checkpoints import HUB_PREFIX, released_models
+from spikevae.hub.checkpoints import is_known_anywhere
 from spikevae.hub.pushed import without_place
 
 _SOURCES = {
@@ -111,7 +111,7 @@ def _before(settings: TrainConfig) -> str:
 
 def _public_name(model: str) -> str:
     """A model as others know it: not by a folder of this machine."""
-    return model if model.startswith(HUB_PREFIX) or model in released_models() else "another model"
+    return model if is_known_anywhere(model) else "another model"
 
 
 def _score_table(scores: Sequence[tuple[str, str]]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from spikevae.config import ModelConfig, RunConfig
-from spikevae.hub.checkpoints import HUB_PREFIX, load, released_models
+from spikevae.hub.checkpoints import is_known_anywhere, load
 from spikevae.labels import are_read_alike
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.networks import Network
@@ -23,7 +23,7 @@ def with_whole_paths(config: RunConfig) -> RunConfig:
 
 
 def _whole(name: str | None) -> str | None:
-    if name is None or name.startswith(HUB_PREFIX) or name in released_models():
+    if name is None or is_known_anywhere(name):
         return name
     return str(Path(name).expanduser().absolute())
 
