@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spikevae.config.checks import require_positive, require_types
+from spikevae.config.checks import require_not_negative, require_positive, require_types
 
 ReadOut = Literal["weighted", "membrane"]
 Synapses = Literal["instant", "exponential"]
@@ -82,6 +82,11 @@ class ModelConfig:
     """Directions of the density fitted to each class's latent membrane potentials (latents potential and grid)."""
     prior_components: int = 8
     """Gaussians of that density for each class; fewer where a class has few images."""
+    prior_exemplars: int = field(default=0, metadata={"before": 0})
+    """Training images of each class whose codes the density keeps, so that new images begin at one of them (latent grid
+    only; 0: none, and nothing of a single image is kept)."""
+    prior_bandwidth: float = field(default=0.65, metadata={"before": 0.65})
+    """How far new images go from there, 0 to 1: 1 forgets the exemplars, near 0 new images are copies of them."""
     classify_mirrored: bool = False
     """Classify an image together with its mirror image (where mirroring changes no class): the mean of both answers."""
     read_out: ReadOut = "weighted"
@@ -125,6 +130,13 @@ class ModelConfig:
             )
         if self.latent == "grid":
             self._check_grid()
+        require_not_negative(self, "prior_exemplars")
+        if not 0 < self.prior_bandwidth <= 1:
+            raise ValueError(f"prior_bandwidth={self.prior_bandwidth} is outside (0, 1]")
+        if self.prior_exemplars and self.latent != "grid":
+            raise ValueError(
+                f"prior_exemplars={self.prior_exemplars}: only latent='grid' keeps them, not {self.latent!r}"
+            )
         narrowest = min(*self.encoder_widths, *self.decoder_widths)
         if self.attention in ("tcja", "cla") and self.channel_kernel > narrowest:
             raise ValueError(

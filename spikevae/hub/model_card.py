@@ -78,8 +78,8 @@ def model_card(
         "",
         f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs"
         f"{'' if is_classifier else f' ({_phases(settings)})'}, batches of {settings.batch_size}, "
-        f"{training.seconds / 60:.0f} minutes on {training.machine}. {_before(settings)}"
-        f"Released are the weights' moving averages. Versions: {versions}."
+        f"{training.seconds / 60:.0f} minutes on {training.machine}. {_before(settings, is_classifier=is_classifier)}"
+        f"Released are the weights' moving averages. {_exemplars(model)}Versions: {versions}."
         + (f" Commit: {commit}." if commit else "")
         + (f" {note}" if note else ""),
         "",
@@ -100,13 +100,25 @@ def model_card(
     return card_metadata(dataset, model, name=name, scores=scores) + "\n".join(lines) + "\n"
 
 
-def _before(settings: TrainConfig) -> str:
+def _before(settings: TrainConfig, *, is_classifier: bool) -> str:
     """What the run took from models that were trained before it."""
+    compared = "" if is_classifier else ", in whose feature maps its reconstructions were compared with their originals"
     taken = {
         "It began with the weights of {}. ": settings.start_from,
-        "It learned the class probabilities of {} besides the labels. ": settings.teacher,
+        f"It learned the class probabilities of {{}} besides the labels{compared}. ": settings.teacher,
     }
     return "".join(text.format(_public_name(model)) for text, model in taken.items() if model is not None)
+
+
+def _exemplars(model: ModelConfig) -> str:
+    """What the density keeps of single images."""
+    if not model.prior_exemplars:
+        return ""
+    whose = " of each class" if model.classes else ""
+    return (
+        f"The density of its latent spikes keeps the codes of {model.prior_exemplars:,} training images{whose}. "
+        f"A new image begins at one of them and differs from it (bandwidth {model.prior_bandwidth:g}). "
+    )
 
 
 def _public_name(model: str) -> str:

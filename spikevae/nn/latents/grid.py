@@ -24,7 +24,14 @@ class GridLatent(PotentialLatent):
     def _parts(self, config: ModelConfig, features: int) -> tuple[nn.Module, GridMixtures]:
         channels = config.latent_channels
         size = config.time_steps * config.latent_size
-        density = GridMixtures(size, config.classes, config.prior_rank, config.prior_components)
+        density = GridMixtures(
+            size,
+            config.classes,
+            config.prior_rank,
+            config.prior_components,
+            config.prior_exemplars,
+            config.prior_bandwidth,
+        )
         return nn.Conv2d(features, config.time_steps * channels, 3, padding=1), density
 
     def posterior(self, feature_seq: Float[Tensor, "T N F S S"]) -> PotentialPosterior:

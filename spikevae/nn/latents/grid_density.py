@@ -20,15 +20,46 @@ class GridMixtures(Mixtures):
     What those leave is not drawn. It carries little of an image, and as noise it only disturbs what the decoder paints
     (measured in docs/experiments.md). Triangles are stored without their zeros.
 
+    A class's images are not spread in its Gaussians as white noise is. So exemplars can take the noise's place: the
+    white coordinates w of some training images inside their own Gaussians. A new image begins at one of them, and its
+    noise is ``sqrt(1 - h^2) w + h e`` with e from N(0, I), which has the same variance for every bandwidth h.
+
+    Source of the exemplars: Norouzi, Fleet and Norouzi, "Exemplar VAE", arXiv:2004.04795.
+
     Args:
         size, classes, rank, components: those of :class:`Mixtures`.
+        exemplars: of each class; 0 for Gaussians alone.
+        bandwidth: h, larger than 0 and at most 1.
     """
 
-    def __init__(self, size: int, classes: int, rank: int, components: int) -> None:
+    exemplar: Tensor
+    owner: Tensor
+
+    def __init__(
+        self, size: int, classes: int, rank: int, components: int, exemplars: int = 0, bandwidth: float = 1.0
+    ) -> None:
         super().__init__(size, classes, rank, components)
+        self._bandwidth = bandwidth
         self._typical = Remembered()  # noise of the Gaussians that were asked for, [R] by class and number
         groups, _, rank = self.basis.shape
         self.register_buffer("factor", _identities(rank, groups, components))  # [K, M, R (R + 1) / 2]
+        if exemplars:
+            self.register_buffer("exemplar", torch.zeros(groups, exemplars, rank))  # [K, E, R]
+            self.register_buffer("owner", torch.zeros(groups, exemplars, dtype=torch.int16))  # [K, E], its Gaussian
+
+    @property
+    def _exemplars(self) -> int:
+        return self.exemplar.shape[1] if hasattr(self, "exemplar") else 0
+
+    def _chosen(
+        self, labels: Int[Tensor, " N"], u: Float[Tensor, " N"], noise: Float[Tensor, "N E"]
+    ) -> tuple[Int[Tensor, " N"], Float[Tensor, "N E"]]:
+        if not self._exemplars:
+            return super()._chosen(labels, u, noise)
+        number = (u * self._exemplars).long()
+        owner = self.owner.cpu()[labels, number].long().clamp(0, self.weight.shape[1] - 1)  # a file may hold anything
+        begin = self.exemplar.cpu()[labels, number].double()
+        return owner, (1 - self._bandwidth**2) ** 0.5 * begin + self._bandwidth * noise
 
     def _near(
         self,
@@ -67,8 +98,15 @@ class GridMixtures(Mixtures):
         shortened = draws[firmest] * (longest / lengths[firmest].clamp(min=1e-12)).clamp(max=1.0)
         return shortened.numpy()  # type: ignore[no-any-return]
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor, coordinates: Tensor) -> None:
         self.factor[group] = _packed(factor)
+        if self._exemplars:
+            # Some images in an order that has nothing to do with theirs; all of them several times if they are fewer.
+            order = torch.randperm(len(coordinates), generator=torch.Generator().manual_seed(group))
+            some = coordinates[order.repeat(-(-self._exemplars // len(order)))[: self._exemplars]]
+            self.owner[group], self.exemplar[group] = in_their_gaussians(
+                some, self.weight[group].double(), self.centre[group].double(), factor.double()
+            )
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
         return triangles(self.factor[group].cpu().double(), self.basis.shape[2])
@@ -81,7 +119,24 @@ class GridMixtures(Mixtures):
     @property
     def connections(self) -> int:
         """Products of numbers that a new image takes."""
-        return self.basis[0].numel() + self.factor[0, 0].numel()
+        mixed = self.basis.shape[2] if self._exemplars else 0  # noise times bandwidth
+        return self.basis[0].numel() + self.factor[0, 0].numel() + mixed
+
+
+def in_their_gaussians(
+    coordinates: Float[Tensor, "E R"],
+    weight: Float[Tensor, " M"],
+    centre: Float[Tensor, "M R"],
+    factor: Float[Tensor, "M R R"],
+) -> tuple[Int[Tensor, " E"], Float[Tensor, "E R"]]:
+    """The likeliest Gaussian of each point, and the noise from N(0, I) that would have drawn the point from it."""
+    used = weight.nonzero()[:, 0]
+    offsets = coordinates[None] - centre[used][:, None]  # [M, E, R]
+    white = torch.linalg.solve_triangular(factor[used], offsets.mT, upper=False).mT
+    volume = factor[used].diagonal(dim1=1, dim2=2).abs().log().sum(dim=1)
+    log_density = (weight[used].log() - volume)[:, None] - white.square().sum(dim=2) / 2  # [M, E]
+    likeliest = log_density.argmax(dim=0)
+    return used[likeliest], white[likeliest, torch.arange(len(coordinates))]
 
 
 def _packed(triangles: Float[Tensor, "*k B B"]) -> Float[Tensor, "*k E"]:

@@ -86,15 +86,29 @@ class Mixtures(nn.Module):
         coordinates = centred @ vectors / scale.clamp(min=1e-6 * float(scale[-1]) + 1e-12)
         self.mean[group], self.basis[group] = mean.float(), basis.float()
         self.weight[group], self.centre[group], factor = fit_gaussians(coordinates, self.weight.shape[1])
-        self._keep(group, factor, basis, centred)
+        self._keep(group, factor, basis, centred, coordinates)
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
-        """Store the factors [M, R, R] of a class, and what of its centred potentials the leading directions leave."""
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor, coordinates: Tensor) -> None:
+        """Store a class's factors [M, R, R], and what else a subclass keeps of its images.
+
+        Args:
+            group: its number.
+            factor: lower triangular factors of its Gaussians.
+            basis: [D, R], leading directions.
+            centred: [m, D], potentials less their mean.
+            coordinates: [m, R], those along the leading directions.
+        """
         raise NotImplementedError
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:
         """Lower triangular factors of a class."""
         raise NotImplementedError
+
+    def _chosen(
+        self, labels: Int[Tensor, " N"], u: Float[Tensor, " N"], noise: Float[Tensor, "N E"]
+    ) -> tuple[Int[Tensor, " N"], Float[Tensor, "N E"]]:
+        """The Gaussians that numbers from U(0, 1) choose, and the noise around their centres."""
+        return choose(self.weight.cpu()[labels], u), noise
 
     def _near(
         self,
@@ -148,8 +162,8 @@ class Mixtures(nn.Module):
         check_temperature(temperature)
         draws = noise.cpu().double()
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        component = choose(self.weight.cpu()[labels], draws[:, 1].detach())
-        return self._drawn(labels, component, draws[:, 2:], temperature)
+        component, around = self._chosen(labels, draws[:, 1].detach(), draws[:, 2:])
+        return self._drawn(labels, component, around, temperature)
 
     def typical(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
         """Of each class what temperature 0 draws of its heaviest Gaussian."""
@@ -203,7 +217,7 @@ class ClassMixtures(Mixtures):
         self.register_buffer("factor", torch.zeros(groups, components, rank, rank))  # [K, M, R, R], lower
         self.factor.diagonal(dim1=2, dim2=3).fill_(1.0)
 
-    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor) -> None:
+    def _keep(self, group: int, factor: Tensor, basis: Tensor, centred: Tensor, coordinates: Tensor) -> None:
         rest = (centred.var(dim=0) - basis.square().sum(dim=1)).clamp(min=0)
         self.factor[group], self.spread[group] = factor, rest.sqrt().float()
 
