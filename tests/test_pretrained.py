@@ -160,7 +160,10 @@ def test_a_teacher_can_replace_the_labels(ordinary: Path, tmp_path: Path) -> Non
             replace(STUDENT, class_names=CLASSES[::-1]),
             "knows the classes .*, and the network that learns .'light', 'dark'.; both",
         ),
-        (replace(STUDENT, network="vae", layers=""), "only a classifier without decoder"),
+        (
+            replace(STUDENT, network="vae", layers="", image_size=16),
+            "takes images of 1x8x8, and the network that learns",
+        ),
         (replace(STUDENT, layers="conv16 vote4"), "whose layers end in readout"),
     ],
 )

@@ -26,9 +26,11 @@ class ObjectiveConfig:
     tet_weight: float = field(default=1e-3, metadata={"before": 1e-3})
     """Of TET's other term, the squared distance of every logit from 1 (lambda; cross-entropy has 1 - lambda)."""
     teacher_weight: float = field(default=0.9, metadata={"before": 0.9})
-    """Of a teacher's probabilities in the loss of a classifier; the labels have the rest. 0 to 1."""
+    """Of a teacher's probabilities where classes are learned; the labels have the rest. 0 to 1."""
     teacher_temperature: float = field(default=4.0, metadata={"before": 4.0})
     """What the logits of both are divided by before they are compared: the higher, the more small probabilities say."""
+    perceptual_weight: float = field(default=1.0, metadata={"before": 1.0})
+    """Of how different reconstructions look from their originals to a teacher (mean over its feature maps)."""
     adversarial_weight: float = 0.04
     """Of the discriminator's score of new samples, in adversarial fine-tuning."""
     feature_weight: float = 0.1

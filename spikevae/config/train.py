@@ -73,8 +73,9 @@ class TrainConfig:
     """A trained model to begin with: a bundled one, a folder, or hf:USER/NAME. Weights of the same name and shape are
     taken over. On the command line, without --preset, network and settings are that model's."""
     teacher: str | None = field(default=None, metadata={"before": None})
-    """A trained model, likewise, whose probabilities of the classes a classifier learns besides the labels (Hinton et
-    al., "Distilling the knowledge in a neural network", arXiv:1503.02531)."""
+    """A trained classifier without a decoder, likewise. Its probabilities of the classes are learned besides the labels
+    (Hinton et al., "Distilling the knowledge in a neural network", arXiv:1503.02531). Reconstructions shall look to it
+    as their originals do (Johnson et al., "Perceptual losses", arXiv:1603.08155)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of convolutions; auto: bfloat16 where the hardware multiplies faster in it."""
     seed: int = 0

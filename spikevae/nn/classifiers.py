@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -137,14 +137,24 @@ class SpikingClassifier(nn.Module):
         total = mean_seq.sum(dim=2, keepdim=True)
         return torch.where(total > 0, mean_seq / total.clamp(min=1e-9), 1 / self.config.classes)
 
+    def feature_maps(self, x: Float[Tensor, ...]) -> list[Float[Tensor, "T N C H W"]]:
+        """What the layers give, in their order, up to the first that has no places."""
+        return [x_seq for x_seq in self._states(self._as_sequence(x)) if x_seq.dim() == 5]
+
     def _before_last(self, x: Float[Tensor, ...]) -> Float[Tensor, "T N ..."]:
         x_seq = self._as_sequence(x)
+        for state in self._states(x_seq):
+            x_seq = state
+        return x_seq
+
+    def _states(self, x_seq: Float[Tensor, "T N ..."]) -> Iterator[Float[Tensor, "T N ..."]]:
+        """What each layer but the last gives."""
         for place, layer in enumerate(self.layers[:-1]):
             if place == 0 and isinstance(layer, SpikingStage) and not self.config.takes_events:
                 x_seq = layer.forward_constant(x_seq[0])
             else:
                 x_seq = layer(x_seq)
-        return x_seq
+            yield x_seq
 
     def _as_sequence(self, x: Tensor) -> Tensor:
         """The input as [T, N, C, H, W]; an image is repeated without a copy."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spikevae.training.learner import Batch, Learner
 from spikevae.training.losses import add_firing_rates, discriminator_hinge_loss, feature_distance, reconstruction_error
+from spikevae.training.teacher import add_perceptual_distance
 
 
 def learn_to_paint(learner: Learner) -> None:
@@ -59,6 +60,8 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
         asked_share = learner.share(len(asked), max(half, world_size) + total)
         terms["cross_entropy"] = asked_share * nn.functional.cross_entropy(seen.logits.float(), asked)
         terms["loss"] = loss + weights.label_weight * terms["cross_entropy"]
+    with learner.autocast():
+        add_perceptual_distance(terms, learner.teacher, outputs.reconstruction, shown, shown_share, weights)
     add_firing_rates(terms, rates, share, weights)
     learner.descend(terms["loss"])
     return {name: value.detach().float() for name, value in terms.items()}

@@ -11,7 +11,6 @@ import accelerate
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -24,7 +23,8 @@ from spikevae.runtime import prefers_bfloat16
 from spikevae.training.discriminator import Discriminator
 from spikevae.training.losses import firing_rates
 from spikevae.training.optimizers import optimizers_of
-from spikevae.training.pretrained import take_weights, teacher_of
+from spikevae.training.pretrained import take_weights
+from spikevae.training.teacher import teacher_of
 
 _ADVERSARIAL_BETAS = (0.5, 0.99)
 _DISCRIMINATOR_RATE = 2  # learning rate, times that of the decoder
@@ -90,7 +90,7 @@ class Learner:
             )
         start = settings.start_from if is_new else None
         self.taken_over = take_weights(model, start) if start else 0.0  # share of the weights that learn
-        self._teacher = teacher_of(config.model, settings.teacher, accelerator.device) if settings.teacher else None
+        self.teacher = teacher_of(config.model, settings.teacher, accelerator.device) if settings.teacher else None
         self.ema = AveragedModel(
             model, multi_avg_fn=_moving_average(settings.batch_size / settings.ema_images), use_buffers=True
         ).to(accelerator.device)
@@ -126,11 +126,6 @@ class Learner:
         model = self.plain_model
         assert isinstance(model, SpikingVAE)
         return model
-
-    @torch.no_grad()
-    def taught(self, x: Tensor) -> Float[Tensor, "N K"] | None:
-        """A teacher's probabilities of the classes; None without one."""
-        return None if self._teacher is None else self._teacher.probabilities_together(x, flip_tta=False)[-1]
 
     @property
     def averaged_model(self) -> Network:

@@ -22,7 +22,7 @@ class Terms(NamedTuple):
     loss: Tensor  # weighted sum of the rest
     reconstruction_error: Tensor  # mean squared error on the [-1, 1] scale, or Poisson likelihood of events, negative
     divergence: Tensor  # per latent spike
-    cross_entropy: Tensor  # nats per labelled image
+    cross_entropy: Tensor  # nats per labelled image, or what a teacher makes of it
 
 
 def reconstruction_error(reconstruction: Tensor, x: Tensor) -> Tensor:
@@ -42,6 +42,7 @@ def vae_objective(
     logits: Float[Tensor, "N K"] | None,
     labels: Int[Tensor, " N"],
     weights: ObjectiveConfig,
+    taught: Float[Tensor, "N K"] | None = None,
 ) -> Terms:
     """Reconstruction + divergence of the latent + classification, weighted.
 
@@ -52,12 +53,14 @@ def vae_objective(
         logits: class scores, or None without a classifier.
         labels: -1 for an image without label, which the classifier then skips.
         weights: of the terms.
+        taught: a teacher's probabilities of the classes.
     """
     measure = event_error if x.dim() == 5 else reconstruction_error
     error = x.new_zeros(()) if reconstruction is None else measure(reconstruction, x)
     cross_entropy = error.new_zeros(())
     if logits is not None:
         cross_entropy = _mean_over_known(_cross_entropies(logits.float(), labels, weights), labels)
+        cross_entropy = _shared_with_teacher(cross_entropy, logits.float(), taught, weights)
     loss = error + weights.divergence_weight * divergence + weights.classification_weight * cross_entropy
     return Terms(loss, error, divergence, cross_entropy)
 
@@ -84,10 +87,16 @@ def classification_loss(
     else:
         of_steps = torch.stack([_cross_entropies(of_step, labels, weights) for of_step in scores]).mean(dim=0)
         each = (1 - weights.tet_weight) * of_steps + weights.tet_weight * (scores - 1.0).square().mean(dim=(0, 2))
-    loss = _mean_over_known(each, labels)
+    return _shared_with_teacher(_mean_over_known(each, labels), scores.mean(dim=0), taught, weights)
+
+
+def _shared_with_teacher(
+    loss: Tensor, logits: Float[Tensor, "N K"], taught: Float[Tensor, "N K"] | None, weights: ObjectiveConfig
+) -> Tensor:
+    """The loss of the labels, and where there is a teacher the distance from its probabilities in its place, mostly."""
     if taught is None:
         return loss
-    distance = distillation_loss(scores.mean(dim=0), taught, weights.teacher_temperature)
+    distance = distillation_loss(logits, taught, weights.teacher_temperature)
     return (1 - weights.teacher_weight) * loss + weights.teacher_weight * distance
 
 

@@ -13,6 +13,7 @@ from spikevae.config import RunConfig
 from spikevae.training.adversarial import adversarial_step, learn_to_paint
 from spikevae.training.learner import Batch, Learner
 from spikevae.training.losses import add_firing_rates, classification_loss, vae_objective
+from spikevae.training.teacher import add_perceptual_distance
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,14 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
     weights = learner.config.objective
     with learner.autocast(), learner.firing_rates() as rates:
         outputs = learner.model(batch.x, random=random)
-    found = vae_objective(outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights)
+        taught = None if learner.teacher is None else learner.teacher.probabilities(batch.x)
+    found = vae_objective(
+        outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights, taught
+    )
     share = learner.share(len(batch.labels), batch.total)
     terms = {name: share * value for name, value in found._asdict().items()}
+    with learner.autocast():
+        add_perceptual_distance(terms, learner.teacher, outputs.reconstruction, batch.x, share, weights)
     return _descend(learner, terms, rates, share)
 
 
@@ -92,7 +98,7 @@ def classify_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """One step of a classifier."""
     with learner.autocast(), learner.firing_rates() as rates:
         score_seq = learner.model(batch.x)
-        taught = learner.taught(batch.x)
+        taught = None if learner.teacher is None else learner.teacher.probabilities(batch.x)
     share = learner.share(len(batch.labels), batch.total)
     loss = share * classification_loss(score_seq, batch.labels, learner.config.objective, taught)
     return _descend(learner, {"loss": loss}, rates, share)

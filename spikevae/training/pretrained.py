@@ -1,4 +1,4 @@
-"""What a run takes from models that were trained before it: weights to begin with, or a teacher."""
+"""What a run takes from a model that was trained before it: weights to begin with."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from pathlib import Path
 
 import torch
 
-from spikevae.config import ModelConfig, RunConfig
+from spikevae.config import RunConfig
 from spikevae.hub.checkpoints import is_known_anywhere, load
-from spikevae.labels import are_read_alike
-from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.networks import Network
 
 _LEAST_SHARE = 0.5  # of the weights that learn
@@ -52,42 +50,3 @@ def take_weights(model: Network, name: str) -> float:
 
 def _agree(own: torch.Tensor, other: torch.Tensor | None) -> bool:
     return other is not None and other.shape == own.shape
-
-
-def teacher_of(config: ModelConfig, name: str, device: torch.device) -> SpikingClassifier:
-    """A trained classifier of the same inputs and classes.
-
-    Raises:
-        FileNotFoundError: if there is no such model; a run needs its teacher until it ends.
-        ValueError: if it is no classifier without a decoder, or of other inputs or classes, or the one that learns is
-            none, or has rates in place of logits.
-    """
-    if config.network != "classifier" or not config.layers.endswith("readout"):
-        raise ValueError(
-            f"teacher={name!r}: only a classifier without decoder whose layers end in readout can learn from one; "
-            "leave teacher out"
-        )
-    try:
-        teacher = load(name, device=device)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"the run's teacher: {error}; a run needs it until it ends") from None
-    if not isinstance(teacher, SpikingClassifier):
-        raise ValueError(f"teacher={name!r} is no classifier without decoder; `spikevae models` lists those bundled")
-    takes, expected = _inputs(teacher.config), _inputs(config)
-    if takes != expected:
-        raise ValueError(
-            f"teacher={name!r} takes {takes}, and the network that learns takes {expected}; both need the same"
-        )
-    if not are_read_alike(teacher.config.class_names, config.class_names):
-        raise ValueError(
-            f"teacher={name!r} knows the classes {teacher.config.class_names}, and the network that learns "
-            f"{config.class_names}; both need the same, in one order"
-        )
-    return teacher
-
-
-def _inputs(config: ModelConfig) -> str:
-    size = "x".join(map(str, (config.image_channels, *config.frame_size)))
-    if not config.takes_events:
-        return f"images of {size}"
-    return f"{config.time_steps} event frames of {size}, cut by {config.slice_by}"
