@@ -186,6 +186,26 @@ CLASSIFIERS: dict[str, RunConfig] = {
             cutout=8,
         ),
     ),
+    "fashion-mnist-teacher": RunConfig(
+        model=ModelConfig(
+            network="classifier",
+            layers="conv32 conv32 conv64/2 conv64 conv128/2 conv128 avgpool readout",
+            class_names=FASHION_MNIST_CLASSES,
+            time_steps=1,
+            attention="none",
+            temporal_kernel=1,
+            neuron="relu",
+            classify_mirrored=True,
+        ),
+        objective=ObjectiveConfig(label_smoothing=0.0),
+        train=dataclasses.replace(
+            _classifier_training(8, batch_size=64, learning_rate=5e-3),
+            optimizer="muon",
+            weight_decay=0.15,
+            flip=True,
+            shift=2,
+        ),
+    ),
     "cifar10-classifier": _seven_convolutions(
         9,
         learning_rate=2.5e-3,
