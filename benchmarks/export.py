@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from spikevae.config import DataConfig
 from spikevae.data.sets import load_split
 from spikevae.hub.export.gates import fold_decoder_gates, fold_gates
 from spikevae.hub.export.onnx import Part, export_onnx
-from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.vae import SpikingVAE
 
 _CALLS, _ROUNDS = 10, 5
@@ -44,12 +42,8 @@ def main() -> None:
     test, labels = images.images(0, _IMAGES).float() / 255, images.labels[:_IMAGES]
     folded = fold_gates(model, model.sample(_CALIBRATION, seed=0))
     folded_decoder = fold_decoder_gates(model, model.sample_prior(range(_CALIBRATION), seed=0))
-    rounded = copy.deepcopy(model)
-    for module in rounded.modules():
-        if isinstance(module, TemporalChannelJointAttention):
-            module.is_rounded = True
     networks = {"TCJA's gates": model, "folded gates (encoder)": folded, "folded gates (decoder)": folded_decoder}
-    for name, network in {**networks, "gates of 2^-k": rounded}.items():
+    for name, network in networks.items():
         right = (network.classify(test, flip_tta=False).argmax(dim=1) == labels).float().mean()
         error = (network.reconstruct(test) - test).square().mean()
         print(f"{name}: {_IMAGES} test images, accuracy {right:.3f} of one view each, mean squared error {error:.5f}")

@@ -34,7 +34,7 @@ def gpu_chapter(record: Mapping[str, Any]) -> str:
     if proofs := {name: answer for name, answer in answers.items() if "relative_difference_of_gradients" in answer}:
         parts += [
             "Results beside those of the CPU. A spike that flips changes what follows. So the last column moves the "
-            "weights a little, on the CPU, as far as the rounding of the GPU (TF32 here) does.\n",
+            "weights on the CPU by the share that stands there, as much as a GPU's rounding may.\n",
             markdown(
                 ("network", "pixels within a grey level", "relative difference of gradients", "after a nudge of"),
                 [_proof(name, answer) for name, answer in proofs.items()],

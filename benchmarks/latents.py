@@ -130,7 +130,7 @@ def run(
         "machine": machine(),
         "versions": found.versions,
         "settings": {
-            "command": _command(config.train, configs),
+            "command": _command(config.train, configs, has_papers="fad_papers" in evaluation.metrics),
             "encoder_widths": config.model.encoder_widths,
             "decoder_widths": config.model.decoder_widths,
             "time_steps": config.model.time_steps,
@@ -142,11 +142,12 @@ def run(
     }
 
 
-def _command(settings: TrainConfig, latents: Iterable[str]) -> str:
+def _command(settings: TrainConfig, latents: Iterable[str], *, has_papers: bool) -> str:
+    papers = " --fad-autoencoder fashion_64.pth --fad-statistics fashion_test_64.npz" if has_papers else ""
     limit = "" if settings.image_limit is None else f" --image-limit {settings.image_limit}"
     return (
         f"python -m benchmarks.latents OUT --data-root ROOT --epochs {settings.epochs}{limit} "
-        f"--latents {' '.join(latents)}"
+        f"--latents {' '.join(latents)}{papers}"
     )
 
 

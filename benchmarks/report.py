@@ -45,7 +45,8 @@ _METHOD = """\
   published code does. For comparison, that code itself, T = 16, batch 64, two CPU cores: 5.3 images/s in training and
   40 in sampling.
 - **Ours** computes as it does in use: a training step in bfloat16 where the hardware multiplies faster in it,
-  everything else in float32. A second line gives the step with both sides in float32. A step is forward, loss,
+  everything else in float32. Where bfloat16 is faster, a second line gives the step with both
+  sides in float32; without that line both sides computed in float32. A step is forward, loss,
   backward, gradient clipping and AdamW, of the phase in which the whole network learns.
 - **Settings of the process** (freed memory is kept, idle threads sleep early; `spikevae/runtime.py`) are applied to
   both sides alike, also in the processes that measure memory. What they give is a row of its own.
