@@ -180,12 +180,13 @@ def _settings_of(model: str, dataset: str) -> RunConfig:
     _require_inputs(network, preset_for(dataset).model, model, dataset)
     trained = trained_as(model_folder(model)) or PRESETS[_preset_like(network)]
     settings = settings_for(dataset, trained)
+    kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
     if is_same_data(dataset, trained.data.dataset):
         train, data = trained.train, dataclasses.replace(trained.data, dataset=dataset)
     else:
         train = dataclasses.replace(settings.train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
         data = DataConfig(dataset=dataset)
-    kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
+        kept["prior_exemplars"] = 0  # it is for oneself to say whether a file keeps codes of single pictures
     return dataclasses.replace(
         settings,
         model=dataclasses.replace(network, **kept),

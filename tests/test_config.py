@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from spikevae.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, from_dict, to_dict
 from spikevae.evaluation.settings import EvaluationConfig
@@ -130,6 +131,8 @@ def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
         (ModelConfig, {"surrogate_slope": 0.0}),
         (ModelConfig, {"latent_size": -1}),
         (ModelConfig, {"prior_rank": 0}),
+        (ModelConfig, {"time_steps": np.array([1, 2])}),
+        (ModelConfig, {"time_steps": torch.tensor(2.5)}),
         (DataConfig, {"validation_share": 1.0}),
         (DataConfig, {"validation_share": -0.1}),
         (DataConfig, {"image_size": 3}),

@@ -18,6 +18,7 @@ from spikevae.hub.model_card import Training, model_card
 from spikevae.nn.latents.grid_density import GridMixtures, in_their_gaussians
 from spikevae.nn.vae import SpikingVAE
 from spikevae.presets import PRESETS
+from spikevae.train_command import preset_asked_for
 
 D, RANK = 12, 12
 CONFIG = ModelConfig(
@@ -71,9 +72,15 @@ def test_a_narrow_bandwidth_draws_what_gaussians_cannot() -> None:
     assert (exemplars < 1.5).float().mean() < 0.01
 
 
-def test_a_bandwidth_of_1_forgets_the_exemplars() -> None:
-    plain, forgetful = fitted(0, 0.65, components=1), fitted(50, 1.0, components=1)
+@pytest.mark.parametrize("components", [1, 2])
+def test_a_bandwidth_of_1_forgets_the_exemplars(components: int) -> None:
+    plain, forgetful = fitted(0, 0.65, components), fitted(1, 1.0, components)
     assert torch.equal(drawn(plain, 50), drawn(forgetful, 50))
+
+
+def test_several_processes_can_share_the_buffers() -> None:
+    kinds = {buffer.dtype for buffer in GridMixtures(D, 2, RANK, 1, 3, 0.5).buffers()}
+    assert kinds <= {torch.float32, torch.int32, torch.int64}  # gloo knows no int16
 
 
 @pytest.mark.parametrize("bandwidth", [0.2, 0.65, 0.9])
@@ -133,10 +140,18 @@ def test_a_model_with_exemplars_is_completed_exported_and_copied() -> None:
     assert bool(model.half().float().sample(2, seed=0).isfinite().all())
 
 
+def test_a_start_keeps_codes_of_single_pictures_only_of_the_same_data(tmp_path: Path) -> None:
+    save_release(fitted_model(), tmp_path, dataset="fashion-mnist", card="")
+    mine, same = (
+        preset_asked_for([dataset, "--train.start-from", str(tmp_path)]) for dataset in ("folder:mine", "fashion-mnist")
+    )
+    assert (mine.model.prior_exemplars, same.model.prior_exemplars) == (0, CONFIG.prior_exemplars)
+
+
 def test_a_card_says_that_single_images_are_kept() -> None:
     start = PRESETS["fashion-mnist"]
     training = Training(64, 16, 1, 1.0, "a machine", {})
-    text = "keeps the codes of 9 training images of each class. A new image begins at one of them"
+    text = "keeps the codes of up to 9 training images of each class. A new image begins at one of them"
     assert text in model_card(replace(start, model=replace(start.model, prior_exemplars=9)), training)
     assert text not in model_card(replace(start, model=replace(start.model, prior_exemplars=0)), training)
 

@@ -318,6 +318,18 @@ def test_latent_spikes_of_another_t_or_l_are_refused(shape: tuple[int, ...]) -> 
 
 
 @both_latents
+def test_a_model_in_double_precision_computes_its_latents_in_it(config: ModelConfig) -> None:
+    model = trained(config).double()
+    assert model.encode(images().double()).rate().dtype == torch.float64
+
+
+@pytest.mark.parametrize("temperature", [10**400, torch.ones(3), "1", None])
+def test_a_temperature_that_is_no_number_is_refused(temperature: Any) -> None:
+    with pytest.raises(ValueError, match="temperature="):
+        trained(POTENTIAL).sample(2, seed=0, temperature=temperature)
+
+
+@both_latents
 def test_images_in_double_precision_are_taken_as_well(config: ModelConfig) -> None:
     model, x = trained(config), images()
     assert torch.equal(model.reconstruct(x.double()), model.reconstruct(x))

@@ -279,6 +279,11 @@ def test_a_model_of_other_inputs_is_no_start(dataset: str, model: str, reason: s
     assert resumed == preset_for(dataset)
 
 
+def test_layers_may_be_written_with_spaces(ordinary: Path) -> None:
+    spaced = settings(replace(STUDENT, layers=STUDENT.layers + " "), teacher=str(ordinary))
+    assert Learner(spaced, make_accelerator("float32")).teacher is not None
+
+
 def test_rectifiers_are_for_classifiers_alone() -> None:
     with pytest.raises(ValueError, match="a classifier alone has them"):
         ModelConfig(neuron="relu")

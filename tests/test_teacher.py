@@ -142,6 +142,29 @@ def test_reconstructions_look_more_alike_to_the_teacher(ordinary: Path, tmp_path
     assert found["judged"] < found["not"]
 
 
+def test_a_teacher_without_feature_maps_is_refused_before_a_run_begins(tmp_path: Path) -> None:
+    run = tmp_path / "flat"
+    trained(
+        of_classifier(replace(STUDENT, layers="linear8 readout", neuron="relu", attention="none", time_steps=1)), run
+    )
+    with pytest.raises(ValueError, match=r"has no feature maps \(its layers are linear8 readout\)"):
+        learner(settings(teacher=str(run)))
+
+
+def test_reconstructions_that_are_no_numbers_do_not_pass_for_images(ordinary: Path) -> None:
+    teacher = learner(settings(teacher=str(ordinary))).teacher
+    assert teacher is not None
+    assert bool(teacher.distance(torch.full((2, 1, 8, 8), torch.nan), torch.rand(2, 1, 8, 8)).isnan())
+
+
+def test_gradients_pass_through_a_teacher_that_spikes() -> None:
+    teacher = Teacher(SpikingClassifier(replace(STUDENT, layers="conv8 conv8/2+attention avgpool readout")).double())
+    y, x = torch.rand(2, 1, 8, 8, dtype=torch.float64, requires_grad=True), torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    teacher.distance(y, x).backward()
+    assert y.grad is not None
+    assert float(y.grad.abs().max()) > 0
+
+
 def test_without_classes_only_pictures_are_judged(ordinary: Path) -> None:
     found = learner(settings(model=replace(DRAWS, class_names=()), teacher=str(ordinary)))
     terms = joint_step(found, batch())

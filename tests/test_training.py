@@ -773,6 +773,14 @@ def test_images_without_a_class_are_refused_before_an_adversarial_phase_and_not_
     }
 
 
+def test_one_image_without_a_class_is_refused_before_anything_is_learned(config: RunConfig, tmp_path: Path) -> None:
+    one = ImageSet(torch.zeros(1, 1, 28, 28, dtype=torch.uint8), name="mine", split="train")
+    plain = replace(config, model=replace(config.model, class_names=()))
+    with pytest.raises(ValueError, match="a density needs two training images or more, there is 1"):
+        train(plain, tmp_path / "run", train_set=one, validation_set=one)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_a_classifier_is_not_trained_or_validated_without_any_label(
     config: RunConfig, tmp_path: Path, part: str

@@ -8,6 +8,7 @@ import math
 import numbers
 import operator
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import UnionType
@@ -89,7 +90,8 @@ def typed(name: str, hint: Any, value: Any) -> Any:
     if hint is Path and isinstance(value, str):
         value = Path(value)
     elif hint is int and hasattr(value, "__index__") and not isinstance(value, bool):
-        value = int(operator.index(value))
+        with suppress(TypeError):  # of an array, or of a tensor that holds no whole number
+            value = int(operator.index(value))
     elif hint is float and isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < _EXACT:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

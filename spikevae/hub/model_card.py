@@ -116,7 +116,7 @@ def _exemplars(model: ModelConfig) -> str:
         return ""
     whose = " of each class" if model.classes else ""
     return (
-        f"The density of its latent spikes keeps the codes of {model.prior_exemplars:,} training images{whose}. "
+        f"The density of its latent spikes keeps the codes of up to {model.prior_exemplars:,} training images{whose}. "
         f"A new image begins at one of them and differs from it (bandwidth {model.prior_bandwidth:g}). "
     )
 

@@ -138,8 +138,8 @@ class SpikingClassifier(nn.Module):
         return torch.where(total > 0, mean_seq / total.clamp(min=1e-9), 1 / self.config.classes)
 
     def feature_maps(self, x: Float[Tensor, ...]) -> list[Float[Tensor, "T N C H W"]]:
-        """What the layers give, in their order, up to the first that has no places."""
-        return [x_seq for x_seq in self._states(self._as_sequence(x)) if x_seq.dim() == 5]
+        """What the layers with places give, in their order. The values of x are not looked at."""
+        return [x_seq for x_seq in self._states(self._as_sequence(x, checks=False)) if x_seq.dim() == 5]
 
     def _before_last(self, x: Float[Tensor, ...]) -> Float[Tensor, "T N ..."]:
         x_seq = self._as_sequence(x)
@@ -156,13 +156,13 @@ class SpikingClassifier(nn.Module):
                 x_seq = layer(x_seq)
             yield x_seq
 
-    def _as_sequence(self, x: Tensor) -> Tensor:
-        """The input as [T, N, C, H, W]; an image is repeated without a copy."""
+    def _as_sequence(self, x: Tensor, *, checks: bool = True) -> Tensor:
+        """The input as [T, N, C, H, W], its values checked or not; an image is repeated without a copy."""
         config, dtype = self.config, next(self.parameters()).dtype
         if not config.takes_events:
-            require_images(x, config, is_training=self.training)
+            require_images(x, config, is_training=self.training or not checks)
             return (2.0 * x.to(dtype) - 1.0).expand(config.time_steps, *x.shape)
-        require_frames(x, config, is_training=self.training)
+        require_frames(x, config, is_training=self.training or not checks)
         return x.to(dtype)
 
 

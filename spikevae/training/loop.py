@@ -97,6 +97,7 @@ def train(
             run.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             if is_new:
+                check_run_place(run)  # once more: another run may have begun here while the data was read
                 describe_run(trainer.config, run, trainer.counts)
         return trainer.fit()
     except filelock.Timeout:

@@ -83,7 +83,8 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
     weights = learner.config.objective
     with learner.autocast(), learner.firing_rates() as rates:
         outputs = learner.model(batch.x, random=random)
-        taught = None if learner.teacher is None else learner.teacher.probabilities(batch.x)
+        has_lesson = learner.teacher is not None and outputs.logits is not None
+        taught = learner.teacher.probabilities(batch.x) if has_lesson else None
     found = vae_objective(
         outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights, taught
     )

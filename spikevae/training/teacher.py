@@ -59,12 +59,12 @@ def teacher_of(config: ModelConfig, name: str, device: torch.device) -> Teacher:
 
     Raises:
         FileNotFoundError: if there is no such model; a run needs its teacher until it ends.
-        ValueError: if it is no classifier without a decoder, or of other inputs or classes, or the one that learns
-            draws recordings or has rates in place of logits.
+        ValueError: if it is no classifier without a decoder, has no feature maps for one that draws, or is of other
+            inputs or classes; or if the one that learns draws recordings or has rates in place of logits.
     """
     if config.network == "event-vae":
         raise ValueError(f"teacher={name!r}: a model that draws recordings learns from none; leave teacher out")
-    if config.network == "classifier" and not config.layers.endswith("readout"):
+    if config.network == "classifier" and config.layers.split()[-1] != "readout":
         raise ValueError(
             f"teacher={name!r}: only a classifier whose layers end in readout can learn from one; leave it out"
         )
@@ -84,11 +84,20 @@ def teacher_of(config: ModelConfig, name: str, device: torch.device) -> Teacher:
             f"teacher={name!r} knows the classes {teacher.config.class_names}, and the network that learns "
             f"{config.class_names}; both need the same, in one order"
         )
+    if config.network == "vae" and not teacher.feature_maps(torch.zeros(1, *_shape(config), device=device)):
+        raise ValueError(
+            f"teacher={name!r} has no feature maps (its layers are {teacher.config.layers}), so it cannot judge "
+            "pictures; name one with convolutions"
+        )
     return Teacher(teacher)
 
 
+def _shape(config: ModelConfig) -> tuple[int, ...]:
+    return config.image_channels, *config.frame_size
+
+
 def _inputs(config: ModelConfig) -> str:
-    size = "x".join(map(str, (config.image_channels, *config.frame_size)))
+    size = "x".join(map(str, _shape(config)))
     if not config.takes_events:
         return f"images of {size}"
     return f"{config.time_steps} event frames of {size}, cut by {config.slice_by}"

@@ -58,6 +58,10 @@ def check_classes(learner: Learner, images: ImageSet | EventSet, held_out: Image
                     "them; give labels"
                 )
         return
+    if model.latent.has_density and len(images) < 2:
+        raise ValueError(
+            f"{images.name}: a density needs two training images or more, and there is {len(images)}; add some"
+        )
     if not (model.latent.has_density and model.latent.is_conditional):
         return
     labels = torch.full((len(images),), -1) if images.labels is None else images.labels

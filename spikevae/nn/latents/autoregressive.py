@@ -12,7 +12,7 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, at_least_float32, uniform
 from spikevae.nn.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
 
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
@@ -112,7 +112,7 @@ class AutoregressiveLatent(Latent):
         """q(z | x) from the encoder's gated spikes."""
         time_steps = feature_seq.shape[0]
         current = self.norm(self.synapses(feature_seq.flatten(0, 1))).unflatten(0, (time_steps, -1))
-        return AutoregressivePosterior(self, self.neurons(current.float()))
+        return AutoregressivePosterior(self, self.neurons(at_least_float32(current)))
 
     def outputs(
         self,

@@ -100,7 +100,7 @@ class Latent(nn.Module):
     def noise(self, rngs: Sequence[np.random.Generator]) -> Float[Tensor, "N E"]:
         """The random numbers behind new images; of latents with a density.
 
-        The first two are from U(0, 1) and choose class and Gaussian, the others are from N(0, 1).
+        The first two are from U(0, 1) and choose class and Gaussian, or exemplar; the others are from N(0, 1).
         """
         raise NotImplementedError
 
@@ -133,6 +133,11 @@ class Latent(nn.Module):
             ValueError: if a class has fewer than two images.
         """
         raise NotImplementedError
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision as float32; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def straight_through(spikes: Tensor, rate: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, at_least_float32, straight_through, uniform
 from spikevae.nn.latents.discriminant import LatentDiscriminant
 from spikevae.nn.latents.mixture import ClassMixtures, Mixtures
 
@@ -66,8 +66,7 @@ class PotentialLatent(Latent):
 
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PotentialPosterior:
         """q(z | x) from the encoder's gated spikes."""
-        potential = self.synapses(feature_seq.mean(dim=0))  # [N, T*L]
-        potential = potential.to(torch.promote_types(potential.dtype, torch.float32))
+        potential = at_least_float32(self.synapses(feature_seq.mean(dim=0)))  # [N, T*L]
         return PotentialPosterior(potential.unflatten(1, self.shape).transpose(0, 1))
 
     def sample_prior(

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
+from spikevae.nn.latents.base import at_least_float32
 from spikevae.nn.latents.bernoulli import PotentialLatent, PotentialPosterior
 from spikevae.nn.latents.grid_density import GridMixtures
 
@@ -36,5 +37,5 @@ class GridLatent(PotentialLatent):
 
     def posterior(self, feature_seq: Float[Tensor, "T N F S S"]) -> PotentialPosterior:
         """q(z | x) from the encoder's gated spikes."""
-        maps: Tensor = self.synapses(feature_seq.mean(dim=0)).float()  # [N, T*C_z, S, S]
+        maps = at_least_float32(self.synapses(feature_seq.mean(dim=0)))  # [N, T*C_z, S, S]
         return PotentialPosterior(maps.unflatten(1, (self.shape[0], -1)).permute(1, 0, 3, 4, 2).flatten(2))

@@ -22,7 +22,7 @@ class GridMixtures(Mixtures):
 
     A class's images are not spread in its Gaussians as white noise is. So exemplars can take the noise's place: the
     white coordinates w of some training images inside their own Gaussians. A new image begins at one of them, and its
-    noise is ``sqrt(1 - h^2) w + h e`` with e from N(0, I), which has the same variance for every bandwidth h.
+    noise is ``sqrt(1 - h^2) w + h e`` with e from N(0, I), which has about the same variance for every bandwidth h.
 
     Source of the exemplars: Norouzi, Fleet and Norouzi, "Exemplar VAE", arXiv:2004.04795.
 
@@ -45,7 +45,7 @@ class GridMixtures(Mixtures):
         self.register_buffer("factor", _identities(rank, groups, components))  # [K, M, R (R + 1) / 2]
         if exemplars:
             self.register_buffer("exemplar", torch.zeros(groups, exemplars, rank))  # [K, E, R]
-            self.register_buffer("owner", torch.zeros(groups, exemplars, dtype=torch.int16))  # [K, E], its Gaussian
+            self.register_buffer("owner", torch.zeros(groups, exemplars, dtype=torch.int32))  # [K, E], its Gaussian
 
     @property
     def _exemplars(self) -> int:
@@ -54,7 +54,7 @@ class GridMixtures(Mixtures):
     def _chosen(
         self, labels: Int[Tensor, " N"], u: Float[Tensor, " N"], noise: Float[Tensor, "N E"]
     ) -> tuple[Int[Tensor, " N"], Float[Tensor, "N E"]]:
-        if not self._exemplars:
+        if not self._exemplars or self._bandwidth == 1:
             return super()._chosen(labels, u, noise)
         number = (u * self._exemplars).long()
         owner = self.owner.cpu()[labels, number].long().clamp(0, self.weight.shape[1] - 1)  # a file may hold anything

@@ -299,7 +299,7 @@ def check_temperature(temperature: float) -> None:
     Raises:
         ValueError: if it is not.
     """
-    with suppress(TypeError):  # of a text, or of nothing
+    with suppress(TypeError, ValueError, OverflowError, RuntimeError):  # of a text, of several numbers, or too large
         if math.isfinite(temperature) and temperature >= 0:
             return
     raise ValueError(f"temperature={temperature!r}: expected a number of at least 0")

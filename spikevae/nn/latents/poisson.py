@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, at_least_float32, straight_through, uniform
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels, times the mean squared distance of two points
@@ -75,13 +75,13 @@ class PoissonLatent(Latent):
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PoissonPosterior:
         """q(z | x) from the encoder's gated spikes."""
         current: Tensor = self.norm(self.synapses(feature_seq.flatten(0, 1)))  # [T*N, L]
-        spike_seq = self.neurons(current.float().unflatten(0, (len(feature_seq), -1)))
+        spike_seq = self.neurons(at_least_float32(current).unflatten(0, (len(feature_seq), -1)))
         return PoissonPosterior(self, spike_seq.mean(dim=0))
 
     def prior_rate(self, noise: Float[Tensor, "N L"]) -> Float[Tensor, "N L"]:
         """Firing rates of new images, from N(0, I)."""
         logits: Tensor = self.bottleneck(noise.to(self.bottleneck.weight.dtype))
-        return (PRIOR_GAIN * logits.float()).sigmoid()
+        return (PRIOR_GAIN * at_least_float32(logits)).sigmoid()
 
     def sample_prior(
         self,
