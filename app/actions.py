@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spikevae.evaluation.energy import add_density
 from spikevae.hub.checkpoints import load, load_generator, model_folder, read_config
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.vae import SpikingVAE
@@ -206,7 +207,9 @@ class Actions:
         """
         settings = self.prior_settings(model, seed, label, 1.0)
         with self.models.alone(model) as network:
-            return watch(network, lambda: network.sample(1, **settings))
+            seen = watch(network, lambda: network.sample(1, **settings))
+            add_density(seen.cost, network)
+            return seen
 
     def look_inside_picture(self, model: Sent, content: bytes | None) -> Observation:
         """Encoder, decoder and classifier at work on a picture file.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -14,7 +14,7 @@ from spikevae.nn.autoencoder import SpikingAutoencoder
 from spikevae.text import printable
 
 from .familiar import Familiarity, thresholds
-from .limits import ANY, Sent
+from .limits import ANY, Sent, label_index
 
 Kind = TypeVar("Kind", bound=SpikingAutoencoder)
 
@@ -73,8 +73,10 @@ class Models(Generic[Kind]):
     def fit_class(self, model: Sent, label: Sent) -> Sent:
         """The class, or any where only other models can draw it. Errors as for :meth:`known`."""
         network = self.known(model)
-        if network.latent.is_conditional and label in network.config.class_names:
-            return label
+        if network.latent.is_conditional:
+            with suppress(ValueError):  # of a class that this model does not have, by name or number
+                label_index(label, network.config.class_names)
+                return label
         is_of_some = any(label in other.config.class_names for other in self._models.values())
         return ANY if is_of_some else label
 

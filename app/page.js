@@ -36,7 +36,10 @@
   // More pictures come when somebody scrolls to the end of those that are there.
   document.addEventListener("scroll", () => {
     const more = document.querySelector("#more");
-    if (more && more.offsetParent && !more.disabled && more.getBoundingClientRect().top < window.innerHeight) {
+    const count = document.querySelector("#sample input[type=range]"); // the first one: the number of pictures
+    if (!more || !more.offsetParent || more.disabled || (count && Number(count.value) >= Number(count.max))) return;
+    const { top, bottom } = more.getBoundingClientRect();
+    if (top < window.innerHeight && bottom > 0) {
       if (Date.now() - (window.spikevaeAsked || 0) < 1500) return;
       window.spikevaeAsked = Date.now();
       more.click();

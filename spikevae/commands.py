@@ -19,7 +19,7 @@ from spikevae.push_command import push
 from spikevae.reconstruct_command import reconstruct
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
-from spikevae.train_command import preset_asked_for, train_command
+from spikevae.train_command import check_resumed, preset_asked_for, train_command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -240,6 +240,7 @@ def command(name: str, arguments: Sequence[str]) -> Callable[..., None]:
         KeyError: if there is none of this name.
     """
     if name == "train":
+        check_resumed(arguments)
         return train_command(preset_asked_for(arguments))
     functions: tuple[Callable[..., None], ...] = (
         sample,

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from spikevae.config import Split
 from spikevae.console import say
 from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import check_recordings_fit, check_recordings_path, save_recordings
-from spikevae.inputs import batch_of, compute, list_files, load_event_vae, read_inputs, require_memory
+from spikevae.inputs import (
+    batch_of,
+    check_is_not_in,
+    compute,
+    list_files,
+    load_event_vae,
+    read_inputs,
+    require_memory,
+)
 from spikevae.labels import class_index
 from spikevae.nn.intensity import gain_per_event
 from spikevae.runtime import is_main_process
 from spikevae.text import printable
+
+_AT_ONCE = 256  # recordings compared together
+_BYTES_DRAWN = {".gif": 98, ".webp": 98, ".png": 55}  # of a value, at most, measured; otherwise 10
 
 
 def sample_recordings(
@@ -33,7 +45,7 @@ def sample_recordings(
     config = network.config
     check_recordings_fit(out, config.frame_size, config.duration)
     number = None if label is None else class_index(label, config.class_names)
-    require_memory(count, (2 * config.time_steps, *config.frame_size))
+    require_memory(count, (2 * config.time_steps, *config.frame_size), bytes_each=_bytes_drawn(out))
 
     def draw(numbers: range) -> Tensor:
         intensity = network.sample(len(numbers), seed=seed, label=number, temperature=temperature, start=numbers.start)
@@ -65,21 +77,27 @@ def reconstruct_recordings(
     """
     if out is not None:
         check_recordings_path(out, 1)  # the rest when their number is known
+        check_is_not_in(out, data)
     network = load_event_vae(model, device)
     if out is not None:
         check_recordings_fit(out, network.config.frame_size, network.config.duration)
     given = read_inputs(model, network, list_files(files, events=True, written=out), data, split, count, root)
     if out is not None:
         check_recordings_path(out, len(given))
-    require_memory(len(given), (2 * network.config.time_steps, *network.config.frame_size))
+    shape = (2 * network.config.time_steps, *network.config.frame_size)
+    require_memory(len(given), shape, copies=2, bytes_each=_bytes_drawn(out))
 
     def expected(numbers: range) -> Tensor:
         x_seq = batch_of(given, numbers)
         return network.reconstruct(x_seq.to(network.device)).transpose(0, 1).cpu()
 
     intensities = compute(expected, len(given), "reconstruct")
-    gain = gain_per_event(intensities.transpose(0, 1), given.frames().float().transpose(0, 1)).mean()
-    say(f"{len(given):,} recordings: {float(gain):.3f} nats an event more likely than with a constant rate")
+    gains = [
+        gain_per_event(found.transpose(0, 1), given.frames(start, len(found)).float().transpose(0, 1))
+        for start, found in zip(range(0, len(given), _AT_ONCE), intensities.split(_AT_ONCE), strict=True)
+    ]
+    gain = float(torch.cat(gains).mean())
+    say(f"{len(given):,} recordings: {gain:.3f} nats an event more likely than with a constant rate")
     if out is not None and is_main_process():
         save_recordings(
             network.recordings(intensities),
@@ -88,3 +106,8 @@ def reconstruct_recordings(
             originals=given.frames().numpy(),
         )
         say(f"written to {printable(out)}")
+
+
+def _bytes_drawn(out: Path | None) -> int:
+    """Memory that a value of a frame takes while it is drawn."""
+    return _BYTES_DRAWN.get("" if out is None else out.suffix.lower(), 10)

@@ -40,7 +40,7 @@ def inpaint(
         out: A .png (one grid), a .npz (arr_0, uint8 [N, H, W, C]), or a folder for one PNG each.
         mask: A picture of the same size, white where the image shall be filled in and black elsewhere. Pixels of the
             model's images that are white in part are filled in.
-        box: In place of a mask, the rectangle to fill in, in pixels of the model's images (28 or 64 each way).
+        box: In place of a mask, the rectangle to fill in, in pixels of the model's images (28, 32 or 64 each way).
         count: How many proposals, 1 to 256; those that fit best come first.
         seed: The same seed gives the same proposals.
         label: Name or number of the class; otherwise what is visible decides.

@@ -112,6 +112,8 @@ def read_inputs(
         raise ValueError(f"--split {split} goes with --data; files are in no part, leave it out")
     if root is not None and data is None:
         raise ValueError(f"--data-root {root} goes with --data; files lie where their paths say, leave it out")
+    if root is not None and data is not None and data.startswith(("folder:", "events:")):
+        raise ValueError(f"--data-root {root}: {data} lies where its path says; leave it out")
     if data is None and config.takes_events:
         return _event_set(files, config)
     if data is None:
@@ -144,6 +146,18 @@ def list_files(paths: Sequence[Path], *, events: bool = False, written: Path | N
     if written is not None:
         check_is_not_read(written, (file.path for file in files))
     return files
+
+
+def check_is_not_in(out: Path | None, data: str | None) -> None:
+    """Refuse to write a result over a file of one's own data.
+
+    Raises:
+        ValueError: if there is a file at ``out``, inside the folder that ``data`` names.
+    """
+    kind, _, place = (data or "").partition(":")
+    is_own = out is not None and out.is_file() and kind in ("folder", "events") and bool(place)
+    if is_own and out.resolve().is_relative_to(Path(place).expanduser().resolve()):  # type: ignore[union-attr]
+        raise ValueError(f"{out} lies in {data}, which is read, and would be replaced; name another file")
 
 
 def _files_in(paths: Sequence[Path], *, are_recordings: bool) -> list[Any]:
@@ -200,19 +214,20 @@ def compute(make: Callable[[range], Tensor], count: int, what: str) -> Tensor:
         return torch.cat(parts)
 
 
-def require_memory(count: int, shape: Sequence[int], copies: int = 1) -> None:
+def require_memory(count: int, shape: Sequence[int], copies: int = 1, bytes_each: int = 10) -> None:
     """Refuse images that cannot fit the memory, before they are made.
 
     Args:
         count: images.
         shape: of one.
         copies: how many of each there are.
+        bytes_each: bytes of a value: as floats in parts, put together, as bytes, and as they are written.
 
     Raises:
         ValueError: if the machine has less memory than they need.
     """
     values = count * copies * math.prod(shape)
-    needed, there = 10 * values, memory_limit()  # as floats in parts, put together, as bytes, and as they are written
+    needed, there = bytes_each * values, memory_limit()
     if needed > there:
         raise ValueError(
             f"{count:,} images of {'x'.join(map(str, shape))} need {needed / 1e9:,.1f} GB of memory, "

@@ -51,7 +51,15 @@ def reconstruct(
             pictures show each original above, or left of, its reconstruction.
     """
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.inputs import advise_on_ground, is_event_vae, list_files, load_decoder, read_inputs, require_memory
+    from spikevae.inputs import (
+        advise_on_ground,
+        check_is_not_in,
+        is_event_vae,
+        list_files,
+        load_decoder,
+        read_inputs,
+        require_memory,
+    )
 
     if is_event_vae(model):
         from spikevae.event_commands import reconstruct_recordings
@@ -61,6 +69,7 @@ def reconstruct(
         return reconstruct_recordings(model, device, images, data, split, count, data_root, out)
     if out is not None:
         check_save_path(out)
+        check_is_not_in(out, data)
     network = load_decoder(model, device)
     given = read_inputs(model, network, list_files(images, written=out), data, split, count, data_root)
     if out is not None:

@@ -53,7 +53,7 @@ def sleep_while_waiting() -> None:
 
 def share_cores() -> None:
     """Give each of several processes its share of the cores, unless the launcher has. Before torch is imported."""
-    count = int(os.environ.get("WORLD_SIZE", 1))
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", 1)))  # those of this machine
     if count > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
 

@@ -53,6 +53,8 @@ def train_command(default: RunConfig) -> Callable[..., None]:
         from spikevae.training.loop import train as run_training
         from spikevae.training.run_folder import STATE_NAME, check_run_place
 
+        if data_root is not None and dataset.startswith(("folder:", "events:")):
+            raise ValueError(f"--data-root {data_root}: {dataset} lies where its path says; leave it out")
         reuse_freed_memory()
         run = resume or out or default_run(dataset)
         if resume is None:
@@ -72,7 +74,8 @@ def train_command(default: RunConfig) -> Callable[..., None]:
             scores = run_training(settings, run, is_new=resume is None)
         except KeyboardInterrupt:
             if (run / STATE_NAME).is_file():
-                say(f"go on with: {shlex.join(['spikevae', 'train', dataset, '--resume', str(run)])}")
+                root = [] if data_root is None else ["--data-root", str(data_root)]
+                say(f"go on with: {shlex.join(['spikevae', 'train', dataset, '--resume', str(run), *root])}")
             raise
         say(f"{run} is trained: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
@@ -94,6 +97,20 @@ def default_run(dataset: str) -> Path:
     """runs/NAME, of a data set or of a folder of pictures."""
     kind, _, path = dataset.partition(":")
     return Path("runs") / (Path(path).expanduser().resolve().name if kind in ("folder", "events") and path else dataset)
+
+
+def check_resumed(arguments: Sequence[str]) -> None:
+    """Refuse settings for a run that is resumed, also those that a preset has anyway.
+
+    Raises:
+        ValueError: if there are some; it names them.
+    """
+    if any(word == "--resume" or word.startswith("--resume=") for word in arguments):
+        parts = tuple(f"--{part.name}." for part in dataclasses.fields(RunConfig))
+        if typed := [word.partition("=")[0] for word in arguments if word.startswith(parts)]:
+            raise ValueError(
+                f"a resumed run keeps its settings; leave out {', '.join(typed)}, or start a new run with --out"
+            )
 
 
 def preset_asked_for(arguments: Sequence[str]) -> RunConfig:

@@ -401,6 +401,7 @@ def test_looking_inside_leaves_nothing_on_the_model(actions: Actions) -> None:
     assert torch.allclose(seen.image, before[0], atol=1e-6)  # that one was computed beside another
     assert all(name.startswith("decoder") for name in seen.spikes)
     network = actions.models.known(MODEL)
+    assert seen.cost.layers["latent.density"].multiply_accumulates == network.latent.density.connections
     assert not any(module._forward_hooks for module in network.modules())
     assert actions.sample(MODEL, 2, 3, "any", 1.0).images.equal(before)
 

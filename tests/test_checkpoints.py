@@ -449,6 +449,19 @@ def test_a_disk_that_is_full_is_an_error_of_the_system_that_names_the_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_weights_that_cannot_be_written_leave_config_and_card_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr("spikevae.hub.checkpoints.save_file", fails)
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        save_release(SpikingVAE(replace(CONFIG, tau=3.0)), folder, dataset="mnist", card="new")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_release_that_cannot_be_written_leaves_the_old_weights(folder: Path) -> None:
     import resource
 

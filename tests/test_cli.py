@@ -28,6 +28,7 @@ from spikevae.data.sets import load_split
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.vae import SpikingVAE
 from spikevae.options import REGISTRY
+from spikevae.presets import PRESETS
 from spikevae.runtime import forget_proxies
 from tests.test_distributed import run_in_two_processes
 
@@ -159,6 +160,32 @@ def test_a_file_that_is_read_is_not_replaced_by_the_result(
     assert run(*(str(folder) if word == "FOLDER" else word for word in words)) == 1
     assert "is read, and would be replaced; name another file" in one_line(capsys)
     assert Path("a.png").read_bytes() == before
+
+
+def test_a_result_is_not_written_over_a_picture_of_the_data(
+    folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "mine"
+    place.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (place / name).write_bytes(picture.read_bytes())
+    words = ("reconstruct", folder, "--data", f"folder:{place}", "--out")
+    assert run(*words, place / "a.png") == 1
+    assert "is read, and would be replaced; name another file" in one_line(capsys)
+    assert (place / "a.png").read_bytes() == picture.read_bytes()
+    assert run(*words, tmp_path / "new.png") == 0
+
+
+def test_ones_own_pictures_have_no_data_root(
+    folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--data-root", tmp_path, "--out", tmp_path / "run")
+    for before in (
+        ("train", f"folder:{picture.parent}"),
+        ("reconstruct", folder, "--data", f"folder:{picture.parent}"),
+    ):
+        assert run(*before, *words) == 1
+        assert "lies where its path says; leave it out" in one_line(capsys)
 
 
 def test_the_accuracy_of_a_data_set_is_the_mean_over_its_classes_images(
@@ -399,6 +426,15 @@ def test_a_resumed_run_keeps_its_settings_and_its_folder(
     assert run("train", "fashion-mnist", "--data-root", made_root, "--resume", trained, *words) == 1
     assert message in one_line(capsys)
     assert run("train", "fashion-mnist", "--data-root", made_root, "--resume", trained, "--out", trained) == 0
+
+
+def test_a_resumed_run_refuses_what_its_preset_has_anyway(
+    trained: Path, made_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    epochs = str(PRESETS["fashion-mnist"].train.epochs)
+    words = ("train", "fashion-mnist", "--data-root", made_root, "--resume", trained, "--train.epochs", epochs)
+    assert run(*words) == 1
+    assert "a resumed run keeps its settings; leave out --train.epochs" in one_line(capsys)
 
 
 @pytest.mark.parametrize(

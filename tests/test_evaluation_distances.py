@@ -151,10 +151,19 @@ def test_the_error_of_a_distance_is_what_other_samples_change() -> None:
 def test_leaving_samples_out_follows_the_same_formula(count: int) -> None:
     samples, reference = gaussian(count, size=12, seed=1), gaussian(40, size=12, seed=2)
     groups = min(10, count // 2)
-    index = torch.arange(count) % groups
+    index = torch.randperm(count, generator=torch.Generator().manual_seed(0)) % groups
     values = np.array([frechet_distance(samples[index != group], reference) for group in range(groups)])
     expected = np.sqrt((groups - 1) / groups * np.sum((values - values.mean()) ** 2))
     assert frechet_with_error(samples, reference)[1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_samples_with_their_classes_in_turn_have_the_error_of_mixed_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = 5 * torch.randn(10, 4, generator=generator)
+    samples = centres.repeat(100, 1) + torch.randn(1000, 4, generator=generator)
+    mixed = samples[torch.randperm(1000, generator=generator)]
+    in_turn, expected = (frechet_with_error(each, gaussian(800, size=4, seed=1))[1] for each in (samples, mixed))
+    assert 0.5 < in_turn / expected < 2
 
 
 def test_precision_and_recall_tell_poor_samples_from_uniform_ones() -> None:

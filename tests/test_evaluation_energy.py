@@ -292,6 +292,19 @@ def test_flips_are_counted_beside_a_plain_classification() -> None:
         )
 
 
+@pytest.mark.parametrize("read_out", ["membrane", "weighted"])
+def test_a_read_out_of_whole_numbers_is_counted_once(read_out: Literal["membrane", "weighted"]) -> None:
+    config = dataclasses.replace(CONFIG, time_steps=1, temporal_kernel=1, attention="none", read_out=read_out)
+    model = lively(config)
+    with torch.inference_mode(), counting(model, images=2) as cost:
+        model.decode(torch.ones(1, 2, 7))
+    convolution = cost.layers["decoder.read_out.convolution"]
+    assert convolution.accumulates > 0
+    assert convolution.folded_accumulates == convolution.accumulates
+    operations = ("accumulates", "multiplies", "multiply_accumulates", "shifts")
+    assert all(getattr(layer, f"folded_{name}") >= 0 for layer in cost.layers.values() for name in operations)
+
+
 def test_the_first_layer_and_every_call_are_counted() -> None:
     model = lively(CONFIG)
     costs = measure_costs(model, torch.full((2, 1, 28, 28), 0.25), seed=0)

@@ -112,6 +112,13 @@ def test_the_nearest_image_is_found_in_whatever_block_it_lies(generator: torch.G
         nearest(images, [])
 
 
+def test_an_exact_copy_has_no_distance(generator: torch.Generator) -> None:
+    training = torch.rand(500, 784, generator=generator)
+    found = nearest(training[:100].clone(), blocks(training, 128))
+    assert torch.equal(found.distance, torch.zeros(100))
+    assert torch.equal(found.index, torch.arange(100))
+
+
 def test_a_copying_model_is_caught_and_an_honest_one_is_not(generator: torch.Generator) -> None:
     training = torch.rand(300, 12, generator=generator)
     test, honest = torch.rand(2, 100, 12, generator=generator)

@@ -316,3 +316,11 @@ def test_the_times_of_a_recording_are_never_further_apart_than_64_bits_hold() ->
     assert recording_of(t, pixel, pixel, pixel).duration == 2**63 - 2
     with pytest.raises(ValueError, match="an event has t="):
         recording_of(np.asarray([-(2**62), 2**62]), pixel, pixel, pixel)
+
+
+@pytest.mark.parametrize("offsets", [[0, 2, 2, 4], [0, 0, 4], [0, 2**63 - 1, -2, 4], [0, 5, 4], [0]])
+def test_recordings_that_do_not_follow_each_other_are_refused(offsets: list[int], tmp_path: Path) -> None:
+    events = {name: np.arange(4, dtype=np.int64) % 2 for name in ("t", "x", "y", "p")}
+    np.savez(tmp_path / "a.npz", offsets=np.array(offsets, np.int64), **events)
+    with pytest.raises(ValueError, match="its offsets do not rise from 0 to 4"):
+        read_recordings(tmp_path / "a.npz")

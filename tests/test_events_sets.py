@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, Split
+from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, DataConfig, Split
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.files import list_recordings
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.sets import load_events, load_recordings
 from spikevae.data.events.writers import encode_atis, save_recordings
+from spikevae.data.sets import load_split
 from tests.made_events import encode_aedat2, encode_aedat3, made_recording, write_dvs128, write_files, write_n_mnist
 
 FRAMES = FrameConfig(4)
@@ -366,3 +367,14 @@ def test_the_real_n_mnist_has_the_labels_of_mnist(real_data: Path, tmp_path: Pat
     with zipfile.ZipFile(real_data / "NMNIST" / "Test.zip") as archive:
         events = sum(info.file_size for info in archive.infolist()) // 5
     assert sum(int(frames.sum(dtype=torch.int64)) for frames in test.frames()) == events
+
+
+def test_folders_of_recordings_are_no_classes_where_they_are_asked_not_to_be(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for number in range(3):
+            save_recordings([made_recording(seed=number)], tmp_path / "mine" / name / f"{number}.npz")
+    found = [
+        load_split(DataConfig(dataset=f"events:{tmp_path / 'mine'}", unlabelled=unlabelled), "train")
+        for unlabelled in (False, True)
+    ]
+    assert [(each.class_names, each.labels is None) for each in found] == [(("a", "b"), False), ((), True)]

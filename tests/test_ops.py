@@ -595,3 +595,19 @@ def test_an_input_at_every_step_has_the_gradient_of_a_plain_expand_in_its_own_la
     (of_expected,) = torch.autograd.grad(expected, x, grad_seq)
     assert torch.equal(of_given, of_expected)
     assert of_given.stride() == x.stride()
+
+
+def test_machine_code_is_made_anew_where_any_file_of_loops_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loop(x: Any) -> Any:
+        return x
+
+    class Target:
+        def magic_tuple(self) -> tuple[str]:
+            return ("a processor",)
+
+    cache: Any = compile._ForgivingCache(loop)  # type: ignore[no-untyped-call]
+    before = cache._index_key((), Target())
+    assert cache._index_key((), Target()) == before
+    assert len(compile._sources()) == 64
+    monkeypatch.setattr(compile, "_sources", lambda: "another text")
+    assert cache._index_key((), Target()) != before

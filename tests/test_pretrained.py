@@ -25,6 +25,7 @@ from spikevae.train_command import preset_asked_for
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
 from spikevae.training.losses import classification_loss, distillation_loss
+from spikevae.training.pretrained import with_whole_paths
 from spikevae.training.run_folder import describe_run
 
 CLASSES = ("dark", "light")
@@ -287,3 +288,14 @@ def test_layers_may_be_written_with_spaces(ordinary: Path) -> None:
 def test_rectifiers_are_for_classifiers_alone() -> None:
     with pytest.raises(ValueError, match="a classifier alone has them"):
         ModelConfig(neuron="relu")
+
+
+def test_a_run_names_its_folders_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = PRESETS["pictures"]
+    data = replace(start.data, dataset="folder:pics", also="events:~/rec")
+    found = with_whole_paths(replace(start, data=data)).data
+    assert found.dataset == f"folder:{tmp_path / 'pics'}"
+    assert found.also == f"events:{Path.home() / 'rec'}"
+    for name in ("fashion-mnist", "folder:", "mine"):
+        assert with_whole_paths(replace(start, data=replace(data, dataset=name, also=None))).data.dataset == name

@@ -151,6 +151,16 @@ def test_a_model_in_a_folder_that_is_called_as_a_bundled_one_is_pushed_itself(
     assert "somebody/other" not in hub.repositories
 
 
+def test_a_push_says_which_of_two_models_of_a_name_it_takes(
+    hub: Hub, tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_release(spikevae.load(tiny_release), tmp_path / "mnist", dataset="faces", card="")
+    monkeypatch.chdir(tmp_path)
+    push("mnist", "somebody/digits")
+    assert "mnist" in caplog.text
+    assert hub.repositories["somebody/digits"]["main"] != files_of(tmp_path / "mnist")
+
+
 def test_a_damaged_folder_is_not_pushed(hub: Hub, tiny_release: Path, tmp_path: Path) -> None:
     for name, data in files_of(tiny_release).items():
         (tmp_path / name).write_bytes(data[:-5] if name == "model.safetensors" else data)

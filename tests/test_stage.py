@@ -13,6 +13,7 @@ from spikevae.config import ModelConfig, Synapses
 from spikevae.nn.decoder import SpikingDecoder, TimeReadOut
 from spikevae.nn.encoder import SpikingEncoder
 from spikevae.nn.stage import ExponentialSynapses, SpikingStage, convolutional_stage, latent_stage
+from spikevae.nn.synapses import SpikeConv2d
 
 T, N = 3, 2
 TINY = ModelConfig(image_size=12, time_steps=T, encoder_widths=(4, 6), decoder_widths=(6, 4), latent_size=5)
@@ -176,3 +177,10 @@ def test_the_image_is_read_out_as_its_kind_says(kind: Literal["weighted", "membr
     grads = torch.autograd.grad((read_out(x_seq) * weighted).sum(), wanted)
     expected_grads = torch.autograd.grad((read_out.convolution(summed).tanh() * weighted).sum(), wanted)
     torch.testing.assert_close(grads, expected_grads)
+
+
+def test_a_norm_of_another_width_is_refused_as_torch_refuses_it() -> None:
+    config = ModelConfig(time_steps=2, temporal_kernel=2, attention="none")
+    stage = SpikingStage(config, SpikeConv2d(2, 3), 5).eval()
+    with torch.no_grad(), pytest.raises(RuntimeError, match="should contain 3 elements not 5"):
+        stage(torch.ones(2, 1, 2, 4, 4))

@@ -23,7 +23,8 @@ _BACK = f"() => [...Array({SLIDERS}).fill(0), 0]"
 _REMEMBER = """(model, label, ...values) => {
   const past = (window.spikevaeEdits ??= []);
   const of = JSON.stringify([model, label]);
-  if (window.spikevaeEdited !== of) past.length = 0; // other directions
+  // Other directions, from which nothing was changed at first.
+  if (window.spikevaeEdited !== of) past.splice(0, past.length, JSON.stringify(values.map(() => 0)));
   window.spikevaeEdited = of;
   const now = JSON.stringify(values);
   if (past[past.length - 1] !== now) past.push(now);

@@ -93,7 +93,9 @@ def load_split(config: DataConfig, split: Split, *, image_channels: Channels | N
 
 
 def class_names_of(config: DataConfig) -> tuple[str, ...]:
-    """Names of a data set's classes, in the order of its labels, without reading an image; empty if it has none.
+    """Names of a data set's classes, in the order of its labels; empty if it has none.
+
+    No image is read for them. Recordings of one's own are.
 
     Raises:
         ValueError: if the data set is unknown, or its classes are too small.
@@ -183,9 +185,12 @@ def _open_events(config: DataConfig, split: Split, image_channels: Channels | No
         raise ValueError(f"{config.dataset} holds event recordings, and images are wanted; choose a data set of images")
     size = None if config.image_size is None else (config.image_size, config.image_width or config.image_size)
     frames = FrameConfig(config.time_steps or 10, config.slice_by or "number", size)
-    return load_events(
+    found = load_events(
         config.dataset, split, root=data_root(config), frames=frames, validation_share=config.validation_share
     )
+    if config.unlabelled:
+        found.labels, found.class_names = None, ()
+    return found
 
 
 def _in_memory_if_small(pixels: UInt8[Tensor, "N C H H"] | StreamedPixels) -> UInt8[Tensor, "N C H H"] | StreamedPixels:

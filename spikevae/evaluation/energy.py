@@ -61,12 +61,17 @@ def count_calls(model: nn.Module, calls: Mapping[str, Callable[[], object]], *, 
     for name, call in calls.items():
         with counting(model, images=images) as costs[name]:
             call()
-    for name, module in model.named_modules():
-        if isinstance(module, Mixtures) and "sample" in costs:
-            # Not a module's forward, so no hook sees it: once an image.
-            products = float(module.connections)
-            costs["sample"].layers[name] = LayerCost(name, multiply_accumulates=products, dense=products).as_plain()
+    if "sample" in costs:
+        add_density(costs["sample"], model)
     return costs
+
+
+def add_density(cost: Cost, model: nn.Module) -> None:
+    """Add to the cost of a sample its draw from the density: not a module's forward, so no hook sees it."""
+    for name, module in model.named_modules():
+        if isinstance(module, Mixtures):
+            products = float(module.connections)
+            cost.layers[name] = LayerCost(name, multiply_accumulates=products, dense=products).as_plain()
 
 
 @contextmanager

@@ -36,6 +36,7 @@ class Counter:
         self._maps: Tensor | None = None  # [T, N, C, S, S], the encoder's output of a grid latent
         self._features: Tensor | None = None  # [T, N, C, P], the encoder's output by channel, or [T, N, 1, F]
         self._last_used: dict[str, float] = {}
+        self._counts: dict[str, bool] = {}  # whether a layer's last input was whole numbers
         self._handles: list[RemovableHandle] = []
         self._encoder = next((part for part in network.modules() if isinstance(part, SpikingEncoder)), None)
         attentions = [module for module in network.modules() if isinstance(module, TemporalChannelJointAttention)]
@@ -66,7 +67,8 @@ class Counter:
 
     def _count_synapses(self, name: str, layer: nn.Module, x: Tensor, output: Tensor) -> None:
         used = self._last_used[name] = connections_used(layer, x) / self.images
-        if is_count(x):
+        self._counts[name] = is_count(x)
+        if self._counts[name]:
             self._layer(name).add(used, 0.0, Folded(accumulates=used))
         else:
             self._layer(name).add(0.0, used, self._folded(layer, x, used))
@@ -142,6 +144,9 @@ class Counter:
         # A step's weight times a channel's gate is one number. Without gates it is the step's weight, and nothing is
         # multiplied while the network runs.
         factors = 0.0 if is_plain else float(time_steps * channels)
+        if self._counts[f"{name}.convolution"]:  # sums of whole numbers, which the convolution adds
+            self._layer(f"{name}.time").add(0.0, added, self._by_gates(Folded(added, factors)))
+            return
         spike_uses = connections_used(module.convolution, x.flatten(0, 1)) / self.images
         kernel = module.convolution.weight[:, 0].numel()
         orders = {

@@ -204,7 +204,8 @@ def measure_spikes(subject: Subject) -> Iterator[Score]:
     elif model.config.classes:
         calls["classify"] = lambda: model.classify(x, batch_size=count)
     costs = count_calls(model, calls, images=count)
-    rates = {layer: steps for cost in costs.values() for layer, steps in cost.firing_rates.items()}
+    once = (cost for name, cost in costs.items() if name != "classify_flip")  # which has the steps of two images
+    rates = {layer: steps for cost in once for layer, steps in cost.firing_rates.items()}
     subject.details |= spike_details(model, costs, rates)
     reference = f"{subject.data.dataset} {subject.config.split}"
     for score in spike_scores(costs, rates, once=", on one frame", samples=count, reference=reference):

@@ -264,10 +264,16 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
         state = quantise(state, 8) if weights == "int8" else quantise(state, 4, input_moments(model))
     # Copies, as safetensors refuses weights that share memory, as those that several layers have in common do.
     state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
-    # A path in it may hold bytes that are no UTF-8.
-    write_atomically(folder / CARD_NAME, lambda path: path.write_text(card, "utf-8", "backslashreplace"))
-    write_text(folder / CONFIG_NAME, json.dumps(config, indent=2) + "\n")
-    write_weights(folder / WEIGHTS_NAME, lambda path: save_file(state, path))
+
+    def write_all(path: Path) -> None:
+        save_file(
+            state, path
+        )  # first, under its temporary name: a full disk ends here, and the others are the old ones
+        # A path in the card may hold bytes that are no UTF-8.
+        write_atomically(folder / CARD_NAME, lambda file: file.write_text(card, "utf-8", "backslashreplace"))
+        write_text(folder / CONFIG_NAME, json.dumps(config, indent=2) + "\n")
+
+    write_weights(folder / WEIGHTS_NAME, write_all)
 
 
 def _compact(tensor: Tensor) -> Tensor:

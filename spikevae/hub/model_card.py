@@ -15,6 +15,10 @@ _SOURCES = {
     "fashion-mnist": "Fashion-MNIST, Zalando's article images (Xiao, Rasul and Vollgraf, 2017), MIT licence",
     "mnist": "MNIST, handwritten digits (LeCun, Cortes and Burges), CC BY-SA 3.0",
     "cifar10": "CIFAR-10 (Krizhevsky, 2009), no licence stated by its authors",
+    "cifar100": "CIFAR-100 (Krizhevsky, 2009), no licence stated by its authors",
+    "dvs128-gesture": "DVS128 Gesture, recordings of an event camera (Amir et al., 2017)",
+    "cifar10-dvs": "CIFAR10-DVS, recordings of an event camera (Li et al., 2017)",
+    "n-caltech101": "N-Caltech101, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015)",
     "celeba": "CelebA (Liu, Luo, Wang and Tang, 2015), non-commercial research only; its images may not be passed on",
 }
 
@@ -58,7 +62,9 @@ def model_card(
         note: what to know of its training besides.
     """
     model, settings, dataset = config.model, config.train, config.data.dataset
-    source = _SOURCES.get(dataset, f"{dataset}, images of one's own")
+    own = "recordings of one's own" if model.takes_events else "images of one's own"
+    own = "recordings by this package's simulated camera" if dataset.startswith("sim-") else own
+    source = _SOURCES.get(dataset, f"{dataset}, {own}")
     command = f"`spikevae train {dataset}" + (f" --preset {name}`" if name else "`, set as `run.json` says")
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     is_classifier, inputs = model.network == "classifier", "recordings" if model.takes_events else "images"
@@ -92,7 +98,7 @@ def model_card(
         "",
         "For research, teaching and demonstration. "
         f"The model knows nothing but {inputs} like those of its training data"
-        + (": light on dark, centred, without background" if model.image_channels == 1 else "")
+        + (": light on dark, centred, without background" if dataset in ("fashion-mnist", "mnist") else "")
         + f". {'The' if is_classifier else 'What it draws and the'} class that it names "
         f"{'is' if is_classifier else 'are'} not to be relied on for any decision about a person. "
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",

@@ -113,7 +113,7 @@ def push(
         OSError: if the hub does not take it.
     """
     folder = model_folder(name_or_folder)
-    load(folder)  # nothing is pushed that could not be read back
+    load(name_or_folder)  # nothing is pushed that could not be read back; and it warns of a folder of the same name
     if not (folder / CARD_NAME).is_file():
         raise FileNotFoundError(f"{folder} has no model card: {CARD_NAME} is missing; write one first")
     files = [*(folder / name for name in _PUSHED), *filter(None, [measured_scores(folder)])]

@@ -99,7 +99,7 @@ def _norm_fire_gate(
         return norm_fire_gate_reference(current_seq, norm, neurons, attention)
     gate = gate_of(attention, current_seq, weights)
     _require_variance(norm, current_seq)
-    fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm) else None
+    fused_norm = cast(nn.BatchNorm2d, norm) if fuses_norm(norm, current_seq.shape[2]) else None
     if fused_norm is None:
         current_seq = _over_time_and_batch(norm, current_seq)
     in_place = is_own and not torch.is_grad_enabled()
@@ -121,10 +121,14 @@ def fuses_neurons(neurons: nn.Module, attention: nn.Module) -> bool:
     return knows_both and cast(Neurons, neurons).is_standard
 
 
-def fuses_norm(norm: nn.Module) -> bool:
-    """Whether the operator does what this norm does: with the batch's statistics and a gradient, or without both."""
+def fuses_norm(norm: nn.Module, channels: int | None = None) -> bool:
+    """Whether the operator does what this norm does: with the batch's statistics and a gradient, or without both.
+
+    ``channels``: of its input, where they are known; torch refuses others than the norm's.
+    """
     return (
         type(norm) is nn.BatchNorm2d
+        and channels in (None, norm.num_features)
         and is_known(norm)
         and norm.affine
         and norm.track_running_stats

@@ -15,9 +15,20 @@ _LEAST_SHARE = 0.5  # of the weights that learn
 
 
 def with_whole_paths(config: RunConfig) -> RunConfig:
-    """The settings with other models' folders as whole paths, so that a run can be resumed from another folder."""
-    train = config.train
-    return replace(config, train=replace(train, start_from=_whole(train.start_from), teacher=_whole(train.teacher)))
+    """The settings with folders as whole paths, so that they mean the same in whatever folder a run goes on."""
+    train, data = config.train, config.data
+    return replace(
+        config,
+        train=replace(train, start_from=_whole(train.start_from), teacher=_whole(train.teacher)),
+        data=replace(data, dataset=_whole_data(data.dataset), also=data.also and _whole_data(data.also)),
+    )
+
+
+def _whole_data(name: str) -> str:
+    kind, colon, path = name.partition(":")
+    if kind not in ("folder", "events") or not path:
+        return name
+    return f"{kind}{colon}{Path(path).expanduser().absolute()}"
 
 
 def _whole(name: str | None) -> str | None:

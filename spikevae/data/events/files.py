@@ -65,8 +65,8 @@ class Archive:
 
     def recordings(self) -> list[str]:
         """Members that are named like recordings and not hidden (as macOS's ``__MACOSX/._…``), sorted."""
-        names = [Path(info.filename) for info in self._file.infolist() if not info.is_dir()]
-        return sorted(str(name) for name in names if is_recording(name))
+        names = [info.filename for info in self._file.infolist() if not info.is_dir()]
+        return sorted(name for name in names if is_recording(Path(name)))
 
     def read(self, member: str) -> bytes:
         """The content of a member.

@@ -9,12 +9,14 @@ one block at a time that fits the cache.
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -57,7 +59,14 @@ def _compiled(function: Function, liberties: set[str]) -> Function:
 
 
 class _ForgivingCache(FunctionCache):
-    """Machine code on disk. A damaged file or a full disk costs the time to compile once more, and nothing else."""
+    """Machine code on disk. A damaged file or a full disk costs the time to compile once more, and nothing else.
+
+    Loops have parts and constants of other files in them, so a change of any file here makes all anew: numba itself
+    looks at the file of the loop alone.
+    """
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), _sources())  # type: ignore[no-untyped-call]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What was kept for these types, or None."""
@@ -75,6 +84,13 @@ class _ForgivingCache(FunctionCache):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
             log.debug("compiled code is not kept: %s", error)
+
+
+@functools.lru_cache(maxsize=1)
+def _sources() -> str:
+    """A hash of all files that loops are made of."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def part(function: Function) -> Function:
