@@ -50,18 +50,10 @@ def reconstruct(
             or a folder for one PNG each; otherwise only the error is measured. Of recordings as `sample` writes them;
             pictures show each original above, or left of, its reconstruction.
     """
+    from spikevae import inputs
     from spikevae.data.images import check_save_path, save_images
-    from spikevae.inputs import (
-        advise_on_ground,
-        check_is_not_in,
-        is_event_vae,
-        list_files,
-        load_decoder,
-        read_inputs,
-        require_memory,
-    )
 
-    if is_event_vae(model):
+    if inputs.is_event_vae(model):
         from spikevae.event_commands import reconstruct_recordings
 
         if invert:
@@ -69,13 +61,13 @@ def reconstruct(
         return reconstruct_recordings(model, device, images, data, split, count, data_root, out)
     if out is not None:
         check_save_path(out)
-        check_is_not_in(out, data)
-    network = load_decoder(model, device)
-    given = read_inputs(model, network, list_files(images, written=out), data, split, count, data_root)
+        inputs.check_is_not_in(out, data)
+    network = inputs.load_decoder(model, device)
+    given = inputs.read_inputs(model, network, inputs.list_files(images, written=out), data, split, count, data_root)
     if out is not None:
-        require_memory(len(given), (network.config.image_channels, given.image_size, given.image_size), copies=2)
+        inputs.require_memory(len(given), (network.config.image_channels, given.image_size, given.image_size), copies=2)
     if not invert:
-        advise_on_ground(given, network)
+        inputs.advise_on_ground(given, network)
 
     measured, both = _reconstructions(network, given, is_inverted=invert, are_kept=out is not None)
     _say_errors(measured)

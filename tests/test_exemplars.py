@@ -15,7 +15,8 @@ from torch import Tensor
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.hub.checkpoints import load, save_release
 from spikevae.hub.model_card import Training, model_card
-from spikevae.nn.latents.grid_density import GridMixtures, in_their_gaussians
+from spikevae.nn.latents.gaussians import in_their_gaussians
+from spikevae.nn.latents.grid_density import GridMixtures
 from spikevae.nn.vae import SpikingVAE
 from spikevae.presets import PRESETS
 from spikevae.train_command import preset_asked_for

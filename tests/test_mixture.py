@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikevae.nn.latents.mixture import ClassMixtures, fit_gaussians, leading_directions, one_thread_each
+from spikevae.nn.latents.gaussians import fit_gaussians, leading_directions, one_thread_each
+from spikevae.nn.latents.mixture import ClassMixtures
 
 D, K = 6, 3
 
@@ -151,7 +152,7 @@ def test_too_few_images_and_a_wrong_temperature_are_refused() -> None:
 def test_gaussians_that_still_change_after_the_last_round_are_used_and_said_so_in_a_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("spikevae.nn.latents.mixture._MOST_ROUNDS", 1)
+    monkeypatch.setattr("spikevae.nn.latents.gaussians._MOST_ROUNDS", 1)
     torch.manual_seed(0)
     with one_thread_each():
         weight, _, _ = fit_gaussians(torch.randn(60, 2).double(), 4)

@@ -256,8 +256,8 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
             raise ValueError(f"the weight {name} is not finite, so no model can be read back; nothing is written")
     folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "dataset": dataset, "model": to_dict(model.config)}
-    state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    state = {name: tensor.float() if tensor.dtype == torch.float64 else tensor for name, tensor in state.items()}
+    found = ((name, tensor.cpu()) for name, tensor in model.state_dict().items())
+    state = {name: tensor.float() if tensor.dtype == torch.float64 else tensor for name, tensor in found}
     if weights == "float16":
         state = {name: _compact(tensor) for name, tensor in state.items()}
     else:
@@ -266,10 +266,8 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
 
     def write_all(path: Path) -> None:
-        save_file(
-            state, path
-        )  # first, under its temporary name: a full disk ends here, and the others are the old ones
-        # A path in the card may hold bytes that are no UTF-8.
+        # The weights first, under a temporary name, where a full disk ends it. A path in the card may be no UTF-8.
+        save_file(state, path)
         write_atomically(folder / CARD_NAME, lambda file: file.write_text(card, "utf-8", "backslashreplace"))
         write_text(folder / CONFIG_NAME, json.dumps(config, indent=2) + "\n")
 

@@ -62,9 +62,7 @@ def model_card(
         note: what to know of its training besides.
     """
     model, settings, dataset = config.model, config.train, config.data.dataset
-    own = "recordings of one's own" if model.takes_events else "images of one's own"
-    own = "recordings by this package's simulated camera" if dataset.startswith("sim-") else own
-    source = _SOURCES.get(dataset, f"{dataset}, {own}")
+    source = _SOURCES.get(dataset, f"{dataset}, {_kind_of_own(config)}")
     command = f"`spikevae train {dataset}" + (f" --preset {name}`" if name else "`, set as `run.json` says")
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     is_classifier, inputs = model.network == "classifier", "recordings" if model.takes_events else "images"
@@ -114,6 +112,13 @@ def _before(settings: TrainConfig, *, is_classifier: bool) -> str:
         f"It learned the class probabilities of {{}} besides the labels{compared}. ": settings.teacher,
     }
     return "".join(text.format(_public_name(model)) for text, model in taken.items() if model is not None)
+
+
+def _kind_of_own(config: RunConfig) -> str:
+    """What data are that nobody published."""
+    if config.data.dataset.startswith("sim-"):
+        return "recordings by this package's simulated camera"
+    return "recordings of one's own" if config.model.takes_events else "images of one's own"
 
 
 def _exemplars(model: ModelConfig) -> str:

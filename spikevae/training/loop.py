@@ -97,12 +97,11 @@ def train(
             run.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             if is_new:
-                check_run_place(run)  # once more: another run may have begun here while the data was read
+                check_run_place(run)  # another run may have begun here while the data was read
                 describe_run(trainer.config, run, trainer.counts)
         return trainer.fit()
     except filelock.Timeout:
-        message = f"another process trains in {run}; wait until it ends, or stop it and go on with --resume {run}"
-        raise TrainingError(message) from None
+        raise TrainingError(f"another process trains in {run}; wait until it ends, or stop it and resume it") from None
     except OSError as error:
         reason = f"{error.filename or run}: {error.strerror}" if error.strerror else str(error)
         raise TrainingError(f"{reason}; {what_is_kept(run)}") from error

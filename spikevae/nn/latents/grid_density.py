@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from spikevae.nn.latents.gaussians import in_their_gaussians
 from spikevae.nn.latents.mixture import Mixtures
 from spikevae.ops import Remembered, points_of_gaussians, triangles
 
@@ -121,22 +122,6 @@ class GridMixtures(Mixtures):
         """Products of numbers that a new image takes."""
         mixed = self.basis.shape[2] if self._exemplars else 0  # noise times bandwidth
         return self.basis[0].numel() + self.factor[0, 0].numel() + mixed
-
-
-def in_their_gaussians(
-    coordinates: Float[Tensor, "E R"],
-    weight: Float[Tensor, " M"],
-    centre: Float[Tensor, "M R"],
-    factor: Float[Tensor, "M R R"],
-) -> tuple[Int[Tensor, " E"], Float[Tensor, "E R"]]:
-    """The likeliest Gaussian of each point, and the noise from N(0, I) that would have drawn the point from it."""
-    used = weight.nonzero()[:, 0]
-    offsets = coordinates[None] - centre[used][:, None]  # [M, E, R]
-    white = torch.linalg.solve_triangular(factor[used], offsets.mT, upper=False).mT
-    volume = factor[used].diagonal(dim1=1, dim2=2).abs().log().sum(dim=1)
-    log_density = (weight[used].log() - volume)[:, None] - white.square().sum(dim=2) / 2  # [M, E]
-    likeliest = log_density.argmax(dim=0)
-    return used[likeliest], white[likeliest, torch.arange(len(coordinates))]
 
 
 def _packed(triangles: Float[Tensor, "*k B B"]) -> Float[Tensor, "*k E"]:
