@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from spikevae.config import DataConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainConfig, from_dict, to_dict
+from spikevae.config.reading import typed
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.presets import PRESETS, preset_for
 
@@ -131,8 +132,6 @@ def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
         (ModelConfig, {"surrogate_slope": 0.0}),
         (ModelConfig, {"latent_size": -1}),
         (ModelConfig, {"prior_rank": 0}),
-        (ModelConfig, {"time_steps": np.array([1, 2])}),
-        (ModelConfig, {"time_steps": torch.tensor(2.5)}),
         (DataConfig, {"validation_share": 1.0}),
         (DataConfig, {"validation_share": -0.1}),
         (DataConfig, {"image_size": 3}),
@@ -290,3 +289,9 @@ def test_what_may_not_be_mirrored_is_not_symmetric() -> None:
 def test_an_unknown_preset_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ValueError, match=r"preset='fashion-mnst' is none of fashion-mnist, .*did you mean"):
         preset_for("mnist", "fashion-mnst")
+
+
+@pytest.mark.parametrize("value", [np.array([1, 2]), torch.tensor(2.5)], ids=["array", "tensor"])
+def test_what_holds_no_whole_number_is_no_whole_number(value: object) -> None:
+    with pytest.raises(ValueError, match=r"time_steps=.* is not of type int"):
+        typed("time_steps", int, value)

@@ -144,9 +144,8 @@ def test_reconstructions_look_more_alike_to_the_teacher(ordinary: Path, tmp_path
 
 def test_a_teacher_without_feature_maps_is_refused_before_a_run_begins(tmp_path: Path) -> None:
     run = tmp_path / "flat"
-    trained(
-        of_classifier(replace(STUDENT, layers="linear8 readout", neuron="relu", attention="none", time_steps=1)), run
-    )
+    flat = replace(STUDENT, layers="linear8 readout", neuron="relu", attention="none", time_steps=1)
+    trained(of_classifier(flat, optimizer="adamw"), run)
     with pytest.raises(ValueError, match=r"has no feature maps \(its layers are linear8 readout\)"):
         learner(settings(teacher=str(run)))
 

@@ -266,7 +266,7 @@ def test_a_process_that_is_stopped_or_killed_leaves_a_run_that_goes_on_bit_for_b
     assert "Traceback" not in printed
     if number != signal.SIGKILL:
         assert printed.splitlines()[-2:] == [
-            f"go on with: spikevae train fashion-mnist --resume {run}",
+            f"go on with: spikevae train fashion-mnist --resume {run} --data-root {config.data.data_root}",
             "spikevae: stopped",
         ]
     assert state_of(run)["images_seen"] < 192
@@ -776,7 +776,7 @@ def test_images_without_a_class_are_refused_before_an_adversarial_phase_and_not_
 def test_one_image_without_a_class_is_refused_before_anything_is_learned(config: RunConfig, tmp_path: Path) -> None:
     one = ImageSet(torch.zeros(1, 1, 28, 28, dtype=torch.uint8), name="mine", split="train")
     plain = replace(config, model=replace(config.model, class_names=()))
-    with pytest.raises(ValueError, match="a density needs two training images or more, there is 1"):
+    with pytest.raises(ValueError, match="a density needs two training images or more, and there is 1"):
         train(plain, tmp_path / "run", train_set=one, validation_set=one)
     assert not (tmp_path / "run").exists()
 
