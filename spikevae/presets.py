@@ -235,7 +235,8 @@ def settings_for(dataset: str, start: RunConfig) -> RunConfig:
         flip=start.train.flip and not never_mirror,
         symmetric=start.train.symmetric and dataset in _SYMMETRIC,
     )
-    if dataset not in (*PRESETS, *_FOR_DATASET):
+    is_own = dataset not in (*PRESETS, *_FOR_DATASET)
+    if is_own:
         train = dataclasses.replace(train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
     return dataclasses.replace(
         start,
@@ -244,6 +245,8 @@ def settings_for(dataset: str, start: RunConfig) -> RunConfig:
             image_channels=2 if _has_events(dataset) else 1 if dataset in ("fashion-mnist", "mnist") else 3,
             class_names=CLASS_NAMES.get(dataset, ()),
             classify_mirrored=start.model.classify_mirrored and not never_mirror,
+            # It is for oneself to say whether a file keeps codes of single pictures.
+            prior_exemplars=0 if is_own else start.model.prior_exemplars,
         ),
         data=data,
         train=train,

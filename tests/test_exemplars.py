@@ -18,7 +18,7 @@ from spikevae.hub.model_card import Training, model_card
 from spikevae.nn.latents.gaussians import in_their_gaussians
 from spikevae.nn.latents.grid_density import GridMixtures
 from spikevae.nn.vae import SpikingVAE
-from spikevae.presets import PRESETS
+from spikevae.presets import PRESETS, preset_for
 from spikevae.train_command import preset_asked_for
 
 D, RANK = 12, 12
@@ -147,6 +147,10 @@ def test_a_start_keeps_codes_of_single_pictures_only_of_the_same_data(tmp_path: 
         preset_asked_for([dataset, "--train.start-from", str(tmp_path)]) for dataset in ("folder:mine", "fashion-mnist")
     )
     assert (mine.model.prior_exemplars, same.model.prior_exemplars) == (0, CONFIG.prior_exemplars)
+    preset = PRESETS["fashion-mnist"]
+    assert preset.model.prior_exemplars > 0
+    assert preset_for("folder:mine", "fashion-mnist").model.prior_exemplars == 0
+    assert preset_for("fashion-mnist").model == preset.model
 
 
 def test_a_card_says_that_single_images_are_kept() -> None:
