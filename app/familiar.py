@@ -110,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app.familiar", description=main.__doc__)
     parser.add_argument("model", help="a bundled name or a folder")
     parser.add_argument("dataset", help="what it was trained on, as for `spikevae train`")
-    parser.add_argument("--data-root", default="data")
+    parser.add_argument("--data-root", help="where data sets lie; otherwise $SPIKEVAE_DATA, or the user's cache")
     arguments = parser.parse_args()
     network = load_generator(arguments.model)
     size = network.config.image_size
