@@ -130,7 +130,7 @@ def run(
         "machine": machine(),
         "versions": found.versions,
         "settings": {
-            "command": _command(config.train, configs, has_papers="fad_papers" in evaluation.metrics),
+            "command": _command(config.train, configs, has_papers=evaluation.fad_autoencoder is not None),
             "encoder_widths": config.model.encoder_widths,
             "decoder_widths": config.model.decoder_widths,
             "time_steps": config.model.time_steps,

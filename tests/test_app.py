@@ -42,6 +42,7 @@ from spikevae.evaluation.costs import Cost, LayerCost
 from spikevae.evaluation.energy import measure_costs
 from spikevae.evaluation.scores import Score, Scores, write_scores_json
 from spikevae.hub.checkpoints import load_generator
+from spikevae.nn.latents.mixture import Mixtures
 
 MODEL = "tiny"
 EXAMPLES = sorted((Path(app.__file__).parent / "examples").glob("*.png"))
@@ -401,7 +402,9 @@ def test_looking_inside_leaves_nothing_on_the_model(actions: Actions) -> None:
     assert torch.allclose(seen.image, before[0], atol=1e-6)  # that one was computed beside another
     assert all(name.startswith("decoder") for name in seen.spikes)
     network = actions.models.known(MODEL)
-    assert seen.cost.layers["latent.density"].multiply_accumulates == network.latent.density.connections
+    density = network.latent.density
+    assert isinstance(density, Mixtures)
+    assert seen.cost.layers["latent.density"].multiply_accumulates == density.connections
     assert not any(module._forward_hooks for module in network.modules())
     assert actions.sample(MODEL, 2, 3, "any", 1.0).images.equal(before)
 

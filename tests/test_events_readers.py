@@ -320,7 +320,7 @@ def test_the_times_of_a_recording_are_never_further_apart_than_64_bits_hold() ->
 
 @pytest.mark.parametrize("offsets", [[0, 2, 2, 4], [0, 0, 4], [0, 2**63 - 1, -2, 4], [0, 5, 4], [0]])
 def test_recordings_that_do_not_follow_each_other_are_refused(offsets: list[int], tmp_path: Path) -> None:
-    events = {name: np.arange(4, dtype=np.int64) % 2 for name in ("t", "x", "y", "p")}
-    np.savez(tmp_path / "a.npz", offsets=np.array(offsets, np.int64), **events)
+    each = np.arange(4, dtype=np.int64) % 2
+    np.savez(tmp_path / "a.npz", t=each, x=each, y=each, p=each, offsets=np.array(offsets, np.int64))
     with pytest.raises(ValueError, match="its offsets do not rise from 0 to 4"):
         read_recordings(tmp_path / "a.npz")

@@ -83,8 +83,8 @@ def joint_step(learner: Learner, batch: Batch, *, random: bool = True) -> dict[s
     weights = learner.config.objective
     with learner.autocast(), learner.firing_rates() as rates:
         outputs = learner.model(batch.x, random=random)
-        has_lesson = learner.teacher is not None and outputs.logits is not None
-        taught = learner.teacher.probabilities(batch.x) if has_lesson else None
+        teacher = None if outputs.logits is None else learner.teacher
+        taught = None if teacher is None else teacher.probabilities(batch.x)
     found = vae_objective(
         outputs.reconstruction, batch.x, outputs.divergence, outputs.logits, batch.labels, weights, taught
     )
