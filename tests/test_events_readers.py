@@ -318,9 +318,18 @@ def test_the_times_of_a_recording_are_never_further_apart_than_64_bits_hold() ->
         recording_of(np.asarray([-(2**62), 2**62]), pixel, pixel, pixel)
 
 
-@pytest.mark.parametrize("offsets", [[0, 2, 2, 4], [0, 0, 4], [0, 2**63 - 1, -2, 4], [0, 5, 4], [0]])
+@pytest.mark.parametrize("offsets", [[0, 3, 2, 4], [0, 2**63 - 1, -2, 4], [0, 5, 4], [0]])
 def test_recordings_that_do_not_follow_each_other_are_refused(offsets: list[int], tmp_path: Path) -> None:
     each = np.arange(4, dtype=np.int64) % 2
     np.savez(tmp_path / "a.npz", t=each, x=each, y=each, p=each, offsets=np.array(offsets, np.int64))
     with pytest.raises(ValueError, match="its offsets do not rise from 0 to 4"):
+        read_recordings(tmp_path / "a.npz")
+
+
+def test_a_small_file_does_not_hold_millions_of_recordings(tmp_path: Path) -> None:
+    each = np.zeros(1, dtype=np.int64)
+    offsets = np.zeros(100_000, dtype=np.int64)
+    offsets[-1] = 1
+    np.savez_compressed(tmp_path / "a.npz", t=each, x=each, y=each, p=each, offsets=offsets)
+    with pytest.raises(ValueError, match="99,999 recordings, most of them without an event"):
         read_recordings(tmp_path / "a.npz")

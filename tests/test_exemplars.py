@@ -159,6 +159,8 @@ def test_a_card_says_that_single_images_are_kept() -> None:
     text = "keeps the codes of up to 9 training images of each class. A new image begins at one of them"
     assert text in model_card(replace(start, model=replace(start.model, prior_exemplars=9)), training)
     assert text not in model_card(replace(start, model=replace(start.model, prior_exemplars=0)), training)
+    others = replace(start.model, prior_exemplars=9, latent="potential", encoder_depth=0)
+    assert text not in model_card(replace(start, model=others), training)  # a grid alone has them
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,6 @@ def test_a_card_says_that_single_images_are_kept() -> None:
         ({"prior_exemplars": -1}, "prior_exemplars=-1"),
         ({"prior_bandwidth": 0.0}, "prior_bandwidth=0.0 is outside"),
         ({"prior_bandwidth": 1.5}, "prior_bandwidth=1.5 is outside"),
-        ({"latent": "potential"}, "prior_exemplars=5: only latent='grid' keeps them"),
     ],
 )
 def test_exemplars_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:

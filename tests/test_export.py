@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from spikevae.config import ModelConfig
 from spikevae.hub.checkpoints import save_release
 from spikevae.hub.export.gates import fold_decoder_gates, fold_gates
 from spikevae.hub.export.nir import export_nir
-from spikevae.hub.export.onnx import Part
+from spikevae.hub.export.onnx import Part, export_onnx
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.vae import SpikingVAE
 from tests.test_cli import one_line, run
@@ -126,6 +127,21 @@ def test_the_program_of_the_documentation_samples_the_same_images(
     names: dict[str, Any] = {}
     exec(program, names)
     np.testing.assert_allclose(names["images"], spikevae.load(release).sample(4, seed=0).numpy(), atol=1e-4)
+
+
+def test_the_program_knows_exemplars(grid_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = spikevae.load(grid_release)
+    model = SpikingVAE(replace(plain.config, prior_exemplars=5)).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    time_steps, size = model.latent.shape
+    model.latent.fit(torch.randn(200, time_steps * size), torch.arange(200) % 10)
+    save_release(model, tmp_path, dataset="mnist", card="")
+    model = spikevae.load(tmp_path)
+    export_onnx(model, "decoder", tmp_path / "decoder.onnx")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(documented_programs()[0], names)
+    np.testing.assert_allclose(names["images"], model.sample(4, seed=0).numpy(), atol=1e-4)
 
 
 # ---------------------------------------------------------------- NIR

@@ -133,10 +133,6 @@ class ModelConfig:
         require_not_negative(self, "prior_exemplars")
         if not 0 < self.prior_bandwidth <= 1:
             raise ValueError(f"prior_bandwidth={self.prior_bandwidth} is outside (0, 1]")
-        if self.prior_exemplars and self.latent != "grid":
-            raise ValueError(
-                f"prior_exemplars={self.prior_exemplars}: only latent='grid' keeps them, not {self.latent!r}"
-            )
         narrowest = min(*self.encoder_widths, *self.decoder_widths)
         if self.attention in ("tcja", "cla") and self.channel_kernel > narrowest:
             raise ValueError(

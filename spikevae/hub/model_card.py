@@ -123,7 +123,7 @@ def _kind_of_own(config: RunConfig) -> str:
 
 def _exemplars(model: ModelConfig) -> str:
     """What the density keeps of single images."""
-    if not model.prior_exemplars:
+    if not model.prior_exemplars or model.latent != "grid":
         return ""
     whose = " of each class" if model.classes else ""
     return (

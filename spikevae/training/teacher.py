@@ -43,8 +43,8 @@ class Teacher:
 def add_perceptual_distance(
     terms: dict[str, Tensor],
     teacher: Teacher | None,
-    reconstruction: Float[Tensor, "N C H W"] | None,
-    x: Float[Tensor, "N C H W"],
+    reconstruction: Tensor | None,
+    x: Tensor,
     share: float,
     weights: ObjectiveConfig,
 ) -> None:
