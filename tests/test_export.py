@@ -133,8 +133,8 @@ def test_the_program_knows_exemplars(grid_release: Path, tmp_path: Path, monkeyp
     plain = spikevae.load(grid_release)
     model = SpikingVAE(replace(plain.config, prior_exemplars=5)).eval()
     model.load_state_dict(plain.state_dict(), strict=False)
-    time_steps, size = model.latent.shape
-    model.latent.fit(torch.randn(200, time_steps * size), torch.arange(200) % 10)
+    size = model.config.time_steps * model.config.latent_size
+    model.latent.fit(torch.randn(200, size), torch.arange(200) % 10)
     save_release(model, tmp_path, dataset="mnist", card="")
     model = spikevae.load(tmp_path)
     export_onnx(model, "decoder", tmp_path / "decoder.onnx")
