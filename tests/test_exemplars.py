@@ -132,6 +132,14 @@ def test_a_file_keeps_them_and_a_wrong_owner_does_no_harm(tmp_path: Path) -> Non
     assert bool(load(tmp_path).sample(6, seed=0).isfinite().all())
 
 
+def test_who_looks_for_an_image_is_not_bound_to_exemplars() -> None:
+    density, plain = fitted(5, 0.2), fitted(0, 0.2)
+    noise = torch.from_numpy(np.stack([density.noise(np.random.default_rng(seed)) for seed in range(30)]))
+    free, bound = (density.sample(noise, None, 1.0, at_exemplars=each) for each in (False, True))
+    assert torch.equal(free, plain.sample(noise, None, 1.0))
+    assert not torch.equal(free, bound)
+
+
 def test_a_model_with_exemplars_is_completed_exported_and_copied() -> None:
     model = fitted_model()
     mask = torch.zeros(28, 28, dtype=torch.bool)

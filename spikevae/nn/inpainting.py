@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spikevae.nn.vae import SpikingVAE
 
 _CANDIDATES = 256  # images of the prior, of which those that fit best are the starting points
-_CHOICES = 2  # leading numbers of the noise, which choose class and Gaussian, or exemplar
+_CHOICES = 2  # leading numbers of the noise, which choose class and Gaussian
 _STEPS = 30
 _STEP_SIZE = 0.15
 _FIRST, _SECOND = 0.9, 0.999  # decays of Adam's moments; torch.optim would import torch's compiler, for seconds
@@ -41,8 +41,8 @@ def inpaint(
     A new image is a function of white noise: noise, potentials, latent spikes, image. So we look for the posterior
     given the visible pixels in the noise, where the prior is N(0, I) whatever the density. Some hundred images of the
     prior are compared with what is visible, and each of the best is a starting point, with its own class and
-    Gaussian. (Or exemplar: then the noise is what moves it from there.) Then some steps of Adam (Kingma and Ba,
-    arXiv:1412.6980) lower ``visible error + weight * noise^2``, straight through the latent spikes.
+    Gaussian; exemplars are left out. Then some steps of Adam (Kingma and Ba, arXiv:1412.6980) lower
+    ``visible error + weight * noise^2``, straight through the latent spikes.
 
     Args:
         self: the model; its latent must have a density.

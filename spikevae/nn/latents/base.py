@@ -107,7 +107,10 @@ class Latent(nn.Module):
     def potential_of(
         self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None = None
     ) -> Float[Tensor, "T N L"]:
-        """Potentials of images of the density, as a differentiable function of :meth:`noise`."""
+        """Potentials of images of the density, a differentiable function of :meth:`noise` that is white everywhere.
+
+        So exemplars have no part in it: whoever looks for an image by its noise may go anywhere.
+        """
         raise NotImplementedError
 
     def means(self) -> Float[Tensor, "K T L"]:

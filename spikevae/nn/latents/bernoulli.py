@@ -108,7 +108,7 @@ class PotentialLatent(Latent):
     def potential_of(
         self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None = None
     ) -> Float[Tensor, "T N L"]:
-        return self._in_steps(self.density.sample(noise, labels, 1.0)).transpose(0, 1)
+        return self._in_steps(self.density.sample(noise, labels, 1.0, at_exemplars=False)).transpose(0, 1)
 
     def means(self) -> Float[Tensor, "K T L"]:
         return self._in_steps(self.density.mean)

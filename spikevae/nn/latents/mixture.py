@@ -6,6 +6,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import torch
@@ -141,13 +142,21 @@ class Mixtures(nn.Module):
         """Classes of images that were asked for without one, as often as they are in the training data."""
         return choose(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
 
-    def sample(self, noise: Float[Tensor, "N E"], labels: Int[Tensor, " N"] | None, temperature: float) -> Tensor:
+    def sample(
+        self,
+        noise: Float[Tensor, "N E"],
+        labels: Int[Tensor, " N"] | None,
+        temperature: float,
+        *,
+        at_exemplars: bool = True,
+    ) -> Tensor:
         """Potentials [N, D], differentiable in the noise.
 
         Args:
             noise: [N, E] stacked :meth:`noise`.
             labels: class of each image; None draws it with the training data's shares.
             temperature: how far an image may lie from the typical one of its Gaussian, at least 0; 1 as fitted.
+            at_exemplars: whether images begin at exemplars, where a density has some; otherwise noise is white.
 
         Raises:
             ValueError: if the temperature is negative or no number.
@@ -155,7 +164,8 @@ class Mixtures(nn.Module):
         check_temperature(temperature)
         draws = noise.cpu().double()
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        component, around = self._chosen(labels, draws[:, 1].detach(), draws[:, 2:])
+        chosen = self._chosen if at_exemplars else partial(Mixtures._chosen, self)
+        component, around = chosen(labels, draws[:, 1].detach(), draws[:, 2:])
         return self._drawn(labels, component, around, temperature)
 
     def typical(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:
