@@ -276,6 +276,7 @@ def test_a_folder_with_some_of_the_classes_in_another_order_is_compared_by_name(
     model = spikevae.load(folder)
     pixels = torch.randint(0, 256, (60, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     answers = model.classify(pixels / 255).argmax(1)
+    pixels, answers = (each[answers != answers[-1]] for each in (pixels, answers))  # so that a class is missing
     names = [FASHION_MNIST_CLASSES[label] for label in answers.tolist()]
     for number, (image, name) in enumerate(zip(pixels, names, strict=True)):
         place = tmp_path / "own" / name
