@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikevae.config import ModelConfig, Split
+from spikevae.config import ModelConfig, Split, own_place
 from spikevae.console import progress
 from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
@@ -25,6 +25,7 @@ from spikevae.labels import class_numbers
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
+from spikevae.options import check_data_root
 from spikevae.runtime import chosen_device, memory_limit, reuse_freed_memory
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ def read_inputs(
         raise ValueError(f"--split {split} goes with --data; files are in no part, leave it out")
     if root is not None and data is None:
         raise ValueError(f"--data-root {root} goes with --data; files lie where their paths say, leave it out")
-    if root is not None and data is not None and data.startswith(("folder:", "events:")):
-        raise ValueError(f"--data-root {root}: {data} lies where its path says; leave it out")
+    check_data_root(root, data or "")
     if data is None and config.takes_events:
         return _event_set(files, config)
     if data is None:
@@ -154,9 +154,8 @@ def check_is_not_in(out: Path | None, data: str | None) -> None:
     Raises:
         ValueError: if there is a file at ``out``, inside the folder that ``data`` names.
     """
-    kind, _, place = (data or "").partition(":")
-    is_own = out is not None and out.is_file() and kind in ("folder", "events") and bool(place)
-    if is_own and out.resolve().is_relative_to(Path(place).expanduser().resolve()):  # type: ignore[union-attr]
+    place = own_place(data or "")
+    if place and out is not None and out.is_file() and out.resolve().is_relative_to(Path(place).expanduser().resolve()):
         raise ValueError(f"{out} lies in {data}, which is read, and would be replaced; name another file")
 
 

@@ -15,6 +15,8 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
+from spikevae.config import own_place
+
 Model = Annotated[
     str, arg(metavar="MODEL", help="A bundled model's name (see `spikevae models`), a folder of one, or hf:USER/NAME.")
 ]
@@ -30,6 +32,17 @@ Data = Annotated[
     ),
 ]
 Images = Annotated[tuple[Path, ...], arg(metavar="[IMAGE ...]")]
+
+
+def check_data_root(root: str | None, dataset: str) -> None:
+    """Refuse ``--data-root`` for a folder of one's own, in which it has no part.
+
+    Raises:
+        ValueError: if both are given.
+    """
+    if root is not None and own_place(dataset) is not None:
+        raise ValueError(f"--data-root {root}: {dataset} lies where its path says; leave it out")
+
 
 REGISTRY = ConstructorRegistry()
 """With it, ``--size INT`` is what tyro calls ``--size {None}|INT``; the word None still means that nothing is given."""

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from spikevae.config import CLASS_NAMES, DataConfig, ModelConfig, RunConfig
+from spikevae.config import CLASS_NAMES, DataConfig, ModelConfig, RunConfig, own_place
 from spikevae.console import say
-from spikevae.options import DataRoot
+from spikevae.options import DataRoot, check_data_root
 from spikevae.presets import PRESETS, preset_for, settings_for
 
 
@@ -53,8 +53,7 @@ def train_command(default: RunConfig) -> Callable[..., None]:
         from spikevae.training.loop import train as run_training
         from spikevae.training.run_folder import STATE_NAME, check_run_place
 
-        if data_root is not None and dataset.startswith(("folder:", "events:")):
-            raise ValueError(f"--data-root {data_root}: {dataset} lies where its path says; leave it out")
+        check_data_root(data_root, dataset)
         reuse_freed_memory()
         run = resume or out or default_run(dataset)
         if resume is None:
@@ -95,8 +94,8 @@ def _with_one_size(settings: RunConfig, default: RunConfig) -> RunConfig:
 
 def default_run(dataset: str) -> Path:
     """runs/NAME, of a data set or of a folder of pictures."""
-    kind, _, path = dataset.partition(":")
-    return Path("runs") / (Path(path).expanduser().resolve().name if kind in ("folder", "events") and path else dataset)
+    place = own_place(dataset)
+    return Path("runs") / (Path(place).expanduser().resolve().name if place else dataset)
 
 
 def check_resumed(arguments: Sequence[str]) -> None:
@@ -170,7 +169,7 @@ def _value_of(option: str, words: Sequence[str]) -> str | None:
 def _likely_dataset(words: Sequence[str]) -> str:
     """The word that is a data set's name; else the first one that is no option."""
     plain = [word for word in words if not word.startswith("-")]
-    known = (word for word in plain if word in CLASS_NAMES or word.startswith(("folder:", "events:")))
+    known = (word for word in plain if word in CLASS_NAMES or own_place(word) is not None)
     return next(known, next(iter(plain), "fashion-mnist"))
 
 

@@ -15,7 +15,7 @@ from spikevae.config.classes import (
     GESTURE_CLASSES,
     MNIST_CLASSES,
 )
-from spikevae.config.data import DataConfig, Split
+from spikevae.config.data import DataConfig, Split, own_place
 from spikevae.config.model import ModelConfig, ReadOut, SliceBy, Synapses
 from spikevae.config.objective import ObjectiveConfig
 from spikevae.config.reading import Config, from_dict, to_dict
@@ -41,6 +41,7 @@ __all__ = [
     "Synapses",
     "TrainConfig",
     "from_dict",
+    "own_place",
     "to_dict",
 ]
 

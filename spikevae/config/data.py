@@ -50,3 +50,9 @@ class DataConfig:
         if not model.takes_events:
             return fitted
         return replace(fitted, image_width=model.image_width, time_steps=model.time_steps, slice_by=model.slice_by)
+
+
+def own_place(dataset: str) -> str | None:
+    """The path behind ``folder:`` or ``events:``, as it was given; None for a data set with a name."""
+    kind, colon, place = dataset.partition(":")
+    return place if colon and kind in ("folder", "events") else None

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
+from spikevae.config import own_place
 from spikevae.hub.checkpoints import WEIGHTS_NAME
 from spikevae.hub.measured import SCORES_NAME
 
@@ -89,7 +90,7 @@ def _said(text: str, places: AbstractSet[str]) -> str:
 
 def without_place(word: str) -> str:
     """The last part of a path, also behind ``folder:`` or ``events:``; any other word as it is."""
-    kind, colon, place = word.partition(":")
-    if colon and kind in ("folder", "events"):
-        return f"{kind}:{Path(os.path.abspath(os.path.expanduser(place))).name}"
+    place = own_place(word)
+    if place is not None:
+        return word.removesuffix(place) + Path(os.path.abspath(os.path.expanduser(place))).name
     return word if word.startswith("hf:") or os.sep not in word else Path(word).name

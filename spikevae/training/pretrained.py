@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from spikevae.config import RunConfig
+from spikevae.config import RunConfig, own_place
 from spikevae.hub.checkpoints import is_known_anywhere, load
 from spikevae.nn.networks import Network
 
@@ -25,10 +25,8 @@ def with_whole_paths(config: RunConfig) -> RunConfig:
 
 
 def _whole_data(name: str) -> str:
-    kind, colon, path = name.partition(":")
-    if kind not in ("folder", "events") or not path:
-        return name
-    return f"{kind}{colon}{Path(path).expanduser().absolute()}"
+    place = own_place(name)
+    return f"{name.removesuffix(place)}{Path(place).expanduser().absolute()}" if place else name
 
 
 def _whole(name: str | None) -> str | None:

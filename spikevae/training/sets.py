@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split
+from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split, own_place
 from spikevae.data.division import divide, some
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
@@ -145,7 +145,7 @@ def fitted_to(config: RunConfig, train_set: Any) -> RunConfig:
         ValueError: if data and network do not fit.
     """
     model, data = config.model, config.data
-    is_own = data.dataset.startswith(("folder:", "events:")) or train_set.name != data.dataset
+    is_own = own_place(data.dataset) is not None or train_set.name != data.dataset
     is_own = is_own or data.dataset not in CLASS_NAMES
     if is_own and not model.class_names:
         model = replace(model, class_names=train_set.class_names)
