@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig, ReadOut
 from spikevae.nn.intensity import IntensityReadOut
+from spikevae.nn.precision import at_least_float32
 from spikevae.nn.stage import convolutional_stage, grid_stage, latent_stage
 from spikevae.ops import GatedSpikes, known_reader, spiking_stages, weighted_sum
 
@@ -74,4 +75,4 @@ class TimeReadOut(nn.Module):
     def forward(self, x_seq: Float[Tensor, "T N K H W"] | GatedSpikes) -> Float[Tensor, "N C H W"]:
         """Images in [-1, 1]."""
         image: Tensor = self.convolution(weighted_sum(x_seq, self.weights))
-        return image.to(torch.promote_types(image.dtype, torch.float32)).tanh()
+        return at_least_float32(image).tanh()

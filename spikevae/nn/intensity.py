@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spikevae.nn.precision import at_least_float32
+
 _INITIAL = 0.1  # events of a pixel, polarity and time step, about as many as in N-MNIST
 
 
@@ -30,7 +32,7 @@ class IntensityReadOut(nn.Module):
     def forward(self, x_seq: Float[Tensor, "T N K H W"]) -> Float[Tensor, "T N 2 H W"]:
         """Intensities, OFF and ON, each above 0."""
         current_seq = self.convolution(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
-        return functional.softplus(current_seq.to(torch.promote_types(current_seq.dtype, torch.float32)))
+        return functional.softplus(at_least_float32(current_seq))
 
 
 def log_likelihood(intensity: Float[Tensor, ...], counts: Float[Tensor, ...]) -> Float[Tensor, ...]:

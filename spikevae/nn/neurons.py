@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
 from spikevae.distributed import sum_over_processes
+from spikevae.nn.precision import at_least_float32
 from spikevae.ops import THRESHOLD, known, lif, lif_step, reference_only
 from spikevae.registry import choose
 
@@ -159,7 +160,7 @@ class SequenceNorm(nn.BatchNorm1d):
         """Normalised values of one step."""
         assert self.running_mean is not None
         assert self.running_var is not None
-        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        values = at_least_float32(x)
         if self.training:
             self._steps.append(values.detach())
         scale = self.weight * (self.running_var + self.eps).rsqrt()

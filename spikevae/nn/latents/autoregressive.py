@@ -12,8 +12,9 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, at_least_float32, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, uniform
 from spikevae.nn.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
+from spikevae.nn.precision import at_least_float32
 
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
 SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes in training, not the posterior's

@@ -138,11 +138,6 @@ class Latent(nn.Module):
         raise NotImplementedError
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision as float32; float64 stays."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def straight_through(spikes: Tensor, rate: Tensor) -> Tensor:
     """The spikes, exactly, with the gradient of the rate."""
     return spikes + (rate - rate.detach()) if rate.requires_grad else spikes

@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, at_least_float32, straight_through, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
 from spikevae.nn.latents.discriminant import LatentDiscriminant
 from spikevae.nn.latents.mixture import ClassMixtures, Mixtures
+from spikevae.nn.precision import at_least_float32
 
 _MOST_TRIES = 8  # of rejection sampling, for one image
 

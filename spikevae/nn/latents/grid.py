@@ -6,9 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import at_least_float32
 from spikevae.nn.latents.bernoulli import PotentialLatent, PotentialPosterior
 from spikevae.nn.latents.grid_density import GridMixtures
+from spikevae.nn.precision import at_least_float32
 
 
 class GridLatent(PotentialLatent):

@@ -40,7 +40,7 @@ class GridMixtures(Mixtures):
         self, size: int, classes: int, rank: int, components: int, exemplars: int = 0, bandwidth: float = 1.0
     ) -> None:
         super().__init__(size, classes, rank, components)
-        self._bandwidth = bandwidth
+        self._exemplars, self._bandwidth = exemplars, bandwidth
         self._typical = Remembered()  # noise of the Gaussians that were asked for, [R] by class and number
         groups, _, rank = self.basis.shape
         self.register_buffer("factor", _identities(rank, groups, components))  # [K, M, R (R + 1) / 2]
@@ -48,15 +48,15 @@ class GridMixtures(Mixtures):
             self.register_buffer("exemplar", torch.zeros(groups, exemplars, rank))  # [K, E, R]
             self.register_buffer("owner", torch.zeros(groups, exemplars, dtype=torch.int32))  # [K, E], its Gaussian
 
-    @property
-    def _exemplars(self) -> int:
-        return self.exemplar.shape[1] if hasattr(self, "exemplar") else 0
-
-    def _chosen(
-        self, labels: Int[Tensor, " N"], u: Float[Tensor, " N"], noise: Float[Tensor, "N E"]
+    def _at_exemplars(
+        self,
+        labels: Int[Tensor, " N"],
+        u: Float[Tensor, " N"],
+        component: Int[Tensor, " N"],
+        noise: Float[Tensor, "N E"],
     ) -> tuple[Int[Tensor, " N"], Float[Tensor, "N E"]]:
         if not self._exemplars or self._bandwidth == 1:
-            return super()._chosen(labels, u, noise)
+            return component, noise
         number = (u * self._exemplars).long()
         owner = self.owner.cpu()[labels, number].long().clamp(0, self.weight.shape[1] - 1)  # a file may hold anything
         begin = self.exemplar.cpu()[labels, number].double()

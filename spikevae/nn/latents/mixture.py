@@ -6,7 +6,6 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 
 import numpy as np
 import torch
@@ -98,11 +97,15 @@ class Mixtures(nn.Module):
         """Lower triangular factors of a class."""
         raise NotImplementedError
 
-    def _chosen(
-        self, labels: Int[Tensor, " N"], u: Float[Tensor, " N"], noise: Float[Tensor, "N E"]
+    def _at_exemplars(
+        self,
+        labels: Int[Tensor, " N"],
+        u: Float[Tensor, " N"],
+        component: Int[Tensor, " N"],
+        noise: Float[Tensor, "N E"],
     ) -> tuple[Int[Tensor, " N"], Float[Tensor, "N E"]]:
-        """The Gaussians that numbers from U(0, 1) choose, and the noise around their centres."""
-        return choose(self.weight.cpu()[labels], u), noise
+        """Gaussians and noise of images that begin at exemplars, chosen by u from U(0, 1); unchanged without any."""
+        return component, noise
 
     def _near(
         self,
@@ -164,8 +167,10 @@ class Mixtures(nn.Module):
         check_temperature(temperature)
         draws = noise.cpu().double()
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
-        chosen = self._chosen if at_exemplars else partial(Mixtures._chosen, self)
-        component, around = chosen(labels, draws[:, 1].detach(), draws[:, 2:])
+        u, around = draws[:, 1].detach(), draws[:, 2:]
+        component = choose(self.weight.cpu()[labels], u)
+        if at_exemplars:
+            component, around = self._at_exemplars(labels, u, component, around)
         return self._drawn(labels, component, around, temperature)
 
     def typical(self, labels: Int[Tensor, " N"]) -> Float[Tensor, "N D"]:

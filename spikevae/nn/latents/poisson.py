@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, at_least_float32, straight_through, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
+from spikevae.nn.precision import at_least_float32
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels, times the mean squared distance of two points
 PRIOR_GAIN = 10.0  # of the bottleneck: Adam moves a weight by the learning rate, so its rates move ten times as fast
