@@ -130,7 +130,7 @@ def run(
         "machine": machine(),
         "versions": found.versions,
         "settings": {
-            "command": _command(config.train, configs, has_papers=evaluation.fad_autoencoder is not None),
+            "command": _command(config.train, configs, evaluation),
             "encoder_widths": config.model.encoder_widths,
             "decoder_widths": config.model.decoder_widths,
             "time_steps": config.model.time_steps,
@@ -142,8 +142,9 @@ def run(
     }
 
 
-def _command(settings: TrainConfig, latents: Iterable[str], *, has_papers: bool) -> str:
-    papers = " --fad-autoencoder fashion_64.pth --fad-statistics fashion_test_64.npz" if has_papers else ""
+def _command(settings: TrainConfig, latents: Iterable[str], evaluation: EvaluationConfig) -> str:
+    files = {"--fad-autoencoder": evaluation.fad_autoencoder, "--fad-statistics": evaluation.fad_statistics}
+    papers = "".join(f" {option} {file.name}" for option, file in files.items() if file is not None)
     limit = "" if settings.image_limit is None else f" --image-limit {settings.image_limit}"
     return (
         f"python -m benchmarks.latents OUT --data-root ROOT --epochs {settings.epochs}{limit} "

@@ -35,7 +35,7 @@ LARGEST_WEIGHTS = 4 * _MOST_WEIGHTS + _LARGEST_HEADER  # bytes
 HUB_PREFIX = "hf:"
 Precision = Literal["float16", "int8", "int4"]
 """Kind of number of matrices and kernels in a file."""
-_FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I16", "I32", "I64")  # safetensors' names
+_FLOATS, _INTEGERS = ("F16", "BF16", "F32"), ("I32", "I64")  # safetensors' names
 
 
 def released_models() -> list[str]:

@@ -58,11 +58,13 @@ def check_classes(learner: Learner, images: ImageSet | EventSet, held_out: Image
                     "them; give labels"
                 )
         return
-    if model.latent.has_density and len(images) < 2:
+    if not model.latent.has_density:
+        return
+    if len(images) < 2:
         raise ValueError(
             f"{images.name}: a density needs two training images or more, and there is {len(images)}; add some"
         )
-    if not (model.latent.has_density and model.latent.is_conditional):
+    if not model.latent.is_conditional:
         return
     labels = torch.full((len(images),), -1) if images.labels is None else images.labels
     without = int((labels < 0).sum())
