@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spikevae.evaluation.features import Measure, extract
-from spikevae.evaluation.metrics.frechet import frechet_distance, frechet_with_error
+from spikevae.evaluation.metrics.frechet import _MIXED_BY, frechet_distance, frechet_with_error
 from spikevae.evaluation.metrics.inception_score import inception_score
 from spikevae.evaluation.metrics.kid import kernel_distance
 from spikevae.evaluation.metrics.precision_recall import precision_recall
@@ -151,17 +151,20 @@ def test_the_error_of_a_distance_is_what_other_samples_change() -> None:
 def test_leaving_samples_out_follows_the_same_formula(count: int) -> None:
     samples, reference = gaussian(count, size=12, seed=1), gaussian(40, size=12, seed=2)
     groups = min(10, count // 2)
-    index = torch.randperm(count, generator=torch.Generator().manual_seed(0)) % groups
+    index = torch.randperm(count, generator=torch.Generator().manual_seed(_MIXED_BY)) % groups
     values = np.array([frechet_distance(samples[index != group], reference) for group in range(groups)])
     expected = np.sqrt((groups - 1) / groups * np.sum((values - values.mean()) ** 2))
     assert frechet_with_error(samples, reference)[1] == pytest.approx(expected, rel=1e-4)
 
 
-def test_samples_with_their_classes_in_turn_have_the_error_of_mixed_ones() -> None:
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_samples_with_their_classes_in_turn_have_the_error_of_mixed_ones(seed: int | None) -> None:
     generator = torch.Generator().manual_seed(0)
     centres = 5 * torch.randn(10, 4, generator=generator)
     samples = centres.repeat(100, 1) + torch.randn(1000, 4, generator=generator)
     mixed = samples[torch.randperm(1000, generator=generator)]
+    if seed is not None:  # whoever mixed them before does not undo it
+        samples = samples[torch.randperm(1000, generator=torch.Generator().manual_seed(seed))]
     in_turn, expected = (frechet_with_error(each, gaussian(800, size=4, seed=1))[1] for each in (samples, mixed))
     assert 0.5 < in_turn / expected < 2
 
