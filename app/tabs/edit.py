@@ -15,10 +15,9 @@ from ..traits import needs
 from .parts import LIVE, QUIET, class_box, content, picture, ring, upload, where
 from .tab import Tab
 
-_SURPRISE = f"""() => {{
-  const amounts = Array.from({{length: {SLIDERS}}}, () => Math.round(Math.random() * 50 - 25) / 10);
-  return amounts;
-}}"""
+# .5 to 2.5 along each direction, this way or that: none stays where it was.
+_SURPRISE = f"""() => Array.from({{length: {SLIDERS}}}, () =>
+  (Math.random() < 0.5 ? -1 : 1) * Math.round(5 + Math.random() * 20) / 10)"""
 _BACK = f"() => [...Array({SLIDERS}).fill(0), 0]"
 _REMEMBER = """(model, label, ...values) => {
   const past = (window.spikevaeEdits ??= []);
