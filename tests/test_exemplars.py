@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from spikevae.config import ModelConfig, from_dict, to_dict
 from spikevae.hub.checkpoints import load, save_release
@@ -188,3 +189,19 @@ def test_a_config_from_before_there_were_exemplars_still_loads() -> None:
     values = to_dict(replace(CONFIG, prior_exemplars=0))
     del values["prior_exemplars"], values["prior_bandwidth"]
     assert from_dict(ModelConfig, values) == replace(CONFIG, prior_exemplars=0)
+
+
+def test_a_density_on_a_gpu_keeps_the_exemplars_of_points_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is needed: tensors without content know where they lie."""
+    seen: list[str] = []
+
+    def note_devices(some: Tensor, *gaussians: Tensor) -> tuple[Tensor, Tensor]:
+        seen.extend(tensor.device.type for tensor in (some, *gaussians))
+        return torch.zeros(len(some)), torch.zeros_like(some)
+
+    monkeypatch.setattr("spikevae.nn.latents.grid_density.in_their_gaussians", note_devices)
+    with FakeTensorMode():
+        density = GridMixtures(D, 2, RANK, 2, exemplars=5, bandwidth=0.5).to("cuda")
+        density._keep(1, torch.eye(RANK).repeat(2, 1, 1), torch.zeros(D, RANK), torch.zeros(7, D), torch.zeros(7, RANK))
+        assert density.exemplar.device.type == "cuda"
+    assert seen == ["cpu"] * 4

@@ -106,7 +106,7 @@ class GridMixtures(Mixtures):
             order = torch.randperm(len(coordinates), generator=torch.Generator().manual_seed(group))
             some = coordinates[order.repeat(-(-self._exemplars // len(order)))[: self._exemplars]]
             self.owner[group], self.exemplar[group] = in_their_gaussians(
-                some, self.weight[group].double(), self.centre[group].double(), factor.double()
+                some, self.weight[group].cpu().double(), self.centre[group].cpu().double(), factor.double()
             )
 
     def _factors(self, group: int) -> Float[Tensor, "M R R"]:

@@ -193,13 +193,14 @@ class Mixtures(nn.Module):
         Where what those leave is not drawn, it counts as if it had a variance of 1 in every dimension.
         """
         shapes, wholes = [], []
+        points = potentials.cpu().double()
         for group in range(len(self.share)):
-            basis, spread = self.basis[group].double(), self._spread(group).double().clamp(min=1e-3)
-            centred = potentials.double() - self.mean[group].double()
+            basis, spread = self.basis[group].cpu().double(), self._spread(group).cpu().double().clamp(min=1e-3)
+            centred = points - self.mean[group].cpu().double()
             coordinates = (centred @ basis) / basis.square().sum(dim=0).clamp(min=1e-12)  # [N, R]
             terms = []
             for weight, centre, factor in zip(
-                self.weight[group].tolist(), self.centre[group].double(), self._factors(group), strict=True
+                self.weight[group].tolist(), self.centre[group].cpu().double(), self._factors(group), strict=True
             ):
                 if weight > 0:
                     white = torch.linalg.solve_triangular(factor, (coordinates - centre).T, upper=False)  # [R, N]
