@@ -183,25 +183,26 @@ def _network_of(model: str) -> ModelConfig:
 def _settings_of(model: str, dataset: str) -> RunConfig:
     """The settings that begin from a trained model: its network with the classes of the data set, and its training.
 
-    Lengths are open where the data set is another one than that model's.
+    Lengths are open where the data set is another one than that model's, or how it was trained is not known.
 
     Raises:
         FileNotFoundError: if there is no such model.
         ValueError: if it is damaged, or takes other inputs.
     """
-    from spikevae.hub.checkpoints import model_folder
+    from spikevae.hub.checkpoints import model_folder, read_dataset_name
     from spikevae.hub.run_settings import is_same_data, trained_as
 
     network = _network_of(model)
     _require_inputs(network, preset_for(dataset).model, model, dataset)
-    trained = trained_as(model_folder(model)) or PRESETS[_preset_like(network)]
-    settings = settings_for(dataset, trained)
+    trained, is_same = trained_as(model_folder(model)), is_same_data(dataset, read_dataset_name(model))
+    settings = settings_for(dataset, trained or PRESETS[_preset_like(network)])
     kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
-    if is_same_data(dataset, trained.data.dataset):
+    if trained is not None and is_same:
         train, data = trained.train, dataclasses.replace(trained.data, dataset=dataset)
     else:
         train = dataclasses.replace(settings.train, epochs=0, batch_size=0, warmup_images=0, ema_images=0)
         data = DataConfig(dataset=dataset)
+    if not is_same:
         kept["prior_exemplars"] = 0  # it is for oneself to say whether a file keeps codes of single pictures
     return dataclasses.replace(
         settings,

@@ -162,6 +162,15 @@ def test_a_start_keeps_codes_of_single_pictures_only_of_the_same_data(tmp_path: 
     assert preset_for("fashion-mnist").model == preset.model
 
 
+def test_a_start_from_a_folder_without_its_run_takes_no_lengths_for_its_own(tmp_path: Path) -> None:
+    """How a model that somebody saved was trained is not known; that of another data set was taken for it."""
+    save_release(fitted_model(), tmp_path, dataset="mnist", card="")
+    for dataset in ("fashion-mnist", "mnist"):
+        found = preset_asked_for([dataset, "--train.start-from", str(tmp_path)])
+        assert (found.train.epochs, found.train.batch_size, found.train.warmup_images) == (0, 0, 0)
+        assert found.model.prior_exemplars == (CONFIG.prior_exemplars if dataset == "mnist" else 0)
+
+
 def test_a_card_says_that_single_images_are_kept() -> None:
     start = PRESETS["fashion-mnist"]
     training = Training(64, 16, 1, 1.0, "a machine", {})
