@@ -91,3 +91,20 @@ def test_the_typical_image_is_drawn_once() -> None:
     latent, labels = fitted_latent(), torch.zeros(40, dtype=torch.int64)
     drawn = latent.sample_potential(rngs(40), labels, 0.0)
     assert torch.equal(drawn, latent.sample_potential(rngs(40), labels, 0.0, reject=False))
+
+
+def test_a_rare_class_is_accepted_as_often_as_a_frequent_one(generator: torch.Generator) -> None:
+    """It was asked for; how often it occurs in the data says nothing of the spikes that were drawn."""
+    rates = torch.stack([torch.full((D,), 0.4), torch.full((D,), 0.6)])
+
+    def spikes_of(labels: torch.Tensor) -> torch.Tensor:
+        return (torch.rand(len(labels), D, generator=generator) < rates[labels]).float()
+
+    discriminant, labels = LatentDiscriminant(D, 2), torch.tensor([0] * 1900 + [1] * 100)
+    discriminant.fit(spikes_of(labels), labels)
+    shares = []
+    for label in (0, 1):
+        asked = torch.full((2000,), label)
+        shares.append(float(discriminant.accepts(spikes_of(asked), asked).float().mean()))
+    assert abs(shares[0] - shares[1]) < 0.1, shares
+    assert min(shares) > 0.6

@@ -13,8 +13,9 @@ class LatentDiscriminant(nn.Module):
     """Linear discriminant analysis of latent spikes: ``log p(class | z) = log_softmax(weight z + bias)``.
 
     Where a class's density reaches over into its neighbours, what is drawn from it there looks like them. So rejection
-    sampling accepts an image only if its own class is at least as probable as by chance, 1 / K. The fitted values are
-    buffers, so they travel with the weights; before fitting, every class is as probable as any other.
+    sampling accepts an image only if its own class is at least as probable as by chance, 1 / K. How often a class
+    occurs has no part in that. The fitted values are buffers, so they travel with the weights; before fitting, every
+    class is as probable as any other.
 
     Args:
         size: D, number of latent spikes (T x L).
@@ -35,8 +36,12 @@ class LatentDiscriminant(nn.Module):
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from threadpoolctl import threadpool_limits
 
-        known = labels >= 0
-        analysis = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")  # many units may fire alike, or never
+        known, classes = labels >= 0, len(self.bias)
+        analysis = LinearDiscriminantAnalysis(
+            solver="lsqr",
+            shrinkage="auto",  # many units may fire alike, or never
+            priors=[1 / classes] * classes,  # a rare class is as probable as any other: it was asked for
+        )
         with threadpool_limits(1):  # sums of several threads come in any order, and so would the last digits
             analysis.fit(spikes[known].numpy(), labels[known].numpy())
         weight, bias = torch.from_numpy(analysis.coef_), torch.from_numpy(analysis.intercept_)
