@@ -519,3 +519,10 @@ def test_what_a_model_answers_can_be_learned_from() -> None:
     model, x = trained(POTENTIAL), images()
     nn.Conv2d(1, 2, 3)(model.reconstruct(x)).sum().backward()
     (nn.Linear(4, 2)(model.classify(x).log())).sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_probabilities_of_a_model_in_half_precision_add_up_to_1(dtype: torch.dtype) -> None:
+    probabilities = trained(POTENTIAL).to(dtype).classify(images().to(dtype))
+    assert probabilities.dtype == torch.float32
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(N))

@@ -23,6 +23,7 @@ from spikevae.nn.images import (
     resized,
 )
 from spikevae.nn.inpainting import inpaint
+from spikevae.nn.precision import at_least_float32
 
 
 class SpikingVAE(SpikingAutoencoder):
@@ -92,7 +93,8 @@ class SpikingVAE(SpikingAutoencoder):
         classifier = self._require_classifier()
         flips = self.config.classify_mirrored if flip_tta is None else flip_tta
         views = [x, x.flip(-1)] if flips else [x]
-        return torch.stack([classifier(self.features(view)).softmax(dim=1) for view in views]).mean(dim=0)
+        logits = [at_least_float32(classifier(self.features(view))) for view in views]
+        return torch.stack(logits).softmax(dim=2).mean(dim=0)
 
     inpaint = inpaint
 
