@@ -184,3 +184,15 @@ def test_a_card_says_who_judged(ordinary: Path) -> None:
         "reconstructions were compared with their originals."
     ) in card
     assert "reconstructions were compared" not in model_card(of_classifier(teacher="hf:me/teacher"), training)
+    judged = "Its reconstructions were compared with their originals in the feature maps of hf:me/teacher."
+    only_judged = (
+        settings(teacher="hf:me/teacher", deterministic_share=0.0, adversarial_share=1.0),
+        settings(ObjectiveConfig(teacher_weight=0.0), teacher="hf:me/teacher"),
+        settings(model=replace(DRAWS, class_names=()), teacher="hf:me/teacher"),
+    )
+    for config in only_judged:
+        card = model_card(config, training)
+        assert judged in card
+        assert "class probabilities" not in card
+    only_taught = model_card(settings(ObjectiveConfig(perceptual_weight=0.0), teacher="hf:me/teacher"), training)
+    assert "It learned the class probabilities of hf:me/teacher besides the labels. " in only_taught

@@ -75,14 +75,15 @@ def model_card(
         *_usage(model, name),
         "## Data",
         "",
-        f"{source}. {training.train_images:,} training {inputs}{also}; {training.validation_images:,} more of the "
-        "training split were held out for choosing settings. The test split was used for scores only.",
+        f"{source}. {training.train_images:,} training {inputs}{also}; {training.validation_images:,} more"
+        f"{' of the training split' if config.data.validation_share else ''} were held out for choosing settings. "
+        "The test split was used for scores only.",
         "",
         "## Training",
         "",
         f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs"
         f"{'' if is_classifier else f' ({_phases(settings)})'}, batches of {settings.batch_size}, "
-        f"{training.seconds / 60:.0f} minutes on {training.machine}. {_before(settings, is_classifier=is_classifier)}"
+        f"{training.seconds / 60:.0f} minutes on {training.machine}. {_before(config)}"
         f"Released are the weights' moving averages. {_exemplars(model)}Versions: {versions}."
         + (f" Commit: {commit}." if commit else "")
         + (f" {note}" if note else ""),
@@ -104,14 +105,21 @@ def model_card(
     return card_metadata(dataset, model, name=name, scores=scores) + "\n".join(lines) + "\n"
 
 
-def _before(settings: TrainConfig, *, is_classifier: bool) -> str:
+def _before(config: RunConfig) -> str:
     """What the run took from models that were trained before it."""
-    compared = "" if is_classifier else ", in whose feature maps its reconstructions were compared with their originals"
-    taken = {
-        "It began with the weights of {}. ": settings.start_from,
-        f"It learned the class probabilities of {{}} besides the labels{compared}. ": settings.teacher,
-    }
-    return "".join(text.format(_public_name(model)) for text, model in taken.items() if model is not None)
+    settings, weights, is_classifier = config.train, config.objective, config.model.network == "classifier"
+    said = [f"It began with the weights of {_public_name(settings.start_from)}. "] if settings.start_from else []
+    if settings.teacher:
+        teacher = _public_name(settings.teacher)
+        learns_classes = config.model.classes and (is_classifier or settings.adversarial_epochs < settings.epochs)
+        is_judged = not is_classifier and weights.perceptual_weight
+        judged = "reconstructions were compared with their originals"
+        if learns_classes and weights.teacher_weight:
+            also = f", in whose feature maps its {judged}" if is_judged else ""
+            said.append(f"It learned the class probabilities of {teacher} besides the labels{also}. ")
+        elif is_judged:
+            said.append(f"Its {judged} in the feature maps of {teacher}. ")
+    return "".join(said)
 
 
 def _kind_of_own(config: RunConfig) -> str:
