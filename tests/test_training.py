@@ -691,6 +691,15 @@ def test_images_that_are_no_set_are_refused_before_a_run_begins(config: RunConfi
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_with_held_out_images_of_its_own_divides_nothing(config: RunConfig, tmp_path: Path) -> None:
+    """Otherwise a part of what it learned from would be measured as held out."""
+    settings, own = sorted_by_class(config, (24, 24, 24))
+    train(settings, tmp_path / "run", train_set=own, validation_set=own)
+    assert read_run(tmp_path / "run").data.validation_share == 0
+    assert "72 more were held out" in (tmp_path / "run" / "README.md").read_text()
+    train(settings, tmp_path / "run", train_set=own, validation_set=own, is_new=False)
+
+
 def test_a_preview_samples_every_class_of_images_that_come_class_by_class(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

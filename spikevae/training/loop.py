@@ -127,7 +127,7 @@ class Trainer:
         with self.accelerator.local_main_process_first():  # so that one downloads, and the others find it there
             self.train_set, self.validation_set = load_sets(config, train_set, validation_set)
         self.counts = {"train_images": len(self.train_set), "validation_images": len(self.validation_set)}
-        self.config = fitted_to(config, self.train_set)
+        self.config = fitted_to(config, self.train_set, is_divided=validation_set is None)
         if started_with is not None and anywhere(started_with) not in (anywhere(config), anywhere(self.config)):
             raise ValueError(f"{run} was started with other settings, which a resumed run keeps; see read_run")
         self.settings = self.config.train

@@ -138,8 +138,10 @@ def _part(images: Any, indices: Tensor, split: Split) -> Any:
     return part
 
 
-def fitted_to(config: RunConfig, train_set: Any) -> RunConfig:
+def fitted_to(config: RunConfig, train_set: Any, *, is_divided: bool = True) -> RunConfig:
     """The settings with what they leave open: lengths from the number of images, and the classes of one's own images.
+
+    ``is_divided``: whether a share of the training split was held out; otherwise all of it teaches.
 
     Raises:
         ValueError: if data and network do not fit.
@@ -152,7 +154,7 @@ def fitted_to(config: RunConfig, train_set: Any) -> RunConfig:
     fitted = replace(
         config,
         model=model,
-        data=replace(data, dataset=train_set.name),
+        data=replace(data, dataset=train_set.name, validation_share=data.validation_share if is_divided else 0.0),
         train=config.train.fitted_to(len(train_set)),
     )
     _check_fit(fitted, train_set)
