@@ -231,6 +231,13 @@ def test_batches_are_counted_as_they_are_dealt(numbered: ImageSet, size: int, pr
     assert {len(batches) for batches in dealt} == {batch_count(50, size, processes)}
 
 
+@pytest.mark.parametrize(("count", "size", "processes"), [(50, 2, 3), (2, 8, 3), (0, 8, 1)])
+def test_more_processes_than_images_are_refused_in_one_line(count: int, size: int, processes: int) -> None:
+    """A pass of no batch would be an epoch in which nothing is learned."""
+    with pytest.raises(ValueError, match=f"{processes} processes share batches of {size} of {count} training images"):
+        batch_count(count, size, processes)
+
+
 def test_one_image_a_stretch_and_a_subset_agree(numbered: ImageSet) -> None:
     x, label = numbered[-1]
     assert x.mul(255).round().to(torch.uint8).equal(numbered.images(49)[0])

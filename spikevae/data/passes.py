@@ -22,7 +22,16 @@ def check_pass(batch_size: int, rank: int, world_size: int, **numbers: int | Non
 
 
 def batch_count(count: int, batch_size: int, world_size: int) -> int:
-    """How many batches a shuffled pass over so many entries has, as `shares` deals them."""
+    """How many batches a shuffled pass over so many entries has, as `shares` deals them.
+
+    Raises:
+        ValueError: if a process would get nothing of a batch.
+    """
+    if world_size > min(count, batch_size):
+        raise ValueError(
+            f"{world_size} processes share batches of {batch_size} of {count} training images, and each needs one or "
+            "more; start fewer processes, or raise --train.batch-size"
+        )
     return count // batch_size + (count % batch_size >= world_size)
 
 
