@@ -138,6 +138,7 @@ def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
         (ObjectiveConfig, {"divergence_weight": -1.0}),
         (ObjectiveConfig, {"feature_weight": float("nan")}),
         (ObjectiveConfig, {"label_smoothing": 1.5}),
+        (ObjectiveConfig, {"tet_weight": 1.5}),
         (TrainConfig, {"epochs": -1}),
         (TrainConfig, {"batch_size": -64}),
         (TrainConfig, {"learning_rate": float("nan")}),

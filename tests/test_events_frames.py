@@ -277,6 +277,9 @@ def test_mixup_of_recordings_without_label_is_refused_in_one_line() -> None:
     assert "\n" not in str(refusal.value)
     assert len(list(mixed.chosen(torch.tensor([0, 1, 3])).batches(3, seed=0))) == 1
     assert len(list(mixed.batches(5))) == 1  # in order nothing is mixed
+    some.labels = None
+    with pytest.raises(ValueError, match="5 of 5 recordings have none"):
+        some.augmented(EventAugmentation(mixup=0.5)).batches(5, seed=0)
 
 
 def test_a_subset_and_a_choice_hold_the_recordings_that_they_name(event_set: EventSet) -> None:

@@ -47,9 +47,6 @@ class ObjectiveConfig:
         require_types(self)
         require_not_negative(self, *(name for name in self.__dataclass_fields__ if name.endswith("_weight")))
         require_positive(self, "teacher_temperature")
-        if self.teacher_weight > 1:
-            raise ValueError(f"teacher_weight={self.teacher_weight} is outside [0, 1]")
-        if not 0 <= self.firing_rate_target <= 1:
-            raise ValueError(f"firing_rate_target={self.firing_rate_target} is outside [0, 1]")
-        if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing} is outside [0, 1]")
+        for name in ("tet_weight", "teacher_weight", "firing_rate_target", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1]")

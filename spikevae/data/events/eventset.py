@@ -152,7 +152,7 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         return self._batches(parts, augmentation, draws)
 
     def _require_labels_to_mix(self, augmentation: EventAugmentation) -> None:
-        unknown = 0 if self.labels is None else int((self.labels < 0).sum())
+        unknown = len(self) if self.labels is None else int((self.labels < 0).sum())
         if augmentation.mixup and unknown:
             raise ValueError(
                 f"{self.name}: mixup={augmentation.mixup} mixes labels, and {unknown} of {len(self)} recordings have "
