@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from types import SimpleNamespace
+from typing import Any, Literal, cast
 
 import filelock
 import numpy as np
@@ -698,6 +699,16 @@ def test_a_run_with_held_out_images_of_its_own_divides_nothing(config: RunConfig
     assert read_run(tmp_path / "run").data.validation_share == 0
     assert "72 more were held out" in (tmp_path / "run" / "README.md").read_text()
     train(settings, tmp_path / "run", train_set=own, validation_set=own, is_new=False)
+
+
+def test_a_density_of_latents_without_potentials_is_refused_in_one_line(config: RunConfig) -> None:
+    """A latent of one's own may say that it has a density, and forget what that is fitted to."""
+    _, own = sorted_by_class(config, (2, 2))
+    found = Learner(config, make_accelerator("float32"))
+    cast(Any, found.averaged_model).encode = lambda x: SimpleNamespace(potential=None)
+    with pytest.raises(ValueError, match="its posterior has no potential") as caught:
+        validation.fit_density(found, own, iter)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_preview_samples_every_class_of_images_that_come_class_by_class(

@@ -28,7 +28,7 @@ def adversarial_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """
     weights, (x, labels, total, new_z_seq) = learner.config.objective, batch
     rank, world_size, half = learner.accelerator.process_index, learner.accelerator.num_processes, total // 2
-    given = labels if learner.plain_model.config.classes else None
+    given = labels if learner.generator.latent.is_conditional else None
     shown = x[: max(1, len(range(rank, half, world_size)))]
     share, shown_share = learner.share(len(x), total), learner.share(len(shown), max(half, world_size))
 

@@ -101,7 +101,8 @@ class Learner:
         self.discriminator: Any = None  # of a run with adversarial fine-tuning
         self.discriminator_optimizer: Any = None
         if isinstance(model, SpikingVAE) and settings.adversarial_epochs:
-            discriminator = Discriminator(config.model.image_channels, config.model.classes)
+            classes = config.model.classes if model.latent.is_conditional else 0  # new images have none otherwise
+            discriminator = Discriminator(config.model.image_channels, classes)
             discriminator_optimizer = torch.optim.AdamW(
                 discriminator.parameters(), lr=settings.adversarial_learning_rate, betas=_ADVERSARIAL_BETAS
             )

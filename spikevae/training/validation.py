@@ -93,6 +93,7 @@ def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch, cou
 
     Raises:
         FloatingPointError: if the latents are no longer finite.
+        ValueError: if the latent's posterior has no potentials.
     """
     model = learner.averaged_model
     if isinstance(model, SpikingClassifier) or not model.latent.has_density:
@@ -107,7 +108,11 @@ def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch, cou
     for x, y in watch(images.batches(_BATCH)):
         for view in [x, x.flip(-1)] if is_symmetric else [x]:
             potential = model.encode(view.to(model.device)).potential
-            assert potential is not None
+            if potential is None:
+                raise ValueError(
+                    f"the latent {model.config.latent!r} says has_density, and its posterior has no potential that a "
+                    "density could be fitted to; give it one, or set has_density = False"
+                )
             potentials.append(potential.transpose(0, 1).flatten(1).cpu())
             labels.append(y)
     everything = torch.cat(potentials)
