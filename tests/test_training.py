@@ -615,6 +615,7 @@ def test_a_disk_that_is_full_from_the_start_promises_nothing(config: RunConfig, 
         ({"image_channels": 3}, "the model is for 3x28x28"),
         ({"class_names": ("a", "b")}, "has the classes"),
         ({"latent": "autoregressive"}, "adversarial fine-tuning needs a latent with a density"),
+        ({"prior_rank": 6000, "latent_size": 6000}, "weights; at most 134,217,728 are read back"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_is_refused_before_anything_is_written(

@@ -22,6 +22,8 @@ NETWORKS: dict[str, Callable[[ModelConfig], Network]] = {
     "classifier": SpikingClassifier,
 }
 """What ``config.network`` may name."""
+MOST_WEIGHTS = 2**27
+"""Numbers that a file may hold: half a GiB of them as float32, fifty times those of the released models."""
 
 
 def build_network(config: ModelConfig) -> Network:
@@ -37,10 +39,16 @@ def weights_of(config: ModelConfig) -> dict[str, Tensor]:
     """The weights that a network of these settings has, by name: their shapes and types alone, without memory.
 
     Raises:
-        ValueError: as for `build_network`.
+        ValueError: as for `build_network`, or if there are more than are read back from a file.
     """
     with torch.device("meta"):
         weights: dict[str, Tensor] = build_network(config).state_dict()
+    count = sum(tensor.numel() for tensor in weights.values())
+    if count > MOST_WEIGHTS:
+        raise ValueError(
+            f"a network of these settings has {count:,} weights; at most {MOST_WEIGHTS:,} are read back. Each class "
+            "has a density of its own: lower model.prior_rank"
+        )
     return weights
 
 

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from spikevae.config import RunConfig
 from spikevae.distributed import is_one_of_many, share_batch_norm
 from spikevae.nn.event_vae import SpikingEventVAE
-from spikevae.nn.networks import Network, build_network
+from spikevae.nn.networks import Network, build_network, weights_of
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import prefers_bfloat16
 from spikevae.training.discriminator import Discriminator
@@ -72,13 +72,15 @@ class Learner:
 
     Raises:
         FileNotFoundError: if a model that the settings name is not there.
-        ValueError: if such a model does not fit, or an adversarial phase is asked for of a latent without a density.
+        ValueError: if such a model does not fit, the network has more weights than could be read back, or an
+            adversarial phase is asked for of a latent without a density.
     """
 
     def __init__(self, config: RunConfig, accelerator: accelerate.Accelerator, *, is_new: bool = True) -> None:
         settings = config.train
         self.config = config
         self.accelerator = accelerator
+        weights_of(config.model)  # refuses more than could be read back
         torch.manual_seed(settings.seed)
         model = build_network(config.model)
         if isinstance(model, SpikingEventVAE) and settings.adversarial_epochs:
