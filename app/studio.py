@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spikevae.nn.editing import Direction, class_directions, edit, move, principal_directions
+from spikevae.nn.editing import Direction, direction_towards, edit, move, principal_directions
 from spikevae.nn.vae import SpikingVAE
 
 from . import limits
@@ -91,12 +91,10 @@ class Studio:
         x = None if content is None else read_picture(content, network.config, "auto", self._decode)
         directions = self._directions_of(model, group)[: len(moved)]
         moved = moved[: len(directions)]
-        if goal is not None and goal != group:
-            name = f"towards {network.config.class_names[goal]}"
-            directions = [*directions, *(way for way in class_directions(network, group or 0) if way.name == name)]
-            moved = [*moved, share]
         with self._models.alone(model), torch.inference_mode():
             potential = self._potential(network, seed, group, x)
+            if goal is not None and goal != group:
+                directions, moved = [*directions, direction_towards(network, potential, goal)], [*moved, share]
             image = edit(network, potential, directions, moved)
             before = edit(network, potential, [], [])
         after = move(potential, directions, moved)

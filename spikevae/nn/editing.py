@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from spikevae.labels import Label, class_index
 from spikevae.nn.images import require_at_least_one, require_tensor
 from spikevae.nn.vae import SpikingVAE
+
+_ENDS = 64  # samples of a class, of which the one nearest to an image is where the way to the class ends
 
 
 class Direction(NamedTuple):
@@ -40,15 +43,28 @@ def principal_directions(model: SpikingVAE, label: Label | None = None, count: i
     return [Direction(f"direction {number}", step) for number, step in enumerate(steps, 1)]
 
 
-def class_directions(model: SpikingVAE, label: Label) -> list[Direction]:
-    """From a class to each of the others; an amount of 1 goes from the mean of one to that of the other.
+@torch.no_grad()
+def direction_towards(model: SpikingVAE, potential: Float[Tensor, "T L"], label: Label) -> Direction:
+    """From an image to a class; an amount of 1 arrives at that of 64 fixed samples whose spikes differ least from it.
+
+    Not at the class's mean: most of its spikes are undecided, and it paints speckles.
+
+    Args:
+        model: one whose latent has a density.
+        potential: of the image, as for :func:`edit`.
+        label: class by name or number.
 
     Raises:
-        ValueError: if the model has no density or no such class.
+        ValueError: if the model has no density or no such class, or the potentials are not those of one image.
     """
-    group, means = _group(model, label), model.latent.means()
-    names = enumerate(model.config.class_names)
-    return [Direction(f"towards {name}", means[other] - means[group]) for other, name in names if other != group]
+    group, shape = _group(model, label), (model.config.time_steps, model.config.latent_size)
+    require_tensor("potentials", potential)
+    _require_one_image(potential, shape)
+    labels = torch.full((_ENDS,), group, device="cpu")
+    samples = model.sample_potential(range(_ENDS), seed=0, labels=labels)  # [T, 64, L]
+    assert samples is not None
+    differing = ((samples > 0) != (potential > 0)[:, None]).sum(dim=(0, 2))
+    return Direction(f"towards {model.config.class_names[group]}", samples[:, int(differing.argmin())] - potential)
 
 
 @torch.no_grad()
@@ -77,17 +93,21 @@ def move(potential: Float[Tensor, "T L"], directions: list[Direction], amounts: 
     if len(directions) != len(amounts):
         raise ValueError(f"{len(amounts)} amounts for {len(directions)} directions; give one for each")
     for direction in directions:
-        if potential.shape != direction.step.shape:
-            raise ValueError(
-                f"potentials of one image are [T, L] = {list(direction.step.shape)}, got {list(potential.shape)}; of a "
-                "batch [T, N, L] take potential[:, n]"
-            )
+        _require_one_image(potential, direction.step.shape)
     moved = potential.clone()
     for direction, amount in zip(directions, amounts, strict=True):
         if not _is_number(amount):
             raise ValueError(f"amount={amount!r} along {direction.name}: expected a number")
         moved += amount * direction.step
     return moved
+
+
+def _require_one_image(potential: Tensor, shape: Sequence[int]) -> None:
+    if potential.shape != tuple(shape):
+        raise ValueError(
+            f"potentials of one image are [T, L] = {list(shape)}, got {list(potential.shape)}; of a batch [T, N, L] "
+            "take potential[:, n]"
+        )
 
 
 def _is_number(amount: float) -> bool:

@@ -113,10 +113,6 @@ class Latent(nn.Module):
         """
         raise NotImplementedError
 
-    def means(self) -> Float[Tensor, "K T L"]:
-        """Mean potentials of each class of the density; of all images where there are none (K = 1)."""
-        raise NotImplementedError
-
     def typical(self, group: int) -> Float[Tensor, "T L"]:
         """Potentials of a typical image of a class: what temperature 0 draws of the density's heaviest Gaussian."""
         raise NotImplementedError

@@ -111,9 +111,6 @@ class PotentialLatent(Latent):
     ) -> Float[Tensor, "T N L"]:
         return self._in_steps(self.density.sample(noise, labels, 1.0, at_exemplars=False)).transpose(0, 1)
 
-    def means(self) -> Float[Tensor, "K T L"]:
-        return self._in_steps(self.density.mean)
-
     def typical(self, group: int) -> Float[Tensor, "T L"]:
         return self._in_steps(self.density.typical(torch.tensor([group])))[0]
 
