@@ -20,7 +20,7 @@ COMMANDS = {
     "reconstruct": "Pass images or recordings through a model's latent spikes and back, and measure what is lost.",
     "inpaint": "Fill in a hidden part of a picture, in several ways.",
     "classify": "Name what is on images or event recordings, with a model's classifier.",
-    "evaluate": "Measure a model, or anybody's images, so that another lab can do it again.",
+    "evaluate": "Measure a model or a folder of images, and record everything needed to repeat it.",
     "train": "Train a model. Interrupt it whenever you like; --resume goes on.",
     "models": "List the models that come with the package, with their measured scores.",
     "export": "Write a part of a model for another runtime.",

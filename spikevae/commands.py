@@ -220,7 +220,7 @@ def demo(
 
 
 def evaluate(config: OmitArgPrefixes[EvaluationConfig]) -> None:
-    """Measure a model, or anybody's images, so that another lab can do it again.
+    """Measure a model or a folder of images, and record everything needed to repeat it.
 
     Examples:
         spikevae evaluate fashion-mnist --metrics fad domain reconstruction accuracy

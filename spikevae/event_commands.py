@@ -57,7 +57,7 @@ def sample_recordings(
         save_recordings(
             network.recordings(intensities, seed=seed), out, labels=labels, frames=FrameConfig.taken_by(network.config)
         )
-    say(f"{count} recordings written to {printable(out)}")
+    say(f"{count} recording{'s' if count != 1 else ''} written to {printable(out)}")
 
 
 def reconstruct_recordings(

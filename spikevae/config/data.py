@@ -25,7 +25,7 @@ class DataConfig:
     image_size: int | None = None
     """Height and width that images are cropped and resized to; otherwise the data set's own (folders: 64)."""
     image_width: Suppress[int | None] = field(default=None, metadata={"before": None})  # in a run the model's, as below
-    """Width of event frames that are not square; otherwise ``image_size``."""
+    """Width of event frames that are not square; otherwise the image size."""
     time_steps: Suppress[int | None] = field(default=None, metadata={"before": None})
     """T, frames that an event recording is cut into; otherwise 10."""
     slice_by: Suppress[SliceBy | None] = field(default=None, metadata={"before": None})

@@ -32,7 +32,7 @@ class ModelConfig:
     image_channels: int = 1
     """1 for grey images, 3 for RGB, 2 for frames of OFF and ON events."""
     image_width: int | None = field(default=None, metadata={"before": None})
-    """Width of event frames that are not square; otherwise ``image_size``."""
+    """Width of event frames that are not square; otherwise the image size."""
     slice_by: SliceBy = field(default="number", metadata={"before": "number"})
     """How a recording is cut into T frames: with equally many events, or of equal duration."""
     duration: int = field(default=300_000, metadata={"before": 300_000})

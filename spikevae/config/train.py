@@ -20,7 +20,7 @@ class TrainConfig:
     the same without randomness in the latent spikes. In adversarial fine-tuning encoder and classifier are frozen, the
     density of the latents is fitted, and the decoder alone learns, against a discriminator.
 
-    A length of 0 is left open: :meth:`fitted_to` chooses it for the number of training images.
+    A length of 0 is left open: it is chosen for the number of training images.
     """
 
     epochs: int = 0
@@ -49,7 +49,7 @@ class TrainConfig:
     """Time constant of the weights' moving average, which is what is released (0: a sixth of the run, at most 50,000).
     """
     flip: bool = True
-    """Mirror half of the images left to right, in adversarial fine-tuning only if ``symmetric`` (never for digits)."""
+    """Mirror half of the images left to right, in adversarial fine-tuning only with `symmetric` (never for digits)."""
     symmetric: bool = field(default=False, metadata={"before": False})
     """A mirror image is as real as its image, as a face's is: new images may be mirrored too. The density is fitted to
     both, and adversarial fine-tuning mirrors as well."""
