@@ -19,8 +19,9 @@ import tyro
 from tyro.conf import Positional
 
 from spikevae.evaluation.scores import read_scores_json
+from spikevae.hub.card_metadata import ShownScore
 from spikevae.hub.checkpoints import CARD_NAME, RELEASED, WEIGHTS_NAME, Precision, load, save_release
-from spikevae.hub.measured import measured_scores
+from spikevae.hub.measured import measured_scores, other_energies
 from spikevae.hub.model_card import Training, model_card
 from spikevae.hub.run_settings import RUN_NAME, read_run
 from spikevae.text import printable
@@ -129,15 +130,22 @@ def _last_epoch(stats: Path) -> dict[str, Any]:
     return epochs[-1]
 
 
-def _shown_scores(path: Path) -> list[tuple[str, str]]:
+def _shown_scores(path: Path) -> list[ShownScore]:
     """What the card shows: scores on a test split, none of other images."""
     measured = read_scores_json(path)
     if measured.split != "test":
         other = "the validation part" if measured.split else measured.data
         log.warning("%s compares with %s and no test split, so the card leaves it out", path, other)
         return []
+    costs = measured.details.get("costs", {})
     return [
-        (score.metric.replace("_", " "), f"{score.value:.4g}" + (f" ± {score.error:.2g}" if score.error else ""))
+        ShownScore(
+            score.metric,
+            score.name or score.metric,
+            f"{score.value:.4g}"
+            + (f" ± {score.error:.2g}" if score.error else "")
+            + other_energies(score.metric, costs),
+        )
         for score in measured.scores
         if score.value is not None and not score.has_other_weights
     ]

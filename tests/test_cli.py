@@ -482,7 +482,11 @@ def test_a_class_is_named_or_numbered(folder: Path, tmp_path: Path, capsys: pyte
 
 def test_the_bundled_models_are_listed_with_their_classes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
-    assert "0 t-shirt, 1 trouser, 2 pullover" in capsys.readouterr().out
+    listed = capsys.readouterr().out
+    assert "0 t-shirt, 1 trouser, 2 pullover" in listed
+    energies = [line for line in listed.splitlines() if "energy of" in line]
+    assert energies
+    assert all(re.search(r"\(gates folded [\d.e+]+, ordinary network [\d.e+]+\)$", line) for line in energies)
 
 
 def test_the_version_names_what_a_report_of_a_fault_needs(capsys: pytest.CaptureFixture[str]) -> None:

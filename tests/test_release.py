@@ -66,6 +66,20 @@ def test_the_card_of_a_released_model_names_its_scores_and_another_data_set_if_t
     assert json.loads((folder / "config.json").read_text())["dataset"] == "celeba"
 
 
+def test_a_card_names_metrics_as_tables_do_and_gives_all_energies(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "garments"
+    folder.mkdir()
+    energy = Score("sample_energy", 61.79, name="energy of a sample (µJ)")
+    costs = {"sample": {"microjoule": 61.79, "microjoule_folded": 14.16, "ann_microjoule": 68.24}}
+    scores = Scores("garments", "", "mnist", "paper", 0, "", {}, (energy,), split="test", details={"costs": costs})
+    write_scores_json(scores, folder / "scores.json")
+    release(Release(run, "garments"), released=tmp_path)
+    card = (folder / "README.md").read_text()
+    assert "| energy of a sample (µJ) | 61.79 (gates folded 14.2, ordinary network 68.2) |" in card
+    assert "type: sample_energy" in card
+    assert "value: 61.79" in card
+
+
 def test_a_card_has_no_scores_of_the_weights_before(
     run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

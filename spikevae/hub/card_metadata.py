@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,8 +13,19 @@ _CELEBA = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 _ON_HUB = {"fashion-mnist": "zalando-datasets/fashion_mnist", "mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10"}
 
 
+class ShownScore(NamedTuple):
+    """A score as a card shows it."""
+
+    metric: str
+    """Its key, such as fad."""
+    name: str
+    """What a table calls it."""
+    value: str
+    """Such as "1.083 ± 0.031"."""
+
+
 def card_metadata(
-    dataset: str, model: ModelConfig, *, name: str | None = None, scores: Sequence[tuple[str, str]] = ()
+    dataset: str, model: ModelConfig, *, name: str | None = None, scores: Sequence[ShownScore] = ()
 ) -> str:
     """The YAML block that a card begins with.
 
@@ -22,7 +33,7 @@ def card_metadata(
         dataset: that the model was trained on.
         model: its network.
         name: of a released model; None for a run's, whose owner chooses the licence.
-        scores: names of metrics, and values such as "1.083 ± 0.031".
+        scores: what was measured.
     """
     is_classifier = model.network == "classifier"
     task = "image-classification" if is_classifier else "unconditional-image-generation"
@@ -38,8 +49,8 @@ def card_metadata(
         values["datasets"] = [_ON_HUB[dataset]]
     if scores:
         metrics = [
-            {"type": metric.replace(" ", "_"), "name": metric, "value": float(value.partition(" ")[0])}
-            for metric, value in scores
+            {"type": score.metric, "name": score.name, "value": float(score.value.partition(" ")[0])}
+            for score in scores
         ]
         data = {"name": dataset, "type": _ON_HUB.get(dataset, dataset)}
         result = {"task": {"type": task}, "dataset": data, "metrics": metrics}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME
@@ -32,3 +34,17 @@ def measured_scores(folder: Path, weights: Path | None = None) -> Path | None:
         return path
     log.warning("%s was measured with other weights than the model has, and is left out; evaluate again", path)
     return None
+
+
+def other_energies(metric: str, costs: Mapping[str, Mapping[str, Any]]) -> str:
+    """What belongs beside an energy, whose gates are multiplied: the same folded, and that of an ordinary network.
+
+    Args:
+        metric: key of a score; of another than an energy nothing belongs beside it.
+        costs: of each call, as the scores' details have them.
+    """
+    cost = costs.get(metric.removesuffix("_energy")) if metric.endswith("_energy") else None
+    if cost is None:
+        return ""
+    folded, ordinary = cost["microjoule_folded"], cost["ann_microjoule"]
+    return f" (gates folded {folded:.3g}, ordinary network {ordinary:.3g})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from spikevae.config import ModelConfig, RunConfig, TrainConfig
-from spikevae.hub.card_metadata import card_metadata
+from spikevae.hub.card_metadata import ShownScore, card_metadata
 from spikevae.hub.checkpoints import is_known_anywhere
 from spikevae.hub.pushed import without_place
 
@@ -47,7 +47,7 @@ def model_card(
     training: Training,
     *,
     name: str | None = None,
-    scores: Sequence[tuple[str, str]] = (),
+    scores: Sequence[ShownScore] = (),
     commit: str | None = None,
     note: str | None = None,
 ) -> str:
@@ -57,7 +57,7 @@ def model_card(
         config: all settings of its run.
         training: how far the run has come, and where.
         name: of a released model; None for the model of a run folder.
-        scores: names of metrics with what was measured on the test split, ready to be shown.
+        scores: what was measured on the test split.
         commit: of the source that it was trained with.
         note: what to know of its training besides.
     """
@@ -145,7 +145,7 @@ def _public_name(model: str) -> str:
     return model if is_known_anywhere(model) else "another model"
 
 
-def _score_table(scores: Sequence[tuple[str, str]]) -> list[str]:
+def _score_table(scores: Sequence[ShownScore]) -> list[str]:
     """The lines of the chapter on scores; none without scores."""
     if not scores:
         return []
@@ -154,7 +154,7 @@ def _score_table(scores: Sequence[tuple[str, str]]) -> list[str]:
         "",
         "| metric | value |",
         "| --- | --- |",
-        *(f"| {metric} | {value} |" for metric, value in scores),
+        *(f"| {score.name} | {score.value} |" for score in scores),
         "",
         "How each was computed, and the command that does it again: `scores.json`.",
         "",

@@ -43,6 +43,10 @@ weights gave it.
 
 A "one shot" model draws an image with one pass of the decoder. A "many steps" model denoises each image again and
 again.
+
+`folder:faces64` is a folder with the first 10,000 photos of CelebA at 64x64. `folder:cifar` has CIFAR10 as JPEG files
+(quality about 75), in a subfolder for each class. Neither comes with the package, so elsewhere the figures of these two
+cannot be repeated to the last digit.
 """
 
 
