@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
-from spikevae.config import Split
+from spikevae.config import Split, own_place
 from spikevae.console import say as _say
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.export_command import export
@@ -112,11 +112,13 @@ def classify(
         invert: Make light dark first, for pictures of dark things on a light ground.
         json_file: Where to write every image's probabilities, or a data set's accuracy by class.
     """
+    from spikevae.data.own import check_is_not_among
     from spikevae.files import check_can_write, write_text
     from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs
 
     if json_file is not None:
         check_can_write(json_file)
+        check_is_not_among(json_file, [own_place(data or "")])
     network = load_model(model, device)
     if invert and network.config.takes_events:
         raise ValueError("--invert: recordings are neither light nor dark; leave it out")

@@ -24,6 +24,7 @@ import spikevae
 from spikevae.cli import COMMANDS, main
 from spikevae.commands import command
 from spikevae.config import CLASS_NAMES, FASHION_MNIST_CLASSES, DataConfig, ModelConfig
+from spikevae.data.images import save_images
 from spikevae.data.sets import load_split
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.vae import SpikingVAE
@@ -174,6 +175,48 @@ def test_a_result_is_not_written_over_a_picture_of_the_data(
     assert "is read, and would be replaced; name another file" in one_line(capsys)
     assert (place / "a.png").read_bytes() == picture.read_bytes()
     assert run(*words, tmp_path / "new.png") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("classify", "FOLDER", "--data", "folder:own.zip", "--json", "own.zip"),
+        ("classify", "FOLDER", "--data", "folder:.", "--json", "shoe.png"),
+        ("evaluate", "--images", "own.npy", "--reference", "other.npy", "--json", "own.npy"),
+        ("evaluate", "--images", "other.npy", "--reference", "own.npy", "--json", "./own.npy"),
+        ("evaluate", "--images", "other.npy", "--data", "folder:own.zip", "--json", "link.json"),
+        ("evaluate", "--images", ".", "--data", "fashion-mnist", "--json", "shoe.png"),
+    ],
+    ids=" ".join,
+)
+def test_numbers_are_not_written_over_the_data_that_they_are_of(
+    words: tuple[str, ...],
+    folder: Path,
+    picture: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("own.npy", "other.npy"):
+        np.save(name, np.zeros((12, 28, 28), np.uint8))
+    with zipfile.ZipFile("own.zip", "w") as archive:
+        archive.write(picture, "shoe.png")
+    Path("link.json").symlink_to("own.zip")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert run(*(str(folder) if word == "FOLDER" else word for word in words)) == 1
+    assert "is read, and would be replaced; name another file" in one_line(capsys)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_numbers_may_lie_beside_the_pictures_and_be_written_once_more(folder: Path, tmp_path: Path) -> None:
+    save_images(torch.rand(12, 1, 28, 28), tmp_path / "mine")
+    json_file = tmp_path / "mine" / "a.json"
+    for _ in range(2):
+        assert run("classify", folder, tmp_path / "mine", "--json", json_file) == 0
+    json_file.unlink()
+    words = ("evaluate", "--images", tmp_path / "mine", "--reference", tmp_path / "mine", "--metrics", "sharpness")
+    assert [run(*words, "--json", json_file), run(*words, "--json", json_file, "--merge")] == [0, 0]
 
 
 def test_ones_own_pictures_have_no_data_root(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.names import ARCHIVES
 from spikevae.data.pixels import Channels, StreamedPixels, converted
+from spikevae.files import check_is_not_read
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,21 @@ def list_own(path: Path) -> list[ImageFile]:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return [ArrayPicture(path, str(number), pixels=pixels) for number, pixels in enumerate(read_array(path))]
     return [ImageFile(path)]
+
+
+def check_is_not_among(out: Path, given: Iterable[Path | str | None]) -> None:
+    """Refuse to write a result over data that are read: a file that is given, or one inside a folder that is.
+
+    Files ending in .json in a folder are never data, so results may be written and merged there.
+
+    Raises:
+        ValueError: if ``out`` is such a file.
+    """
+    places = [Path(place).expanduser() for place in given if place]
+    check_is_not_read(out, places)
+    for place in places:
+        if out.is_file() and out.suffix.lower() != ".json" and out.resolve().is_relative_to(place.resolve()):
+            raise ValueError(f"{out} lies in {place}, which is read, and would be replaced; name another file")
 
 
 def folder_of(config: DataConfig) -> Path | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from spikevae.config import own_place
+from spikevae.data.own import check_is_not_among
 from spikevae.distributed import together
 from spikevae.evaluation.baselines import load_baselines
 from spikevae.evaluation.inputs import Evaluation, open_evaluation
@@ -86,10 +88,13 @@ def unmet(config: EvaluationConfig, scores: Scores) -> str | None:
 
 def _check_files(config: EvaluationConfig) -> Scores | None:
     """Refuse files that could not be written or read, before any work; returns the scores to merge with."""
-    if config.json is not None:
-        check_can_write(config.json)
-    if config.report is not None:
-        check_can_write(config.report / PAGE)
+    read = (
+        config.images, config.reference, own_place(config.data or ""), config.fad_autoencoder, config.fad_statistics,
+        config.inception_weights,
+    )  # fmt: skip
+    for out in (config.json, None if config.report is None else config.report / PAGE):
+        if out is not None:
+            check_is_not_among(check_can_write(out), read)
     if config.fad_autoencoder is not None and config.fad_statistics is not None:
         open_instrument(config.fad_autoencoder, config.fad_statistics)
     return read_scores_json(config.json) if config.merge and config.json is not None else None
