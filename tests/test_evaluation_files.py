@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from spikevae.data.images import save_images
 from spikevae.evaluation.command import evaluate, run
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics import METRICS, register
+from spikevae.evaluation.metrics.registry import Metric
 from spikevae.evaluation.reports.results import write_results
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Baseline, Score, Scores, read_scores_json, write_scores_json
@@ -98,6 +100,52 @@ def test_merging_replaces_what_is_measured_now_and_nothing_else(config: Evaluati
             evaluate(dataclasses.replace(config, json=path, merge=True))
     with pytest.raises(ValueError, match=r"--merge needs --json with a file of scores that is there"):
         dataclasses.replace(config, json=Path("gone.json"), merge=True)
+
+
+@pytest.mark.parametrize(("name", "value"), [("split", "validation"), ("protocol", "torch-fidelity"), ("data", "x")])
+def test_scores_that_will_not_go_together_are_refused_before_anything_is_measured(
+    config: EvaluationConfig, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path("s.json")
+    other: dict[str, Any] = {name: value}
+    write_scores_json(dataclasses.replace(evaluate(config), **other), path)
+    measured: list[Evaluation] = []
+
+    def note(evaluation: Evaluation) -> list[Score]:
+        measured.append(evaluation)
+        return []
+
+    monkeypatch.setitem(METRICS, "mine", Metric("mine", note, {"mine": "mine"}))
+    with pytest.raises(ValueError, match=f"have {name} {value}, these have"):
+        run(dataclasses.replace(config, metrics=("mine",), json=path, merge=True), print)
+    assert not measured
+    assert [one.name for one in Path.cwd().iterdir()] == ["s.json"]
+
+
+def test_scores_of_a_classifier_that_will_not_go_together_are_refused_before_it_looks_at_an_image(
+    made_root: Path, tmp_path: Path
+) -> None:
+    config = EvaluationConfig(model="tcja-fashion-mnist", data_root=str(tmp_path / "nothing"), json=tmp_path / "s.json")
+    of_others = Scores("m", "other", "fashion-mnist", "paper", 0, "c", {}, (), split="test")
+    write_scores_json(of_others, tmp_path / "s.json")
+    with pytest.raises(ValueError, match="have weights_hash other, these have"):  # and not that there are no data
+        evaluate(dataclasses.replace(config, merge=True))
+
+
+def test_numbers_that_cannot_be_written_where_they_should_are_kept_elsewhere(
+    config: EvaluationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "there"
+
+    def spoil(evaluation: Evaluation) -> list[Score]:
+        folder.write_text("no folder any more", encoding="utf-8")
+        return [Score("mine", 3.0)]
+
+    monkeypatch.setitem(METRICS, "mine", Metric("mine", spoil, {"mine": "mine"}))
+    with pytest.raises(OSError, match="there"):
+        run(dataclasses.replace(config, metrics=("mine",), json=folder / "s.json"), print)
+    assert "cannot be written, so the numbers are kept in scores.json" in capsys.readouterr().err
+    assert read_scores_json(Path("scores.json")).value("mine") == 3.0
 
 
 def test_scores_against_other_images_are_kept_apart_from_those_of_a_test_split(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from spikevae.runtime import chosen_device, is_main_process
 from spikevae.versions import library_versions
 
 _RESCUED = "scores.json"
+_UNPRINTED = "the table cannot be printed as it is here"
 
 
 def evaluate(config: EvaluationConfig, model: Network | None = None) -> Scores:
@@ -45,7 +47,7 @@ def evaluate(config: EvaluationConfig, model: Network | None = None) -> Scores:
     """
     earlier = _check_files(config)
     with torch.random.fork_rng(devices=[]):  # a network is built with random weights before its own are read
-        evaluation, scores = _measure(config, model)
+        evaluation, scores = _measure(config, model, earlier)
         _write(config, evaluation, scores, earlier)
     return scores
 
@@ -64,7 +66,7 @@ def run(config: EvaluationConfig, say: Callable[[str], None]) -> None:
         ValueError, OSError: as `evaluate`; also if a metric that was asked for by name could not be computed.
     """
     earlier = _check_files(config)
-    evaluation, scores = _measure(config)
+    evaluation, scores = _measure(config, None, earlier)
     if not is_main_process():
         return
     trouble = _show(scores, say, is_kept=config.json is not None)
@@ -108,18 +110,28 @@ def _write(
     if not is_main_process():
         return written
     if config.json is not None:
-        write_scores_json(scores if earlier is None else scores.merged_into(earlier), config.json)
+        try:
+            write_scores_json(scores if earlier is None else scores.merged_into(earlier), config.json)
+        except (OSError, ValueError):
+            with suppress(OSError):
+                print(_rescue(scores, f"{config.json} cannot be written"), file=sys.stderr)
+            raise
         written.append(config.json)
     if config.report is not None and evaluation is not None:
         written.append(write_report(evaluation, scores, config.report))
     return written
 
 
-def _measure(config: EvaluationConfig, model: Network | None = None) -> tuple[Evaluation | None, Scores]:
+def _measure(
+    config: EvaluationConfig, model: Network | None, earlier: Scores | None
+) -> tuple[Evaluation | None, Scores]:
+    """Measure, if it will go with the earlier scores."""
     if not isinstance(model, SpikingVAE | None) or makes_no_images(config, model):
-        return None, evaluate_without_images(config, model, chosen_device(config.device))
+        return None, evaluate_without_images(config, model, chosen_device(config.device), earlier)
     evaluation = open_evaluation(config, model)
     metrics = chosen_metrics(evaluation)
+    if earlier is not None:
+        _collected(evaluation, []).check_goes_with(earlier)
     with together():
         evaluation.extract(space for metric in metrics for space in metric.spaces)
         found = [score for metric in metrics for score in metric.run(evaluation)]
@@ -151,20 +163,20 @@ def _show(scores: Scores, say: Callable[[str], None], *, is_kept: bool) -> OSErr
     try:
         say(shown)
         if shown != table and not is_kept:
-            say(_rescue(scores))
+            say(_rescue(scores, _UNPRINTED))
         sys.stdout.flush()
     except OSError as error:
         if not is_kept:
-            print(_rescue(scores), file=sys.stderr)
+            print(_rescue(scores, _UNPRINTED), file=sys.stderr)
         return error
     return None
 
 
-def _rescue(scores: Scores) -> str:
-    """Keep what was measured and cannot be printed, without replacing a file; returns where, in words."""
+def _rescue(scores: Scores, why: str) -> str:
+    """Keep what was measured and would be lost, without replacing a file; returns why and where, in words."""
     number, path = 1, Path(_RESCUED)
     while path.exists():
         number += 1
         path = Path(f"{Path(_RESCUED).stem}-{number}.json")
     write_scores_json(scores, path)
-    return f"the table cannot be printed as it is here, so the numbers are kept in {path}"
+    return f"{why}, so the numbers are kept in {path}"

@@ -112,8 +112,8 @@ class Scores:
             if call in found
         }
 
-    def merged_into(self, earlier: Scores) -> Scores:
-        """The earlier scores, with those that were measured now in their places; what could not be measured stays.
+    def check_goes_with(self, earlier: Scores) -> None:
+        """Refuse to merge with scores of something else.
 
         Raises:
             ValueError: if they are of another model, other weights, other images, other data, another part of it,
@@ -123,6 +123,14 @@ class Scores:
             before, now = getattr(earlier, name), getattr(self, name)
             if before != now:
                 raise ValueError(f"the scores to be merged with have {name} {before}, these have {now}")
+
+    def merged_into(self, earlier: Scores) -> Scores:
+        """The earlier scores, with those that were measured now in their places; what could not be measured stays.
+
+        Raises:
+            ValueError: as `check_goes_with`.
+        """
+        self.check_goes_with(earlier)
         current = {
             score.metric: replace(score, command=self.command)
             for score in self.scores

@@ -78,11 +78,13 @@ def makes_no_images(config: EvaluationConfig, model: object) -> bool:
     return read_config(model_folder(config.model)).network in ("classifier", "event-vae")
 
 
-def evaluate_without_images(config: EvaluationConfig, model: Any, device: torch.device) -> Scores:
+def evaluate_without_images(
+    config: EvaluationConfig, model: Any, device: torch.device, earlier: Scores | None = None
+) -> Scores:
     """Measure a classifier, or a VAE of event recordings.
 
     Raises:
-        ValueError, OSError: if the settings, the model or the data are not usable.
+        ValueError, OSError: if the settings, the model or the data are not usable, or it would not go with ``earlier``.
     """
     subject, weights_hash = _open(config, model, device)
     measures = _measures(subject)
@@ -90,8 +92,7 @@ def evaluate_without_images(config: EvaluationConfig, model: Any, device: torch.
     unknown = [name for name in wanted if name not in measures]
     if unknown:
         raise ValueError(f"{subject.name} has no metric {unknown[0]!r}; use {', '.join(measures)}")
-    found = [score for name in measures if name in wanted for score in _run(name, measures[name], subject)]
-    return Scores(
+    scores = Scores(
         model=subject.name,
         weights_hash=weights_hash,
         data=subject.data.dataset,
@@ -100,9 +101,12 @@ def evaluate_without_images(config: EvaluationConfig, model: Any, device: torch.
         seed=config.seed,
         command=replace(config, json=None, merge=False).command(),
         versions=library_versions(subject.model.device),
-        scores=tuple(found),
-        details=subject.details,
+        scores=(),
     )
+    if earlier is not None:
+        scores.check_goes_with(earlier)
+    found = [score for name in measures if name in wanted for score in _run(name, measures[name], subject)]
+    return replace(scores, scores=tuple(found), details=subject.details)
 
 
 def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[Subject, str]:
