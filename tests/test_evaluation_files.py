@@ -10,6 +10,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from spikevae.evaluation.metrics import METRICS, register
 from spikevae.evaluation.metrics.registry import Metric
 from spikevae.evaluation.reports.results import write_results
 from spikevae.evaluation.reports.text import table_text
-from spikevae.evaluation.scores import Baseline, Score, Scores, read_scores_json, write_scores_json
+from spikevae.evaluation.scores import Baseline, Score, Scores, merge_scores_json, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import BUILT_IN, EvaluationConfig
 from spikevae.evaluation.streams import first_images
 from spikevae.hub.checkpoints import RELEASED
@@ -146,6 +147,34 @@ def test_numbers_that_cannot_be_written_where_they_should_are_kept_elsewhere(
         run(dataclasses.replace(config, metrics=("mine",), json=folder / "s.json"), print)
     assert "cannot be written, so the numbers are kept in scores.json" in capsys.readouterr().err
     assert read_scores_json(Path("scores.json")).value("mine") == 3.0
+
+
+def test_scores_that_another_command_merged_meanwhile_stay(
+    config: EvaluationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path("s.json")
+    evaluate(dataclasses.replace(config, json=path))
+
+    def measure_while_another_ends(evaluation: Evaluation) -> list[Score]:
+        evaluate(dataclasses.replace(config, metrics=("theirs",), json=path, merge=True))
+        return [Score("mine", 1.0)]
+
+    monkeypatch.setitem(METRICS, "theirs", Metric("theirs", lambda _: [Score("theirs", 2.0)], {"theirs": "theirs"}))
+    monkeypatch.setitem(METRICS, "mine", Metric("mine", measure_while_another_ends, {"mine": "mine"}))
+    evaluate(dataclasses.replace(config, metrics=("mine",), json=path, merge=True))
+    assert [score.metric for score in read_scores_json(path).scores] == ["sharpness", "theirs", "mine"]
+    assert list(Path.cwd().iterdir()) == [Path.cwd() / path]  # and no lock
+
+
+def test_many_that_merge_into_one_file_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    empty = Scores("m", "ab", "mnist", "paper", 0, "c", {}, ())
+    write_scores_json(empty, path)
+    mine = [dataclasses.replace(empty, scores=(Score(str(number), 1.0),)) for number in range(12)]
+    with ThreadPoolExecutor(len(mine)) as threads:
+        list(threads.map(lambda scores: merge_scores_json(scores, path), mine))
+    assert {score.metric for score in read_scores_json(path).scores} == {str(number) for number in range(12)}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_scores_against_other_images_are_kept_apart_from_those_of_a_test_split(

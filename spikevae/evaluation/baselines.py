@@ -23,7 +23,7 @@ from spikevae.evaluation.metrics import METRICS
 from spikevae.evaluation.metrics.reconstruction import compare, reconstruction_scores
 from spikevae.evaluation.networks.bundle import Domain, load_network, networks_folder
 from spikevae.evaluation.reports.tables import value_text
-from spikevae.evaluation.scores import Baseline, Score
+from spikevae.evaluation.scores import Baseline, Score, alone_with
 from spikevae.evaluation.settings import EvaluationConfig, Protocol
 from spikevae.evaluation.streams import ImageStream, degraded, from_image_set
 from spikevae.files import write_text
@@ -70,17 +70,20 @@ def measure_baselines(settings: BaselineSettings) -> Path:
     """
     domain = Domain(settings.data, settings.networks)
     folder = networks_folder(domain)
-    found = _read_baselines(folder)
+    _read_baselines(folder)  # refuses a damaged file before any work
     _check_counts(settings)
+    found: list[Baseline] = []
     for count in settings.counts:
         found += _baselines_at(settings, domain, count, "test")
     for count in settings.validation_counts:
         found += _baselines_at(settings, domain, count, "validation")
     found += _failed_reconstructions(settings)
     found += _label_baseline(folder)
-    latest = {tuple(getattr(one, name) for name in _SAME): one for one in found}
     path = folder / _FILE_NAMES[0]
-    write_text(path, json.dumps([asdict(baseline) for baseline in latest.values()], indent=1) + "\n")
+    with alone_with(path):  # what others measured meanwhile stays too
+        found = _read_baselines(folder) + found
+        latest = {tuple(getattr(one, name) for name in _SAME): one for one in found}
+        write_text(path, json.dumps([asdict(baseline) for baseline in latest.values()], indent=1) + "\n")
     return path
 
 

@@ -19,7 +19,7 @@ from spikevae.evaluation.metrics.registry import chosen_metrics
 from spikevae.evaluation.networks.papers import open_instrument
 from spikevae.evaluation.reports.html import PAGE, write_report
 from spikevae.evaluation.reports.text import table_text
-from spikevae.evaluation.scores import Score, Scores, read_scores_json, write_scores_json
+from spikevae.evaluation.scores import Score, Scores, merge_scores_json, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.without_images import evaluate_without_images, makes_no_images
 from spikevae.files import check_can_write
@@ -48,7 +48,7 @@ def evaluate(config: EvaluationConfig, model: Network | None = None) -> Scores:
     earlier = _check_files(config)
     with torch.random.fork_rng(devices=[]):  # a network is built with random weights before its own are read
         evaluation, scores = _measure(config, model, earlier)
-        _write(config, evaluation, scores, earlier)
+        _write(config, evaluation, scores)
     return scores
 
 
@@ -70,7 +70,7 @@ def run(config: EvaluationConfig, say: Callable[[str], None]) -> None:
     if not is_main_process():
         return
     trouble = _show(scores, say, is_kept=config.json is not None)
-    written = _write(config, evaluation, scores, earlier)
+    written = _write(config, evaluation, scores)
     if trouble is not None:
         raise trouble
     if written:
@@ -102,16 +102,14 @@ def _check_files(config: EvaluationConfig) -> Scores | None:
     return read_scores_json(config.json) if config.merge and config.json is not None else None
 
 
-def _write(
-    config: EvaluationConfig, evaluation: Evaluation | None, scores: Scores, earlier: Scores | None
-) -> list[Path]:
+def _write(config: EvaluationConfig, evaluation: Evaluation | None, scores: Scores) -> list[Path]:
     """Write what the settings name, in one process; returns the paths."""
     written: list[Path] = []
     if not is_main_process():
         return written
     if config.json is not None:
         try:
-            write_scores_json(scores if earlier is None else scores.merged_into(earlier), config.json)
+            (merge_scores_json if config.merge else write_scores_json)(scores, config.json)
         except (OSError, ValueError):
             with suppress(OSError):
                 print(_rescue(scores, f"{config.json} cannot be written"), file=sys.stderr)

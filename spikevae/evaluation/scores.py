@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from spikevae.files import write_text
 
@@ -144,6 +148,28 @@ class Scores:
             baselines=(*(one for one in earlier.baselines if one.metric not in measured), *self.baselines),
             details={**earlier.details, **self.details},
         )
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Keep other commands from changing a file meanwhile, by a lock beside it that is gone afterwards."""
+    lock = path.with_name(f".{path.stem[:40]}.lock")
+    with FileLock(lock):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # as where an open file cannot be deleted
+                lock.unlink()
+
+
+def merge_scores_json(scores: Scores, path: Path) -> None:
+    """Merge into the scores that a file has by now, whatever other commands merged into it since they were begun.
+
+    Raises:
+        ValueError, OSError: as `Scores.check_goes_with`, or if the file cannot be read or written.
+    """
+    with alone_with(path):
+        write_scores_json(scores.merged_into(read_scores_json(path)), path)
 
 
 def write_scores_json(scores: Scores, path: Path) -> None:
