@@ -51,7 +51,9 @@ class Subject:
     @cached_property
     def given(self) -> ImageSet | EventSet:
         """The split that was asked for."""
-        return load_split(self.data, self.config.split)  # type: ignore[no-any-return]
+        is_folder_of_images = self.data.dataset.startswith("folder:") and not self.model.config.takes_events
+        channels: Any = self.model.config.image_channels if is_folder_of_images else None  # data sets have their own
+        return load_split(self.data, self.config.split, image_channels=channels)  # type: ignore[no-any-return]
 
     @cached_property
     def generated(self) -> tuple[list[Recording], Tensor | None]:

@@ -1,0 +1,48 @@
+"""`spikevae evaluate` of models that make no images: what it takes, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import spikevae
+from spikevae.cli import main
+from spikevae.config import ModelConfig
+from spikevae.data.images import save_images
+from spikevae.hub.checkpoints import save_release
+from spikevae.nn.networks import build_network
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained classifier of grey images of two classes."""
+    folder = tmp_path_factory.mktemp("models") / "classifier"
+    layers = "conv4/2+attention conv8+attention maxpool2 linear12 readout"
+    config = ModelConfig(network="classifier", layers=layers, image_size=12, class_names=("cat", "dog"), time_steps=3)
+    torch.manual_seed(0)
+    save_release(build_network(config).eval(), folder, dataset="mnist", card="")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of colour pictures in two classes."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = torch.Generator().manual_seed(0)
+    for name in ("cat", "dog"):
+        save_images(torch.rand(20, 3, 16, 16, generator=generator), folder / name)
+    return folder
+
+
+def test_a_grey_classifier_is_measured_on_a_folder_as_it_classifies_it(
+    classifier: Path, pictures: Path, tmp_path: Path
+) -> None:
+    scores = spikevae.evaluate(classifier, data=f"folder:{pictures}", metrics=("accuracy", "spikes"))
+    main(["classify", str(classifier), "--data", f"folder:{pictures}", "--json", str(tmp_path / "a.json")])
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert scores["accuracy"].samples == record["images"] == 4  # a tenth of each class
+    assert scores.value("accuracy") == record["accuracy"]
+    assert scores.value("firing_rate") is not None
