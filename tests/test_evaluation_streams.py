@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from spikevae.config import DataConfig, ModelConfig
@@ -78,6 +79,21 @@ def test_bad_files_are_refused_with_what_was_found(images: Tensor, tmp_path: Pat
     np.savez(tmp_path / "z.npz", np.array([{}], dtype=object))
     with pytest.raises(ValueError, match=r"z.npz holds numbers of type object"):
         from_path(tmp_path / "z.npz")
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_arrays_of_images_that_are_not_square_are_refused_as_files_are(name: str, tmp_path: Path) -> None:
+    array = np.zeros((12, 20, 28), np.uint8)
+    if name.endswith("y"):
+        np.save(tmp_path / name, array)
+    else:
+        np.savez(tmp_path / name, array)
+    with pytest.raises(ValueError, match=rf"{name} holds images of 28x20; images to be scored must be square"):
+        from_path(tmp_path / name)
+    (tmp_path / "files").mkdir()
+    Image.fromarray(array[0]).save(tmp_path / "files" / "a.png")
+    with pytest.raises(ValueError, match=r"a.png is 28x20; images to be scored must be square"):
+        from_path(tmp_path / "files")
 
 
 @pytest.mark.parametrize(

@@ -159,12 +159,16 @@ def from_path(path: Path) -> ImageStream:
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        ValueError: if it holds no images, images of several sizes, or something that is not an image.
+        ValueError: if it holds no images, images of several sizes, not square ones, or something that is not an image.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a folder or .zip of images, an .npz or an .npy file")
     if path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
-        return from_tensor(read_array(path), str(path))
+        images = read_array(path)
+        height, width = images.shape[2:]
+        if height != width:
+            raise ValueError(f"{path} holds images of {width}x{height}; images to be scored must be square")
+        return from_tensor(images, str(path))
     files = list_pictures(path)
     side = _square_side(files[0])
     for file in files[1:]:  # before any work; a pass may take hours until it meets the last one
