@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import spikevae
 from spikevae.cli import main
 from spikevae.config import ModelConfig
 from spikevae.data.images import save_images
+from spikevae.evaluation.command import evaluate
+from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.networks import build_network
 
@@ -46,3 +49,20 @@ def test_a_grey_classifier_is_measured_on_a_folder_as_it_classifies_it(
     assert scores["accuracy"].samples == record["images"] == 4  # a tenth of each class
     assert scores.value("accuracy") == record["accuracy"]
     assert scores.value("firing_rate") is not None
+
+
+def test_images_and_recordings_are_not_compared_with_each_other(
+    classifier: Path, recorder_release: Path, tiny_release: Path, pictures: Path
+) -> None:
+    recordings, images = "events:recordings", f"folder:{pictures}"
+    for model, data, message in (
+        (classifier, recordings, f"{classifier} takes images, and {recordings} holds others"),
+        (recorder_release, images, f"{recorder_release} takes recordings, and {images} holds others"),
+        (recorder_release, "mnist", f"{recorder_release} takes recordings, and mnist holds others"),
+        (tiny_release, recordings, f"{tiny_release} is compared with images, and {recordings} holds recordings"),
+        (tiny_release, "n-mnist", f"{tiny_release} is compared with images, and n-mnist holds recordings"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}; choose another data set( or model)?$"):
+            spikevae.evaluate(model, data=data)
+    with pytest.raises(ValueError, match=r"^.* is compared with images, and n-mnist holds recordings;"):
+        evaluate(EvaluationConfig(images=pictures, data="n-mnist"))

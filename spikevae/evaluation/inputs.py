@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import DataConfig
-from spikevae.data.sets import Channels, ImageSet, load_split
+from spikevae.data.sets import Channels, ImageSet, is_events, load_split
 from spikevae.evaluation.features import Measure, extract
 from spikevae.evaluation.networks.bundle import Domain, bundled_networks, networks_folder
 from spikevae.evaluation.networks.extractors import Extractor
@@ -183,6 +183,9 @@ def _reference(
     assert dataset is not None  # EvaluationConfig saw to it
     divided = data_divided_for(trained, dataset, unlabelled=unlabelled)
     data = replace(divided, data_root=config.data_root, image_size=image_size)
+    if is_events(data):
+        name = config.model or config.images
+        raise ValueError(f"{name} is compared with images, and {dataset} holds recordings; choose another data set")
     # A folder has whatever channels are asked for; data sets have their own.
     wanted = channels if dataset.startswith("folder:") else None
     try:

@@ -16,7 +16,7 @@ from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.recording import Recording
-from spikevae.data.sets import ImageSet, load_split
+from spikevae.data.sets import ImageSet, is_events, load_split
 from spikevae.evaluation.energy import count_calls
 from spikevae.evaluation.metrics.accuracy import classify_split
 from spikevae.evaluation.metrics.registry import NotComputedError, share_score
@@ -124,6 +124,9 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
     elif dataset is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME")
     data = replace(data_divided_for(trained, dataset, unlabelled=not model.config.classes), data_root=config.data_root)
+    if is_events(data) != model.config.takes_events:
+        kind = "recordings" if model.config.takes_events else "images"
+        raise ValueError(f"{config.model} takes {kind}, and {dataset} holds others; choose another data set or model")
     return Subject(config, config.model, model, data.taken_by(model.config)), weights_hash
 
 
