@@ -68,6 +68,14 @@ def test_what_cannot_be_printed_is_kept_without_replacing_a_file(
     assert Path("scores-3.json").is_file()
 
 
+def test_a_name_that_is_no_utf_8_loses_neither_the_numbers_nor_the_page(config: EvaluationConfig) -> None:
+    name = os.fsdecode(b"caf\xe9.npz")
+    Path(name).write_bytes(Path(config.images or "").read_bytes())
+    evaluate(dataclasses.replace(config, images=Path(name), json=Path("s.json"), report=Path("report")))
+    assert read_scores_json(Path("s.json")).model == name
+    assert "caf\\udce9.npz" in Path("report", "report.html").read_text(encoding="utf-8")
+
+
 def test_places_are_checked_before_the_work(config: EvaluationConfig, tmp_path: Path) -> None:
     nothing = dataclasses.replace(config, images=tmp_path / "not-there.npz")
     with pytest.raises(ValueError, match=r"is a folder; name a file in it"):
