@@ -76,6 +76,19 @@ def test_a_name_that_is_no_utf_8_loses_neither_the_numbers_nor_the_page(config: 
     assert "caf\\udce9.npz" in Path("report", "report.html").read_text(encoding="utf-8")
 
 
+def test_names_from_strangers_cannot_control_the_terminal_by_a_table() -> None:
+    bad = "x\x1b[2J\n\u202eforged  9.9"
+    scores = Scores(
+        bad, "", bad, "paper", 0, bad, {},
+        (Score(bad, 1.0, extractor=bad, name=bad), Score("a", None, note=bad), Score("fad_papers", 1.0, note=bad)),
+        baselines=(Baseline(bad, "fad_papers", 1.0, None, 5, bad, ""),),
+    )  # fmt: skip
+    lines = table_text(scores).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("forged") for line in lines)
+    assert "x\\x1b[2J\\n\\u202eforged" in lines[0]
+
+
 def test_places_are_checked_before_the_work(config: EvaluationConfig, tmp_path: Path) -> None:
     nothing = dataclasses.replace(config, images=tmp_path / "not-there.npz")
     with pytest.raises(ValueError, match=r"is a folder; name a file in it"):

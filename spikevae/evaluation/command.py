@@ -26,6 +26,7 @@ from spikevae.files import check_can_write
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import chosen_device, is_main_process
+from spikevae.text import printable
 from spikevae.versions import library_versions
 
 _RESCUED = "scores.json"
@@ -74,7 +75,7 @@ def run(config: EvaluationConfig, say: Callable[[str], None]) -> None:
     if trouble is not None:
         raise trouble
     if written:
-        say(f"written to {' and '.join(map(str, written))}")
+        say(f"written to {' and '.join(map(printable, written))}")
     failure = unmet(config, scores)
     if failure is not None:
         raise ValueError(failure)

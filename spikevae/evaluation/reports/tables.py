@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from spikevae.evaluation.scores import OTHER_WEIGHTS, Score, Scores
+from spikevae.text import printable
+
+LONGEST_CELL = 10_000  # characters of one text on a terminal
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def as_text(self) -> str:
-        """Columns of one width each, for a terminal."""
-        lines = [self.head, *self.rows]
+        """Columns of one width each, for a terminal, which nothing in them controls."""
+        lines = [[printable(cell, LONGEST_CELL) for cell in row] for row in (self.head, *self.rows)]
         widths = [max(len(row[column]) for row in lines) for column in range(len(self.head))]
         texts = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines
