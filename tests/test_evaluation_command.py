@@ -88,6 +88,8 @@ def test_everything_but_inception_is_measured_without_a_network(
     assert {score.metric for score in scores.scores if score.value is None} == inception
     assert "give --inception-weights" in scores["fid"].note
     assert unmet(config, scores) is None
+    assert scores["domain_kernel"].error is None
+    assert scores["domain_kernel"].note.startswith("no error: with 30 images on a side all subsets of 30 hold the same")
     assert unmet(dataclasses.replace(config, metrics=("fid",)), scores) is not None
 
     assert read_scores_json(tmp_path / "s.json").scores == scores.scores

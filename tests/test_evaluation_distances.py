@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,6 +168,18 @@ def test_samples_with_their_classes_in_turn_have_the_error_of_mixed_ones(seed: i
         samples = samples[torch.randperm(1000, generator=torch.Generator().manual_seed(seed))]
     in_turn, expected = (frechet_with_error(each, gaussian(800, size=4, seed=1))[1] for each in (samples, mixed))
     assert 0.5 < in_turn / expected < 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "references", "has_error"), [(1000, 1500, False), (1500, 1000, False), (1002, 1002, True)]
+)
+def test_a_kernel_distance_has_an_error_where_its_subsets_differ_on_both_sides(
+    samples: int, references: int, has_error: bool
+) -> None:
+    value, spread, size = kernel_distance(gaussian(samples, seed=0), gaussian(references, seed=1, shift=1.0), seed=0)
+    assert value > 0
+    assert size == 1000
+    assert math.isnan(spread) is not has_error
 
 
 def test_precision_and_recall_tell_poor_samples_from_uniform_ones() -> None:

@@ -138,7 +138,7 @@ def chosen_metrics(evaluation: Evaluation) -> list[Metric]:
 
 
 def score_in_space(
-    evaluation: Evaluation, space: str, metric: str, value: float, error: float, error_is: str, better: str
+    evaluation: Evaluation, space: str, metric: str, value: float, error: float | None, error_is: str, better: str
 ) -> Score:
     """A number that was measured in the features of a network, of all samples and the whole reference."""
     extractor = evaluation.extractor(space)
