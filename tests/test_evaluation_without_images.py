@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from spikevae.cli import main
 from spikevae.config import ModelConfig
 from spikevae.data.images import save_images
 from spikevae.evaluation.command import evaluate
+from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.networks import build_network
@@ -66,3 +68,20 @@ def test_images_and_recordings_are_not_compared_with_each_other(
             spikevae.evaluate(model, data=data)
     with pytest.raises(ValueError, match=r"^.* is compared with images, and n-mnist holds recordings;"):
         evaluate(EvaluationConfig(images=pictures, data="n-mnist"))
+
+
+@pytest.mark.parametrize("kind", ["draws", "classifies"])
+def test_scores_of_models_in_memory_are_merged_with_those_of_the_same_weights_alone(
+    kind: str, classifier: Path, tiny_release: Path, pictures: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.json"
+    model = spikevae.load(tiny_release if kind == "draws" else classifier)
+    settings: dict[str, Any] = {"data": f"folder:{pictures}", "json": path, "metrics": "spikes"}
+    first = spikevae.evaluate(model, **settings)
+    assert len(first.weights_hash) == 64
+    assert spikevae.evaluate(model, **settings, merge=True).weights_hash == first.weights_hash
+    with torch.no_grad():
+        next(model.parameters()).add_(0.01)
+    with pytest.raises(ValueError, match=rf"have weights_hash {first.weights_hash}, these have"):
+        spikevae.evaluate(model, **settings, merge=True)
+    assert read_scores_json(path).value("firing_rate") == first.value("firing_rate")

@@ -15,6 +15,7 @@ from spikevae.evaluation.features import Measure, extract
 from spikevae.evaluation.networks.bundle import Domain, bundled_networks, networks_folder
 from spikevae.evaluation.networks.extractors import Extractor
 from spikevae.evaluation.networks.spaces import open_spaces
+from spikevae.evaluation.networks.weights import hash_weights
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, drawn, from_image_set, from_model, from_path, keeping_first
 from spikevae.files import hash_file
@@ -40,7 +41,7 @@ class Evaluation:
     name: str
     """The model's name, or the path of the images."""
     weights_hash: str
-    """SHA-256 of the model's weights; empty for images."""
+    """SHA-256 of the file of the model's weights, or of the weights of a model in memory; empty for images."""
     model: SpikingVAE | None
     samples: ImageStream
     reference: ImageStream
@@ -115,6 +116,8 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
             raise ValueError(f"--device {config.device}: {str(error).splitlines()[0]}") from None
     elif config.data is None and config.reference is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME, or reference=PATH")
+    else:
+        weights_hash = hash_weights(model)
     channels: Channels = 3 if model.config.image_channels == 3 else 1
     dataset = config.data or trained_on
     trained = None if trained_on is None else config.model

@@ -21,6 +21,7 @@ from spikevae.evaluation.energy import count_calls
 from spikevae.evaluation.metrics.accuracy import classify_split
 from spikevae.evaluation.metrics.registry import NotComputedError, share_score
 from spikevae.evaluation.metrics.spikes import NAMES, spike_details, spike_scores
+from spikevae.evaluation.networks.weights import hash_weights
 from spikevae.evaluation.scores import Score, Scores
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.files import hash_file
@@ -123,6 +124,8 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
         model = load(config.model, device=device)
     elif dataset is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME")
+    else:
+        weights_hash = hash_weights(model)
     data = replace(data_divided_for(trained, dataset, unlabelled=not model.config.classes), data_root=config.data_root)
     if is_events(data) != model.config.takes_events:
         kind = "recordings" if model.config.takes_events else "images"

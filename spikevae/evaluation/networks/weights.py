@@ -1,17 +1,27 @@
-"""Weights that others saved with torch: read as tensors alone, whatever else the file holds."""
+"""Weights that others saved with torch: read as tensors alone, whatever else the file holds; and the hash of any."""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikevae.files import open_regular
 
 _LARGEST = 2**30  # bytes that a file of weights may unpack to
+
+
+def hash_weights(network: nn.Module) -> str:
+    """SHA-256 of a network's weights and buffers, with their names, types and shapes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
