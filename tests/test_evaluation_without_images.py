@@ -85,3 +85,15 @@ def test_scores_of_models_in_memory_are_merged_with_those_of_the_same_weights_al
     with pytest.raises(ValueError, match=rf"have weights_hash {first.weights_hash}, these have"):
         spikevae.evaluate(model, **settings, merge=True)
     assert read_scores_json(path).value("firing_rate") == first.value("firing_rate")
+
+
+def test_what_cannot_compare_recordings_is_named_before_any_work(
+    classifier: Path, recorder_release: Path, pictures: Path
+) -> None:
+    for networks, message in (
+        (pictures / "nothing", "nothing is no folder; name that of a classifier of event recordings"),
+        (classifier, "classifier is no classifier of event recordings"),
+        (recorder_release, "recorder is no classifier of event recordings"),
+    ):
+        with pytest.raises(ValueError, match=rf"^--networks .*{message}"):  # and not that there are no recordings
+            spikevae.evaluate(recorder_release, networks=networks, count=10)

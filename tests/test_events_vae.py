@@ -529,6 +529,7 @@ def test_the_training_recordings_behind_a_distance_are_counted(
     assert scores["domain_frechet"].reference_count == 12
     assert 2 <= int(scores["domain_frechet"].note.split(" real recordings")[0]) <= 8
     assert scores["label_agreement"].reference == "the label asked for"
+    assert scores["domain_frechet"].extractor.startswith(f"classifier of events:{recordings}, ")  # not of the few
 
 
 def test_the_error_of_a_distance_leaves_out_no_class(

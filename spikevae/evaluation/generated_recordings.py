@@ -20,7 +20,7 @@ from spikevae.evaluation.metrics.registry import NotComputedError
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.without_images import Measure, Subject, counted_share, event_split, frames_of
 from spikevae.files import hash_file
-from spikevae.hub.checkpoints import WEIGHTS_NAME, load
+from spikevae.hub.checkpoints import WEIGHTS_NAME, load, read_config, read_dataset_name
 from spikevae.labels import OtherClassesError, class_numbers
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -78,7 +78,7 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
     """Fréchet distance, precision, recall and agreement with the label, by a classifier trained apart."""
     names = NAMES["domain"]
     try:
-        judge, weights_hash = _judge(subject)
+        judge, learned_from, weights_hash = _judge(subject)
     except FileNotFoundError as reason:
         raise NotComputedError(str(reason)) from reason
     recordings, labels = subject.generated
@@ -86,7 +86,7 @@ def measure_domain(subject: Subject) -> Iterator[Score]:
     real = event_split(judge, subject.data, subject.config.split).frames().transpose(0, 1).float()
     ours, theirs = _features(judge, frames), _features(judge, real)
     common: dict[str, Any] = {
-        "extractor": f"classifier of {subject.data.dataset}, mean firing rate of each of its last maps",
+        "extractor": f"classifier of {learned_from}, mean firing rate of each of its last maps",
         "weights_hash": weights_hash,
         "reference": f"{subject.data.dataset} {subject.config.split}",
     }
@@ -191,18 +191,32 @@ def _vae(subject: Subject) -> SpikingEventVAE:
     return subject.model
 
 
-def _judge(subject: Subject) -> tuple[SpikingClassifier, str]:
-    """The classifier that compares recordings, and the hash of its weights."""
-    folder = subject.config.networks or BUNDLED / subject.data.dataset
+def check_judge(folder: Path) -> None:
+    """Refuse what cannot compare recordings, before it is read.
+
+    Raises:
+        ValueError, OSError: if it is no folder of a classifier of event recordings.
+    """
     if not folder.is_dir():
+        raise ValueError(f"--networks {folder} is no folder; name that of a classifier of event recordings")
+    config = read_config(folder)
+    if config.network != "classifier" or not config.takes_events:
+        raise ValueError(f"--networks {folder} is no classifier of event recordings; name the folder of one")
+
+
+def _judge(subject: Subject) -> tuple[SpikingClassifier, str, str]:
+    """The classifier that compares recordings, the data that it learned from, and the hash of its weights."""
+    given = subject.config.networks
+    folder = given or BUNDLED / subject.data.dataset
+    if given is None and not folder.is_dir():
         raise FileNotFoundError(
             f"no classifier of {subject.data.dataset} is bundled; train one with `spikevae train "
             f"{subject.data.dataset} --preset n-mnist-classifier --out FOLDER`, and name it by --networks FOLDER"
         )
+    check_judge(folder)
     judge = load(folder, device=subject.model.device)
-    if not isinstance(judge, SpikingClassifier) or not judge.config.takes_events:
-        raise ValueError(f"{folder} is no classifier of event recordings")
-    return judge, hash_file(folder / WEIGHTS_NAME)
+    assert isinstance(judge, SpikingClassifier)
+    return judge, read_dataset_name(folder), hash_file(folder / WEIGHTS_NAME)
 
 
 def _features(judge: SpikingClassifier, frames: Tensor) -> Tensor:

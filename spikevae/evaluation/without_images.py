@@ -134,11 +134,13 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
 
 
 def _measures(subject: Subject) -> dict[str, Measure]:
-    """By name, in the order of the table."""
+    """By name, in the order of the table; before any work, it is seen whether they can be had."""
     measures: dict[str, Measure] = {"accuracy": measure_accuracy, "spikes": measure_spikes}
     if isinstance(subject.model, SpikingEventVAE):
-        from spikevae.evaluation.generated_recordings import MEASURES
+        from spikevae.evaluation.generated_recordings import MEASURES, check_judge
 
+        if subject.config.networks is not None:
+            check_judge(subject.config.networks)
         measures |= MEASURES
     return measures
 
