@@ -217,6 +217,17 @@ def test_a_folder_beside_train_is_what_validation_and_testing_use(
     assert [levels_of(path, split) for split in SPLITS] == [list(range(10)), [100, 101, 102], [100, 101, 102]]
 
 
+@pytest.mark.parametrize(("place", "name"), [("train", "."), ("train/deep", ".."), (".", "train"), ("val", "../train")])
+def test_the_parts_beside_a_folder_are_the_same_however_it_is_spelt(
+    place: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "train", *range(10))
+    write_pictures(tmp_path / "val", 100, 101)
+    (tmp_path / "train" / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / place)
+    assert [levels_of(Path(name), split) for split in SPLITS] == [list(range(10)), [100, 101], [100, 101]]
+
+
 @pytest.mark.parametrize("packed", PACKED)
 def test_three_parts_stay_three(tmp_path: Path, packed: Callable[[Path], Path]) -> None:
     for number, name in enumerate(("train", "val", "test")):

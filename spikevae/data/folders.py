@@ -89,8 +89,9 @@ def list_parts(path: Path) -> Parts:
     if not path.exists():
         raise FileNotFoundError(f"folder:{path}: there is no such folder")
     whole, found = path, _find_parts(path)
-    if part_of(path.name) == "train" and (found_beside := _find_parts(path.parent)):
-        whole, found = path.parent, {**found_beside, "train": path}
+    named = Path(os.path.abspath(path))  # "." has no name
+    if part_of(named.name) == "train" and (found_beside := _find_parts(named.parent)):
+        whole, found = named.parent, {**found_beside, "train": named}
     if found:
         _name_what_is_beside(whole, found)
         parts = _as_parts({split: _list_part(place) for split, place in found.items()})
