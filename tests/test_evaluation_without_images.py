@@ -97,3 +97,24 @@ def test_what_cannot_compare_recordings_is_named_before_any_work(
     ):
         with pytest.raises(ValueError, match=rf"^--networks .*{message}"):  # and not that there are no recordings
             spikevae.evaluate(recorder_release, networks=networks, count=10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"count": 10}, "--count: .* generates nothing; leave it out$"),
+        ({"networks": Path("n")}, "--networks: .* generates nothing; leave it out$"),
+        ({"protocol": "torch-fidelity"}, "--protocol: .* makes no images; leave it out$"),
+        ({"inception_weights": Path("w")}, "--inception-weights: .* makes no images; leave it out$"),
+        ({"report": Path("r")}, "--report: .* makes no images; leave it out, and use --json$"),
+    ],
+)
+def test_options_that_would_change_nothing_of_a_classifier_are_refused(
+    settings: dict[str, Any], message: str, classifier: Path, recorder_release: Path
+) -> None:
+    for model in (str(classifier), spikevae.load(classifier)):
+        with pytest.raises(ValueError, match=message):
+            spikevae.evaluate(model, data="mnist", **settings)
+    if "makes no images" in message:
+        with pytest.raises(ValueError, match=message):
+            spikevae.evaluate(recorder_release, **settings)

@@ -35,6 +35,11 @@ from spikevae.versions import library_versions
 _COUNTED = 100  # inputs behind the energy
 _GENERATED = 1000  # recordings
 _CONFIDENCE = 0.95
+_OF_IMAGES = (
+    "report", "reference", "protocol", "fad_autoencoder", "fad_statistics", "inception_weights", "inception_sha256",
+)  # fmt: skip
+"""Settings that nothing here depends on."""
+_OF_GENERATED = ("count", "networks")  # what a classifier has no use for either
 _ACCURACY = {"accuracy": "classification accuracy"}
 
 
@@ -78,7 +83,11 @@ def makes_no_images(config: EvaluationConfig, model: object) -> bool:
     """Whether what is measured is a classifier, or a VAE of event recordings."""
     if model is not None or config.model is None:
         return isinstance(model, SpikingClassifier | SpikingEventVAE)
-    return read_config(model_folder(config.model)).network in ("classifier", "event-vae")
+    return _network_of(config.model) in ("classifier", "event-vae")
+
+
+def _network_of(model: str) -> str:
+    return read_config(model_folder(model)).network
 
 
 def evaluate_without_images(
@@ -114,9 +123,10 @@ def evaluate_without_images(
 
 def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[Subject, str]:
     assert config.model is not None  # makes_no_images saw to it
-    for option, value in (("--report", config.report), ("--reference", config.reference)):
-        if value is not None:
-            raise ValueError(f"{option}: {config.model} makes no images; leave it out, and use --json")
+    is_classifier = (
+        isinstance(model, SpikingClassifier) if model is not None else _network_of(config.model) == "classifier"
+    )
+    _refuse_unused(config, _OF_GENERATED if is_classifier else ())
     weights_hash, dataset, trained = "", config.data, None
     if model is None:
         weights_hash = hash_file(model_folder(config.model) / WEIGHTS_NAME)
@@ -131,6 +141,17 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
         kind = "recordings" if model.config.takes_events else "images"
         raise ValueError(f"{config.model} takes {kind}, and {dataset} holds others; choose another data set or model")
     return Subject(config, config.model, model, data.taken_by(model.config)), weights_hash
+
+
+def _refuse_unused(config: EvaluationConfig, others: tuple[str, ...]) -> None:
+    """Refuse settings that would change nothing and be recorded; ``others`` are some beside those of images."""
+    for name in (*_OF_IMAGES, *others):
+        if getattr(config, name) != getattr(EvaluationConfig, name):
+            why = "generates nothing" if name in others else "makes no images"
+            raise ValueError(
+                f"--{name.replace('_', '-')}: {config.model} {why}; leave it out"
+                + (", and use --json" if name == "report" else "")
+            )
 
 
 def _measures(subject: Subject) -> dict[str, Measure]:
