@@ -118,3 +118,8 @@ def test_options_that_would_change_nothing_of_a_classifier_are_refused(
     if "makes no images" in message:
         with pytest.raises(ValueError, match=message):
             spikevae.evaluate(recorder_release, **settings)
+
+
+def test_more_recordings_than_fit_the_memory_are_refused_before_any_is_drawn(recorder_release: Path) -> None:
+    with pytest.raises(ValueError, match=r"^1,000,000,000,000 samples need .* GB of memory for their frames alone"):
+        spikevae.evaluate(recorder_release, count=10**12)

@@ -286,6 +286,16 @@ def test_a_file_says_whether_its_gates_are_an_approximation(
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_more_calibration_images_than_fit_the_memory_are_refused_before_any_is_made(
+    tiny_release: Path, tmp_path: Path, part: Part
+) -> None:
+    pytest.importorskip("nir")
+    with pytest.raises(ValueError, match=r"--calibrate 1000000000: so many images need .* GB of memory"):
+        export_nir(spikevae.load(tiny_release), part, tmp_path / "a.nir", calibration=10**9)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_a_calibration_of_a_part_without_gates_is_said_to_change_nothing(
     gateless_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str
 ) -> None:

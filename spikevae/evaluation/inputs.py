@@ -130,18 +130,27 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
             f"compare it with the data it was trained on, {trained_on}"
         )
     count = _sample_count(config, reference)
-    needed, there = count * _SAMPLE_BYTES, memory_limit()
-    if needed > there:
-        raise ValueError(
-            f"{count:,} samples need {needed / 1e9:,.1f} GB of memory for their features alone, "
-            f"and this machine has {there / 1e9:,.1f}; ask for fewer (--count)"
-        )
+    check_memory(count, _SAMPLE_BYTES, "features")
     samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), KEPT_SAMPLES)
     domain = _domain(config, dataset, trained_on)
     compared = None if data is None else dataset
     return Evaluation(
         config, config.model, weights_hash, model, samples, reference, reference_set, compared, data, domain, device
     )
+
+
+def check_memory(count: int, bytes_each: int, what: str) -> None:
+    """Refuse samples that cannot fit the memory, before any is made.
+
+    Raises:
+        ValueError: if the machine has less than what is kept of them needs.
+    """
+    needed, there = count * bytes_each, memory_limit()
+    if needed > there:
+        raise ValueError(
+            f"{count:,} samples need {needed / 1e9:,.1f} GB of memory for their {what} alone, "
+            f"and this machine has {there / 1e9:,.1f}; ask for fewer (--count)"
+        )
 
 
 def _sample_count(config: EvaluationConfig, reference: ImageStream) -> int:

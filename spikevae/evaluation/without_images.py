@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.recording import Recording
 from spikevae.data.sets import ImageSet, is_events, load_split
 from spikevae.evaluation.energy import count_calls
+from spikevae.evaluation.inputs import check_memory
 from spikevae.evaluation.metrics.accuracy import classify_split
 from spikevae.evaluation.metrics.registry import NotComputedError, share_score
 from spikevae.evaluation.metrics.spikes import NAMES, spike_details, spike_scores
@@ -140,6 +142,9 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
     if is_events(data) != model.config.takes_events:
         kind = "recordings" if model.config.takes_events else "images"
         raise ValueError(f"{config.model} takes {kind}, and {dataset} holds others; choose another data set or model")
+    if isinstance(model, SpikingEventVAE):
+        frames = 4 * model.config.time_steps * 2 * math.prod(model.config.frame_size)  # bytes, as the judge takes them
+        check_memory(config.count or _GENERATED, frames, "frames")
     return Subject(config, config.model, model, data.taken_by(model.config)), weights_hash
 
 

@@ -18,6 +18,7 @@ from spikevae.hub.export.onnx import Part
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.vae import SpikingVAE
+from spikevae.runtime import memory_limit
 
 if TYPE_CHECKING:
     import nir
@@ -51,7 +52,7 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
 
     Raises:
         ImportError: if the packages of ``spikevae[export]`` are not there.
-        ValueError: if a module has no counterpart in NIR.
+        ValueError: if a module has no counterpart in NIR, or so many samples do not fit the memory.
     """
     try:
         import nir
@@ -62,6 +63,7 @@ def export_nir(model: SpikingVAE, part: Part, path: Path, *, calibration: int = 
         _head(model, part)  # before any work
     gates, has_gates = _GATES, _has_gates(model.decoder if is_decoder else model.encoder)
     if calibration and has_gates:
+        _check_memory(model, calibration)
         if is_decoder:
             model = fold_decoder_gates(model, model.sample_prior(range(calibration), seed=0))
         else:
@@ -130,6 +132,18 @@ def nir_graph(model: SpikingVAE, part: Part) -> nir.NIRGraph:
 
 def _has_gates(network: nn.Module) -> bool:
     return any(isinstance(module, TemporalChannelJointAttention) for module in network.modules())
+
+
+def _check_memory(model: SpikingVAE, calibration: int) -> None:
+    """Refuse more calibration images than fit the memory: they go through the network together."""
+    config = model.config
+    both_sides = 2 * 4 * config.time_steps * config.decoder_widths[-1] * config.padded_size**2  # bytes, of a layer
+    needed, there = calibration * both_sides, memory_limit()
+    if needed > there:
+        raise ValueError(
+            f"--calibrate {calibration}: so many images need {needed / 1e9:,.1f} GB of memory, "
+            f"and this machine has {there / 1e9:,.1f}; some hundreds will do"
+        )
 
 
 def _head(model: SpikingVAE, part: Part) -> nn.Linear | nn.Conv2d:
