@@ -455,6 +455,12 @@ def test_baselines_of_other_metrics_stay_and_images_without_a_label_are_no_troub
         measure_baselines(dataclasses.replace(settings, validation_counts=(500,)))
 
 
+def test_baselines_of_an_unknown_metric_are_refused_before_any_data_is_read(tmp_path: Path) -> None:
+    settings = BaselineSettings(data_root=str(tmp_path / "nothing"), metrics=("fad", "nonsense"))
+    with pytest.raises(ValueError, match=r"^there is no metric 'nonsense'; use .*fad,"):
+        measure_baselines(settings)
+
+
 def test_networks_and_baselines_are_made_from_any_data(model_folder: str, made_root: Path, tmp_path: Path) -> None:
     training = NetworkTraining(data_root=str(made_root), out=tmp_path / "networks", epochs=1, batch_size=32)
     folder = train_networks(training)

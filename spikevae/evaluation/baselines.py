@@ -66,8 +66,12 @@ def measure_baselines(settings: BaselineSettings) -> Path:
     What the file held of other metrics, networks, sizes, counts and references stays.
 
     Raises:
-        ValueError, OSError: if there are no such data or no networks for them, too few images, or the file is damaged.
+        ValueError, OSError: if there are no such metrics or data, no networks for them, too few images, or the file is
+            damaged.
     """
+    unknown = [name for name in settings.metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(f"there is no metric {unknown[0]!r}; use {', '.join(METRICS)}")
     domain = Domain(settings.data, settings.networks)
     folder = networks_folder(domain)
     _read_baselines(folder)  # refuses a damaged file before any work
