@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -95,7 +96,11 @@ class Once(logging.Filter):
 
 
 def log_to_stderr() -> None:
-    """Print warnings of the package and of others on stderr, each once, and by the main process alone."""
+    """Print warnings of the package and of others on stderr, each once, and by the main process alone.
+
+    So are those of Python's ``warnings``, without the line of code that they come from.
+    """
+    warnings.showwarning = lambda message, *_, **__: logging.getLogger("py.warnings").warning("%s", message)
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
     handler.addFilter(Once())

@@ -6,11 +6,12 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
-from spikevae.console import Once, OneLine, complain, finish_output, prepare_streams, progress, say
+from spikevae.console import Once, OneLine, complain, finish_output, log_to_stderr, prepare_streams, progress, say
 
 
 @pytest.fixture
@@ -115,6 +116,14 @@ def test_errors_and_warnings_are_one_line_that_controls_no_terminal(capsys: pyte
     for line in (capsys.readouterr().err.rstrip("\n"), OneLine().format(record)):
         assert line.isprintable()
         assert len(line) < 650
+
+
+def test_a_warning_of_a_library_is_one_line_that_controls_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings():  # which puts back what is changed
+        warnings.simplefilter("always")
+        log_to_stderr()
+        warnings.warn("Corrupt EXIF data.\n \x1b[2J got 0.", stacklevel=1)
+    assert [OneLine().format(record) for record in caplog.records] == ["Corrupt EXIF data. \\x1b[2J got 0."]
 
 
 def test_a_warning_is_said_once() -> None:
