@@ -455,6 +455,20 @@ def test_baselines_of_other_metrics_stay_and_images_without_a_label_are_no_troub
         measure_baselines(dataclasses.replace(settings, validation_counts=(500,)))
 
 
+def test_of_few_reference_images_the_distances_are_measured_and_the_rest_says_what_it_lacks(tmp_path: Path) -> None:
+    for name, count in (("a", 12), ("b", 2)):
+        save_images(torch.rand(count, 1, 28, 28), tmp_path / f"{name}.npz")
+    config = EvaluationConfig(
+        images=tmp_path / "a.npz", reference=tmp_path / "b.npz", networks=Path("mnist"), metrics=("domain",)
+    )
+    scores = evaluate(config)
+    assert scores.value("domain_frechet") is not None
+    assert scores.value("domain_kernel") is not None
+    for metric in ("domain_precision", "domain_recall"):
+        assert scores[metric].value is None
+        assert scores[metric].note == "reference: 2 images are too few; give at least 4"
+
+
 def test_baselines_of_an_unknown_metric_are_refused_before_any_data_is_read(tmp_path: Path) -> None:
     settings = BaselineSettings(data_root=str(tmp_path / "nothing"), metrics=("fad", "nonsense"))
     with pytest.raises(ValueError, match=r"^there is no metric 'nonsense'; use .*fad,"):

@@ -6,7 +6,7 @@ from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.frechet import frechet_score
 from spikevae.evaluation.metrics.kid import kernel_score
 from spikevae.evaluation.metrics.precision_recall import precision_recall_scores
-from spikevae.evaluation.metrics.registry import register
+from spikevae.evaluation.metrics.registry import NotComputedError, register
 from spikevae.evaluation.scores import Score
 
 
@@ -21,9 +21,13 @@ from spikevae.evaluation.scores import Score
     spaces=("classifier",),
 )
 def measure_domain(evaluation: Evaluation) -> list[Score]:
-    """All four, in the layer before the classifier's scores."""
-    return [
+    """All four, in the layer before the classifier's scores; of few images the distances alone."""
+    distances = [
         frechet_score(evaluation, "domain_frechet", "classifier", "features"),
         kernel_score(evaluation, "domain_kernel", "classifier", "features"),
-        *precision_recall_scores(evaluation, "domain", "classifier", "features"),
     ]
+    try:
+        shares = precision_recall_scores(evaluation, "domain", "classifier", "features")
+    except NotComputedError as reason:
+        shares = [Score(key, None, note=str(reason)) for key in ("domain_precision", "domain_recall")]
+    return [*distances, *shares]

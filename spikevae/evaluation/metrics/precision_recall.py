@@ -44,6 +44,7 @@ def precision_recall_scores(evaluation: Evaluation, prefix: str, space: str, lay
 
 def equal_precision_recall(ours: Tensor, theirs: Tensor, prefix: str, seed: int, **about: Any) -> list[Score]:
     """Both shares as scores, of as many samples as reference images; ``about`` is what else a `Score` takes."""
+    _check(ours, theirs)  # before they are cut to one length, and the larger set is blamed too
     count = min(len(ours), len(theirs))
     shares = precision_recall(*(each[chosen(len(each), count, seed)] for each in (ours, theirs)))
     return [
@@ -64,8 +65,7 @@ def precision_recall(samples: Tensor, reference: Tensor) -> tuple[float, float]:
 
     Source: Kynkäänniemi et al., arXiv:1904.06991.
     """
-    for name, features in (("samples", samples), ("reference", reference)):
-        check_features(name, features, at_least=_NEIGHBOURS + 1)
+    _check(samples, reference)
     found = prc_features_to_metric(
         samples,
         reference,
@@ -75,3 +75,8 @@ def precision_recall(samples: Tensor, reference: Tensor) -> tuple[float, float]:
         verbose=False,
     )
     return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
+
+
+def _check(samples: Tensor, reference: Tensor) -> None:
+    for name, features in (("samples", samples), ("reference", reference)):
+        check_features(name, features, at_least=_NEIGHBOURS + 1)
