@@ -15,6 +15,8 @@ from spikevae.cli import main
 from spikevae.config import ModelConfig
 from spikevae.data.images import save_images
 from spikevae.evaluation.command import evaluate
+from spikevae.evaluation.metrics import METRICS
+from spikevae.evaluation.metrics.registry import Metric
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import save_release
@@ -123,3 +125,15 @@ def test_options_that_would_change_nothing_of_a_classifier_are_refused(
 def test_more_recordings_than_fit_the_memory_are_refused_before_any_is_drawn(recorder_release: Path) -> None:
     with pytest.raises(ValueError, match=r"^1,000,000,000,000 samples need .* GB of memory for their frames alone"):
         spikevae.evaluate(recorder_release, count=10**12)
+
+
+def test_a_metric_of_images_says_that_it_needs_a_model_that_makes_some(
+    classifier: Path, recorder_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "mine", Metric("mine", lambda _: [], {"mine": "mine"}))
+    for model, metric in ((classifier, "mine"), (recorder_release, "mine"), (classifier, "fad")):
+        message = rf"has no metric '{metric}' \(it compares images, and this model makes none\); use accuracy, spikes"
+        with pytest.raises(ValueError, match=message):
+            spikevae.evaluate(model, metrics=metric)
+    with pytest.raises(ValueError, match="has no metric 'theirs'; use accuracy, spikes"):
+        spikevae.evaluate(classifier, metrics="theirs")

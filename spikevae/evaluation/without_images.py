@@ -21,7 +21,7 @@ from spikevae.data.sets import ImageSet, is_events, load_split
 from spikevae.evaluation.energy import count_calls
 from spikevae.evaluation.inputs import check_memory
 from spikevae.evaluation.metrics.accuracy import classify_split
-from spikevae.evaluation.metrics.registry import NotComputedError, share_score
+from spikevae.evaluation.metrics.registry import METRICS, NotComputedError, share_score
 from spikevae.evaluation.metrics.spikes import NAMES, spike_details, spike_scores
 from spikevae.evaluation.networks.weights import hash_weights
 from spikevae.evaluation.scores import Score, Scores
@@ -105,7 +105,8 @@ def evaluate_without_images(
     wanted = config.metrics or tuple(measures)
     unknown = [name for name in wanted if name not in measures]
     if unknown:
-        raise ValueError(f"{subject.name} has no metric {unknown[0]!r}; use {', '.join(measures)}")
+        why = " (it compares images, and this model makes none)" if unknown[0] in METRICS else ""
+        raise ValueError(f"{subject.name} has no metric {unknown[0]!r}{why}; use {', '.join(measures)}")
     scores = Scores(
         model=subject.name,
         weights_hash=weights_hash,
