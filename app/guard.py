@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
@@ -17,12 +15,21 @@ from . import limits
 from .access import Access
 from .calls import BadCall, Calls
 from .files import Files
+from .incoming import (
+    BODY_HEADERS,
+    Message,
+    Receive,
+    Refused,
+    Send,
+    media_type,
+    no_body,
+    single_headers,
+    whole_body,
+    with_body,
+)
 from .rates import Allowance, visitor_at
 from .routes import Kind, kind_of
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
@@ -37,14 +44,6 @@ _POLICY = (
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors"
 )
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors"
-
-
-class Refused(Exception):  # noqa: N818 - a status and a line, not a failure
-    """A request that is not answered but refused: a status of HTTP, and a line."""
-
-    def __init__(self, status: int, words: str, wait: float | None = None) -> None:
-        super().__init__(words)
-        self.status, self.words, self.wait = status, words, wait
 
 
 class Guard:
@@ -75,7 +74,7 @@ class Guard:
                 await _refuse(send, refused.status, refused.words, getattr(refused, "wait", None))
 
     async def _pass(self, scope: Message, receive: Receive, send: Send) -> None:
-        headers = _single_headers(scope["headers"])
+        headers = single_headers(scope["headers"])
         path = self._own_path(scope["path"])
         scope = {**scope, "path": path, "raw_path": path.encode(), "headers": self._trusted_headers(scope["headers"])}
         self._check_origin(scope, headers, path)
@@ -98,7 +97,7 @@ class Guard:
         elif kind is Kind.LOGIN:
             await self._login(scope, receive, send, headers)
         else:
-            await self._app(scope, receive if kind is Kind.UPLOAD else _no_body(receive), send)
+            await self._app(scope, receive if kind is Kind.UPLOAD else no_body(receive), send)
 
     # ------------------------------------------------------------ where from, and where to
 
@@ -156,7 +155,7 @@ class Guard:
         elif not self._calls.knows_event(path.rsplit("/", 1)[1]):
             raise Refused(404, "There is no such call here, or not any more")
         try:
-            await self._app(scope, _no_body(receive), send)
+            await self._app(scope, no_body(receive), send)
         except (HTTPException, RuntimeError):  # Gradio's way to say that the session ended meanwhile
             await send({"type": "http.response.body", "body": b""})
 
@@ -165,23 +164,23 @@ class Guard:
     async def _checked_call(
         self, scope: Message, receive: Receive, headers: dict[str, str], path: str
     ) -> tuple[Message, Receive]:
-        if _media_type(headers) != "application/json":
+        if media_type(headers) != "application/json":
             raise Refused(415, "Send JSON, as Content-Type: application/json")
-        body = self._calls.checked(path, await _body(receive, headers, limits.CALL_BYTES))
-        kept = [(name, value) for name, value in scope["headers"] if name not in _BODY_HEADERS]
+        body = self._calls.checked(path, await whole_body(receive, headers, limits.CALL_BYTES))
+        kept = [(name, value) for name, value in scope["headers"] if name not in BODY_HEADERS]
         own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        return {**scope, "headers": [*kept, *own]}, _given(body, receive)
+        return {**scope, "headers": [*kept, *own]}, with_body(body, receive)
 
     async def _login(self, scope: Message, receive: Receive, send: Send, headers: dict[str, str]) -> None:
         """Let so many passwords be tried; one that is right costs nothing."""
-        if _media_type(headers) not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        if media_type(headers) not in ("application/x-www-form-urlencoded", "multipart/form-data"):
             raise Refused(415, "Send a form")
         visitor = visitor_at((scope.get("client") or ("",))[0])
         for guesses, key in ((self._guesses, visitor), (self._all_guesses, "")):
             if wait := guesses.take(key):
                 log.warning("passwords are guessed from %s", printable(visitor))
                 raise Refused(429, "Too many wrong passwords; wait a little", wait)
-        body = await _body(receive, headers, limits.LOGIN_BYTES)
+        body = await whole_body(receive, headers, limits.LOGIN_BYTES)
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -191,7 +190,7 @@ class Guard:
                 message = {**message, "headers": [_same_site(header) for header in message.get("headers", [])]}
             await send(message)
 
-        await self._app(scope, _given(body, receive), watched)
+        await self._app(scope, with_body(body, receive), watched)
 
     def _with_headers(self, send: Send, *, is_file: bool, lasts: bool) -> Send:
         own = [
@@ -214,68 +213,6 @@ class Guard:
 
 
 _NOT_GRADIOS = (b"cache-control", b"accept-ranges")  # headers of answers that are ours to give, or untrue here
-_BODY_HEADERS = (b"content-type", b"content-length", b"transfer-encoding", b"content-encoding")
-
-
-def _single_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """By name. A header that is given twice would be read differently by different parts."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        text = name.decode("latin-1")
-        if text in found and text in ("host", "origin", "content-type", "content-length", "sec-fetch-site"):
-            raise Refused(400, f"The header {text} is given twice")
-        found[text] = value.decode("latin-1")
-    if "transfer-encoding" in found and "content-length" in found:  # the server goes by the first alone
-        raise Refused(400, "The request says twice how long it is (Transfer-Encoding and Content-Length)")
-    return found
-
-
-def _media_type(headers: dict[str, str]) -> str:
-    return headers.get("content-type", "").split(";")[0].strip().lower()
-
-
-async def _body(receive: Receive, headers: dict[str, str], most: int) -> bytes:
-    """The whole body, if it is small and comes in time."""
-    too_large = Refused(413, f"The request is larger than {most:,} bytes")
-    if (length := headers.get("content-length", "0")).isdigit() and int(length[:20]) > most:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(limits.BODY_SECONDS):
-            while True:
-                message = await receive()
-                body += message.get("body", b"")
-                if len(body) > most:
-                    raise too_large
-                if message["type"] != "http.request" or not message.get("more_body", False):
-                    return bytes(body)
-    except TimeoutError:
-        raise Refused(408, f"The request did not come within {limits.BODY_SECONDS:g} s") from None
-
-
-def _given(body: bytes, receive: Receive) -> Receive:
-    """First the body, then whatever comes."""
-    sent = False
-
-    async def again() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-def _no_body(receive: Receive) -> Receive:
-    """What follows a request that brings nothing: its end."""
-
-    async def watched() -> Message:
-        while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
-            pass
-        return {**message, "body": b""} if message["type"] == "http.request" else message
-
-    return watched
 
 
 def _same_site(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
