@@ -14,6 +14,7 @@ from gradio.block_function import BlockFunction
 from spikevae.text import printable
 
 from . import limits
+from .cleanup import make_room
 from .files import Files
 
 _TEXT = 10_000  # characters of a text, if it is no drawing: 24 favourites with long names of models and classes
@@ -69,9 +70,15 @@ class Calls:
         if path == "/gradio_api/queue/join":
             return json.dumps(self._joined(asked)).encode()
         if called := _CALLED.fullmatch(path):
-            call = self._named if called[1] else self._called
-            return json.dumps(call(called[2], asked)).encode()
+            call = self._named(called[2], asked) if called[1] else self._called(called[2], asked)
+            self._require_room(call.get("session_hash"))
+            return json.dumps(call).encode()
         return json.dumps(_cancelled(asked)).encode()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the queue has stopped, so that no call is answered any more."""
+        return self._page._queue.stopped
 
     def knows_session(self, session: str) -> bool:
         """Whether a session waits for answers."""
@@ -109,9 +116,7 @@ class Calls:
         call = {"data": self._values(self._function(name), asked.get("data"))}
         if asked.get("session_hash") is None:
             return call
-        session = _session(asked["session_hash"])
-        self._require_room(session)
-        return call | {"session_hash": session}
+        return call | {"session_hash": _session(asked["session_hash"])}
 
     def _named(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         self._function(name)
@@ -126,12 +131,15 @@ class Calls:
         cleaned: dict[str, Any] = {given: self._cleaned(value) for given, value in asked.items()}
         return cleaned
 
-    def _require_room(self, session: str) -> None:
-        """Refuse a session that asks on and on and fetches no answer: they would be kept for it."""
-        if len(self._page._queue.pending_event_ids_session.get(session, ())) >= limits.QUEUE_SIZE:
+    def _require_room(self, session: str | None) -> None:
+        """Refuse a session that asks on and on and fetches no answer, and anyone while all are asking."""
+        queue = self._page._queue
+        if session is not None and len(queue.pending_event_ids_session.get(session, ())) >= limits.QUEUE_SIZE:
             raise BadCall(
                 429, "Too many requests of this page wait; fetch their answers first (/gradio_api/queue/data)"
             )
+        if not make_room(queue):
+            raise BadCall(503, "Too many requests wait; try again in a little while")
 
     def _remember(self, session: str) -> None:
         self._sessions[session] = None

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import gradio as gr
-from gradio.queueing import Queue
+from gradio.queueing import Event, Queue
 
 from . import limits
 from .files import Files
@@ -36,18 +38,21 @@ def tidying(page: gr.Blocks, files: Files) -> Callable[[object], AbstractAsyncCo
     @contextlib.asynccontextmanager
     async def lifespan(server: object) -> AsyncIterator[None]:
         finished: deque[set[str]] = deque(maxlen=_LOOKS)
+        over: dict[str, float] = {}
 
         async def forget() -> None:
             # A page fetches its answers a moment after it asked, and may find them fetched by its stream before.
             finished.append(finished_sessions(page._queue))
             if len(finished) == _LOOKS:
                 forget_finished_sessions(page._queue, set.intersection(*finished))
+            forget_unfetched(page._queue, over)
 
         async def delete() -> None:
             await asyncio.to_thread(delete_old_files, page, files)
 
-        # Answers that nobody fetches. Those that somebody waits for are far fewer, and newer.
-        page._queue.pending_messages_per_session.max_size = 4 * limits.QUEUE_SIZE
+        # Gradio would drop the oldest mailbox, even of a call that still waits; the next message to it would stop the
+        # queue for good. `make_room` bounds them instead.
+        page._queue.pending_messages_per_session.max_size = sys.maxsize
         tasks = [
             asyncio.create_task(_every(seconds, tidy))
             for seconds, tidy in ((limits.FORGET_SECONDS, forget), (limits.KEEP_SECONDS / 3, delete))
@@ -62,17 +67,72 @@ def tidying(page: gr.Blocks, files: Files) -> Callable[[object], AbstractAsyncCo
     return lifespan
 
 
+# The following functions are to be called by the event loop that the queue runs in.
+
+
 def finished_sessions(queue: Queue) -> set[str]:
-    """Sessions that wait for nothing. To be called by the event loop that the queue runs in."""
+    """Sessions that wait for nothing."""
     waiting, mailboxes = queue.pending_event_ids_session, queue.pending_messages_per_session
-    return {name for name in waiting.keys() | mailboxes.keys() if not waiting.get(name) or name not in mailboxes}
+    idle = (waiting.keys() | mailboxes.keys()) - busy_sessions(queue)
+    return {name for name in idle if not waiting.get(name) or name not in mailboxes}
+
+
+def busy_sessions(queue: Queue) -> set[str]:
+    """Sessions with a call that is queued or computed. The queue needs their mailboxes."""
+    return {event.session_hash for event in _unfinished(queue)}
 
 
 def forget_finished_sessions(queue: Queue, sessions: set[str]) -> None:
-    """Drop the mailboxes of those of some sessions that wait for nothing. To be called as above."""
+    """Drop the mailboxes of those of some sessions that wait for nothing."""
     for session in sessions & finished_sessions(queue):
-        queue.pending_event_ids_session.pop(session, None)
-        queue.pending_messages_per_session.pop(session, None)
+        _forget(queue, session)
+
+
+def forget_unfetched(queue: Queue, over: dict[str, float]) -> None:
+    """Drop sessions of which nothing is computed and an answer was not fetched for ``limits.ANSWER_SECONDS``.
+
+    Args:
+        queue: of the page.
+        over: when each call was first found over, by its name. It is brought up to date.
+    """
+    now, busy = time.monotonic(), busy_sessions(queue)
+    unfetched = {
+        event: session
+        for session, events in queue.pending_event_ids_session.items()
+        if session not in busy
+        for event in events
+    }
+    since = {event: over.get(event, now) for event in unfetched}
+    over.clear()
+    over.update(since)
+    for event, session in unfetched.items():
+        if now - since[event] > limits.ANSWER_SECONDS:
+            _forget(queue, session)
+    # Gradio keeps a call for ever that was cancelled twice at once.
+    for name in queue.event_ids_to_events.keys() - {event._id for event in _unfinished(queue)}:
+        del queue.event_ids_to_events[name]
+
+
+def make_room(queue: Queue) -> bool:
+    """Drop the oldest answers that nobody fetched where there are too many; whether there is room for one more call."""
+    held = sum(map(len, queue.pending_event_ids_session.values()))
+    if held >= limits.ANSWERS:
+        busy = busy_sessions(queue)
+        for session, events in tuple(queue.pending_event_ids_session.items()):
+            if held >= limits.ANSWERS and events and session not in busy:
+                held -= len(events)
+                _forget(queue, session)
+    return held < limits.ANSWERS
+
+
+def _unfinished(queue: Queue) -> list[Event]:
+    waiting = [event for events in queue.event_queue_per_concurrency_id.values() for event in events.queue]
+    return waiting + [event for job in queue.active_jobs for event in job or ()]
+
+
+def _forget(queue: Queue, session: str) -> None:
+    queue.pending_event_ids_session.pop(session, None)
+    queue.pending_messages_per_session.pop(session, None)
 
 
 def delete_old_files(page: gr.Blocks, files: Files) -> None:

@@ -87,6 +87,8 @@ class Guard:
         if kind is None:
             raise Refused(404, "There is nothing here")
         self._check_query(scope, path)
+        if path == "/" and self._calls.is_stopped:  # whoever asks after the server's health must hear of it
+            raise Refused(503, "The server answers no calls any more; it must be started anew")
         send = self._with_headers(send, is_file=kind is Kind.FILE, lasts=path.startswith(_ASSETS))
         if kind is Kind.FILE and not self._files.is_output(path.removeprefix(_FILE)):
             raise Refused(404, "There is no such file here, or not any more")
@@ -156,7 +158,7 @@ class Guard:
             raise Refused(404, "There is no such call here, or not any more")
         try:
             await self._app(scope, no_body(receive), send)
-        except (HTTPException, RuntimeError):  # Gradio's way to say that the session ended meanwhile
+        except (HTTPException, RuntimeError, KeyError):  # Gradio's way to say that the session ended meanwhile
             await send({"type": "http.response.body", "body": b""})
 
     # ------------------------------------------------------------ what they bring

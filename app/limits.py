@@ -72,6 +72,10 @@ ALL_GUESSES, ALL_GUESSES_PER_SECOND = 40, 2.0
 """The same from all addresses together."""
 QUEUE_SIZE = 128
 """Requests that wait; one more is turned away. So many answers, too, are kept for a page that fetches none."""
+ANSWERS = 2 * QUEUE_SIZE
+"""Calls, of all visitors, that wait or whose answer was not fetched yet; beyond, the oldest answers are dropped."""
+ANSWER_SECONDS = 120.0
+"""How long an answer is kept that nobody fetches."""
 WORKERS = 2
 """Requests that are computed together."""
 KEEP_SECONDS = 1800

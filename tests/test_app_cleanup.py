@@ -10,15 +10,19 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pytest
-from gradio.queueing import Queue
+from gradio.queueing import Event, Queue
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
 from app import cleanup, limits
 from app.access import Access
+from app.calls import Calls
 from app.files import Files
+from app.guard import Guard
 from app.server import running
 from tests.visitor import Visitor
 
@@ -80,8 +84,10 @@ def test_a_session_is_told_however_late_that_it_has_had_its_answers(
         assert visitor.get("/gradio_api/queue/data?session_hash=other") == 404
 
 
-def test_only_sessions_that_wait_are_remembered() -> None:
-    queue = Queue(
+@pytest.fixture
+def queue() -> Queue:
+    """A queue that computes nothing yet."""
+    return Queue(
         live_updates=False,
         concurrency_count=1,
         update_intervals=1,
@@ -89,6 +95,24 @@ def test_only_sessions_that_wait_are_remembered() -> None:
         blocks=gr.Blocks(),
         default_concurrency_limit=1,
     )
+
+
+def asked(queue: Queue, session: str, *, done: bool) -> str:
+    """The name of a call that a session made, and that waits or has an answer which was not fetched."""
+    with gr.Blocks() as page:
+        gr.Button().click(lambda: None, concurrency_id="model")
+    (fn,) = page.fns.values()
+    event = Event(session, fn, cast(Any, None), None)
+    queue.create_event_queue_for_fn(fn)
+    queue.pending_messages_per_session.setdefault(session, asyncio.Queue())
+    queue.pending_event_ids_session.setdefault(session, set()).add(event._id)
+    if not done:
+        queue.event_ids_to_events[event._id] = event
+        queue.event_queue_per_concurrency_id["model"].queue.append(event)
+    return event._id
+
+
+def test_only_sessions_that_wait_are_remembered(queue: Queue) -> None:
     mailboxes, waiting = queue.pending_messages_per_session, queue.pending_event_ids_session
     for session, events in {"waits": {"a"}, "was answered": set(), "lost its mailbox": {"b"}}.items():
         mailboxes[session] = asyncio.Queue()
@@ -97,6 +121,90 @@ def test_only_sessions_that_wait_are_remembered() -> None:
     mailboxes["went away"] = asyncio.Queue()
     cleanup.forget_finished_sessions(queue, cleanup.finished_sessions(queue))
     assert set(mailboxes) == set(waiting) == {"waits"}
+
+
+def test_no_mailbox_is_dropped_of_a_call_that_waits_or_is_computed(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ANSWERS", 8)
+    for number in range(3):
+        asked(queue, f"waits {number}", done=False)
+    queue.active_jobs = [[queue.event_queue_per_concurrency_id["model"].queue.pop(0)]]
+    for number in range(50):
+        assert cleanup.make_room(queue)
+        asked(queue, f"is done {number}", done=True)
+        assert sum(map(len, queue.pending_event_ids_session.values())) <= limits.ANSWERS
+    kept = {"waits 0", "waits 1", "waits 2", "is done 49", "is done 48"}
+    assert kept <= queue.pending_messages_per_session.keys()
+    assert "is done 0" not in queue.pending_messages_per_session
+    queue.broadcast_estimations("model")  # it failed, and the queue stopped, where a mailbox was missing
+
+
+def test_a_call_is_refused_where_all_that_is_remembered_waits(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWERS", 3)
+    asked(queue, "waits, and fetches nothing", done=True)
+    for _ in range(2):
+        asked(queue, "waits, and fetches nothing", done=False)
+    assert not cleanup.make_room(queue)
+    assert len(queue.pending_event_ids_session["waits, and fetches nothing"]) == 3
+
+
+def test_an_answer_that_nobody_fetches_is_dropped_after_a_while(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    over: dict[str, float] = {}
+    for session in ("old", "waits"):
+        asked(queue, session, done=True)
+    asked(queue, "waits", done=False)
+    cleanup.forget_unfetched(queue, over)
+    now += limits.ANSWER_SECONDS - 1
+    asked(queue, "young", done=True)
+    cleanup.forget_unfetched(queue, over)
+    assert queue.pending_messages_per_session.keys() == {"old", "waits", "young"}
+    now += 2
+    cleanup.forget_unfetched(queue, over)
+    assert queue.pending_messages_per_session.keys() == {"waits", "young"}
+    now += limits.ANSWER_SECONDS
+    cleanup.forget_unfetched(queue, over)
+    assert queue.pending_messages_per_session.keys() == queue.pending_event_ids_session.keys() == {"waits"}
+
+
+def test_a_call_that_gradio_lost_is_forgotten(queue: Queue) -> None:
+    lost, waiting = asked(queue, "lost", done=False), asked(queue, "waits", done=False)
+    queue.event_queue_per_concurrency_id["model"].queue.pop(0)
+    cleanup.forget_unfetched(queue, {})
+    assert lost not in queue.event_ids_to_events
+    assert waiting in queue.event_ids_to_events
+
+
+def test_answers_that_nobody_fetches_do_not_stop_the_queue(
+    tiny_release: Path, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    monkeypatch.setattr(limits, "ANSWERS", 12)
+    with running([str(tiny_release)], Access(port=unused_port)) as address:
+        visitor = Visitor(address)
+        call = "/gradio_api/call/random_seed"
+        events = []
+        for _ in range(40):
+            visitor.post("/gradio_api/call/sample", {"data": ["tiny", 64, 0, "any", 1.0]})
+            status, body = visitor.post(call, {"data": []})
+            if status == 200:
+                events.append(json.loads(body)["event_id"])
+        assert visitor.get(f"{call}/{events[0]}") == 404
+        while (answer := visitor.call("sample", ["tiny", 1, 0, "any", 1.0]))[0] == "503":
+            threading.Event().wait(0.1)
+        assert answer[0] == "complete"
+        assert visitor.get("/") == 200
+
+
+@pytest.mark.parametrize(("stopped", "status"), [(False, 200), (True, 503)])
+def test_a_server_whose_queue_has_stopped_says_so_on_its_page(tmp_path: Path, stopped: bool, status: int) -> None:
+    with gr.Blocks() as page:
+        gr.Button()
+    page._queue.stopped = stopped
+    files = Files(tmp_path)
+    guard = Guard(PlainTextResponse("the page"), Access(), Calls(page, files), files)
+    assert TestClient(guard, "http://localhost").get("/").status_code == status
 
 
 def test_gradio_forgets_the_names_of_files_that_are_gone(tmp_path: Path) -> None:
