@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -11,12 +12,13 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from . import limits
 
+_BLOCK = 4096  # bytes; a file takes whole ones, and one for the folder that it lies in
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,6}")
 
 
@@ -25,13 +27,24 @@ class Full(Exception):  # noqa: N818 - it says what the store is
 
 
 class _Entry(NamedTuple):
-    size: int  # bytes
+    size: int  # bytes on the disk
     written: float  # time.monotonic
     uploaded: bool
 
 
+@contextlib.contextmanager
+def full_disk_is_full() -> Iterator[None]:
+    """Say that the disk is full as it is said that this folder is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Full from error
+
+
 class Files:
-    """A folder that never holds more than ``limits.FOLDER_BYTES``; the oldest files are deleted first.
+    """A folder that never takes more than ``limits.FOLDER_BYTES`` of the disk; the oldest files are deleted first.
 
     Only a file that this object wrote can be asked for, by the very path that it gave. No path of a visitor reaches
     the file system otherwise.
@@ -116,17 +129,19 @@ class Files:
     # ------------------------------------------------------------ details
 
     def _write(self, path: Path, content: bytes, *, uploaded: bool) -> None:
-        self._make_room(len(content))
+        size = _on_disk(len(content))
+        self._make_room(size)
         # Renamed when whole: another visitor may be fetching the same pictures.
         temporary = self.folder / f".{secrets.token_hex(8)}"
         try:
-            temporary.write_bytes(content)
-            with self._lock:  # nobody deletes the folder meanwhile
-                path.parent.mkdir(exist_ok=True)
-                temporary.replace(path)
-                before = self._entries.pop(str(path), None)
-                self._size += len(content) - (before.size if before else 0)
-                self._entries[str(path)] = _Entry(len(content), time.monotonic(), uploaded)
+            with full_disk_is_full():
+                temporary.write_bytes(content)
+                with self._lock:  # nobody deletes the folder meanwhile
+                    path.parent.mkdir(exist_ok=True)
+                    temporary.replace(path)
+                    before = self._entries.pop(str(path), None)
+                    self._size += size - (before.size if before else 0)
+                    self._entries[str(path)] = _Entry(size, time.monotonic(), uploaded)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -150,6 +165,11 @@ class Files:
             Path(path).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # another file is in it
                 Path(path).parent.rmdir()
+
+
+def _on_disk(size: int) -> int:
+    """Bytes that a file of a size takes, with the folder that it lies in."""
+    return (-(-size // _BLOCK) + 1) * _BLOCK
 
 
 def _read_regular(path: str, most: int) -> bytes:

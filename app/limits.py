@@ -44,7 +44,7 @@ UPLOADS = 16
 VISITOR_UPLOADS = 8
 """Those of one visitor among them."""
 FOLDER_BYTES = 10**9
-"""What all files of all visitors may take; the oldest are deleted first."""
+"""What all files of all visitors may take of the disk, at least 8 KiB each; the oldest are deleted first."""
 YOUNG_SECONDS = 60
 """How long a file stays in any case; where there is no room without it, a visitor is told to come later."""
 DECODE_SECONDS = 1.8

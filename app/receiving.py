@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from . import limits
-from .files import Files, Full
+from .files import Files, Full, full_disk_is_full
 from .rates import Allowance, visitor_at
 
 _SLACK = 2**16  # bytes of a request beside the file in it
@@ -32,7 +32,7 @@ def upload_routes(files: Files, is_welcome: Callable[[Request], bool]) -> list[R
     taken: Counter[str] = Counter()  # places, by visitor
 
     async def upload(request: Request) -> Response:
-        """Keep the files of a form, and answer with their paths."""
+        """Keep the file of a form, and answer with its path."""
         if not is_welcome(request):
             return _refused(401, "Log in first")
         length = request.headers.get("content-length", "")
@@ -77,9 +77,10 @@ def upload_routes(files: Files, is_welcome: Callable[[Request], bool]) -> list[R
 
 
 async def _kept(request: Request, files: Files) -> list[str]:
-    async with request.form(max_files=8, max_fields=8, max_part_size=_SLACK) as form:
-        parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
-        return [await asyncio.to_thread(files.upload, await part.read(), part.filename or "") for part in parts]
+    with full_disk_is_full():  # large files lie there until they are here whole
+        async with request.form(max_files=1, max_fields=8, max_part_size=_SLACK) as form:
+            parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+            return [await asyncio.to_thread(files.upload, await part.read(), part.filename or "") for part in parts]
 
 
 def _refused(status: int, words: str, wait: limits.Number | None = None) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from app import limits
 from app.files import Files, Full
+
+BLOCK = 4096  # bytes that the smallest file takes of the disk; the folder that it lies in takes as many
 
 
 @pytest.fixture
@@ -85,21 +88,21 @@ def test_what_took_the_place_of_an_upload_is_neither_followed_nor_waited_for(fil
 
 
 def test_the_oldest_files_make_room_for_new_ones(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FOLDER_BYTES", 1000)
+    monkeypatch.setattr(limits, "FOLDER_BYTES", 5 * BLOCK)
     monkeypatch.setattr(limits, "YOUNG_SECONDS", 0)
     first, second = upload(files, bytes(400)), files.store(bytes(401), "picture.png")
     third = upload(files, bytes(402))
     assert not files.is_input(first)
     assert on_disk(files) == {str(files.folder / "example.png"), second, third}
     with pytest.raises(Full):
-        upload(files, bytes(1001))
+        upload(files, bytes(4 * BLOCK + 1))
     assert len(on_disk(files)) <= 3
 
 
 def test_where_all_files_are_new_a_visitor_hears_that_there_is_no_room(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "FOLDER_BYTES", 1000)
+    monkeypatch.setattr(limits, "FOLDER_BYTES", 3 * BLOCK)
     first = upload(files, bytes(900))
     with pytest.raises(Full):
         upload(files, bytes(200))
@@ -109,8 +112,32 @@ def test_where_all_files_are_new_a_visitor_hears_that_there_is_no_room(
     assert len(on_disk(files)) == 2
 
 
+def test_small_files_count_for_what_they_take_of_the_disk(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FOLDER_BYTES", 20 * BLOCK)
+    monkeypatch.setattr(limits, "YOUNG_SECONDS", 0)
+    for _ in range(50):
+        upload(files, b"x")
+    assert len(on_disk(files)) == 1 + 10  # the example, and ten files in ten folders
+    upload(files, bytes(17 * BLOCK + 1))
+    assert len(on_disk(files)) == 1 + 1
+
+
+def test_a_full_disk_is_a_store_without_room(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = set(files.folder.rglob("*"))
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(Full):
+        upload(files)
+    with pytest.raises(ValueError, match="no room"):
+        files.store(b"made", "picture.png")
+    assert set(files.folder.rglob("*")) == before
+
+
 def test_equal_pictures_are_one_file_and_count_once(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FOLDER_BYTES", 1000)
+    monkeypatch.setattr(limits, "FOLDER_BYTES", 4 * BLOCK)
     assert len({files.store(bytes(300), "picture.png") for _ in range(20)}) == 1
     upload(files, bytes(700))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -407,6 +409,24 @@ def test_what_one_visitor_uploads_in_a_minute_is_bounded(member: Visitor) -> Non
     assert answers[-1][0] == 429
     assert "a minute" in answers[-1][1]
     assert member.call("sample", SAMPLE)[0] == "complete"
+
+
+def test_an_upload_is_one_file_so_that_each_is_charged(visitor: Visitor) -> None:
+    part = form(b"x").removesuffix(b"--XBOUNDARYX--\r\n")
+    status, body = visitor.post("/gradio_api/upload", part + form(b"y"), FORM)
+    assert status == 400
+    assert b"Too many files" in body
+    assert visitor.post("/gradio_api/upload", form(b"y"), FORM)[0] == 200
+
+
+def test_a_full_disk_is_said_in_a_line(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    status, words = visitor.upload(b"x")
+    assert status == 507
+    assert "try later" in words
 
 
 def test_an_upload_says_how_long_it_is_and_is_not_too_long(visitor: Visitor) -> None:
