@@ -59,6 +59,12 @@ class Connections:
         return any(found in ipaddress.ip_network(proxy) for proxy in self._unbounded)
 
 
+def third_for_an_address(unbounded: frozenset[str] = frozenset()) -> Connections:
+    """Counts by which one address may hold a third of the connections that this process may have."""
+    allowed = connections_allowed()
+    return Connections(allowed, max(allowed // 3, 16), unbounded)
+
+
 def connections_allowed() -> int:
     """How many the limit on open files of this process leaves room for; the limit is raised as far as it may be."""
     try:

@@ -14,6 +14,7 @@ from spikevae.text import printable
 from . import limits
 from .access import Access
 from .calls import BadCall, Calls
+from .connections import Connections
 from .files import Files
 from .incoming import (
     BODY_HEADERS,
@@ -54,10 +55,12 @@ class Guard:
         access: who may come in, by which names.
         calls: the page's functions.
         files: what may be fetched.
+        requests: counts of those that are being answered. Behind a proxy, its connections say nothing of visitors.
     """
 
-    def __init__(self, app: App, access: Access, calls: Calls, files: Files) -> None:
+    def __init__(self, app: App, access: Access, calls: Calls, files: Files, requests: Connections) -> None:
         self._app, self._access, self._calls, self._files = app, access, calls, files
+        self._requests = requests
         ancestors = " ".join(("'self'", *access.embed_in))
         self._policies = {False: f"{_POLICY} {ancestors}".encode(), True: f"{_FILE_POLICY} {ancestors}".encode()}
         self._guesses = Allowance(limits.GUESSES, limits.GUESSES_PER_SECOND)
@@ -68,10 +71,16 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
+            visitor = _visitor(scope)
+            if not self._requests.admit(visitor):
+                await _refuse(send, 503, "Too many requests at once; try again", 5)
+                return
             try:
                 await self._pass(scope, receive, send)
             except (Refused, BadCall) as refused:
                 await _refuse(send, refused.status, refused.words, getattr(refused, "wait", None))
+            finally:
+                self._requests.leave(visitor)
 
     async def _pass(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = single_headers(scope["headers"])
@@ -177,7 +186,7 @@ class Guard:
         """Let so many passwords be tried; one that is right costs nothing."""
         if media_type(headers) not in ("application/x-www-form-urlencoded", "multipart/form-data"):
             raise Refused(415, "Send a form")
-        visitor = visitor_at((scope.get("client") or ("",))[0])
+        visitor = _visitor(scope)
         for guesses, key in ((self._guesses, visitor), (self._all_guesses, "")):
             if wait := guesses.take(key):
                 log.warning("passwords are guessed from %s", printable(visitor))
@@ -215,6 +224,10 @@ class Guard:
 
 
 _NOT_GRADIOS = (b"cache-control", b"accept-ranges")  # headers of answers that are ours to give, or untrue here
+
+
+def _visitor(scope: Message) -> str:
+    return visitor_at((scope.get("client") or ("",))[0])
 
 
 def _same_site(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -24,7 +24,7 @@ from .access import Access
 from .actions import Actions
 from .calls import Calls
 from .cleanup import tidying
-from .connections import Connections, connections_allowed, protocol_with
+from .connections import protocol_with, third_for_an_address
 from .files import Files
 from .first_paint import first_paint, painter
 from .guard import Guard
@@ -61,7 +61,8 @@ def mounted(actions: Actions, models: Sequence[str], folder: Path, access: Acces
     app = _application(page, actions, files, access, first, is_welcome)
     files.keep_present()
     described = Described(app, access.root_path, painter(first_paint(TITLE_HTML, first), is_welcome), is_welcome)
-    server = uvicorn.Server(_config(Guard(described, access, Calls(page, files), files), access))
+    guard = Guard(described, access, Calls(page, files), files, third_for_an_address())
+    server = uvicorn.Server(_config(guard, access))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -133,13 +134,11 @@ def _application(
 
 
 def _config(app: Any, access: Access) -> uvicorn.Config:
-    allowed = connections_allowed()
-    connections = Connections(allowed, max(allowed // 3, 16), frozenset(access.proxy))
     return uvicorn.Config(
         app,
         host=access.host,
         port=access.port,
-        http=protocol_with(connections),
+        http=protocol_with(third_for_an_address(frozenset(access.proxy))),
         ws="none",
         log_level="error",  # a warning for each spoilt request would fill the log
         access_log=False,

@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from app import cleanup, limits
 from app.access import Access
 from app.calls import Calls
+from app.connections import Connections
 from app.files import Files
 from app.guard import Guard
 from app.server import running
@@ -203,7 +204,7 @@ def test_a_server_whose_queue_has_stopped_says_so_on_its_page(tmp_path: Path, st
         gr.Button()
     page._queue.stopped = stopped
     files = Files(tmp_path)
-    guard = Guard(PlainTextResponse("the page"), Access(), Calls(page, files), files)
+    guard = Guard(PlainTextResponse("the page"), Access(), Calls(page, files), files, Connections(9, 9, frozenset()))
     assert TestClient(guard, "http://localhost").get("/").status_code == status
 
 

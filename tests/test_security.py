@@ -27,6 +27,7 @@ from app.server import running
 from tests.visitor import FORM, JSON, Visitor, form
 
 MODEL = "tiny"
+PROXY = "127.0.0.9"
 EXAMPLE = sorted((Path(app.__file__).parent / "examples").glob("*.png"))[0]
 FOREIGN = (("Origin", "http://evil.invalid"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"))
 SAMPLE = [MODEL, 1, 0, "any", 1.0]
@@ -52,7 +53,7 @@ def strict(tiny_release: Path) -> Iterator[str]:
             "QUEUE_SIZE": 4,
         }.items():
             patch.setattr(limits, name, value)
-        access = Access(port=port, auth="ann:secret", root_path="/demo", embed_in=["https://b.org"])
+        access = Access(port=port, auth="ann:secret", root_path="/demo", embed_in=["https://b.org"], proxy=[PROXY])
         with running([str(tiny_release)], access) as address:
             yield address
 
@@ -549,6 +550,22 @@ def test_many_connections_from_one_address_leave_room_for_others(strict: str) ->
     finally:
         for link in links:
             link.close()
+
+
+def test_many_answers_to_one_visitor_of_a_proxy_leave_room_for_others(strict: str, member: Visitor) -> None:
+    def asked(stack: ExitStack, visitor: str, number: int) -> bytes:
+        link = stack.enter_context(socket.create_connection((member.host, member.port), 30, source_address=(PROXY, 0)))
+        lines = [f"GET /gradio_api/heartbeat/h{number} HTTP/1.1", "Host: localhost", f"X-Forwarded-For: {visitor}"]
+        lines += [f"{name}: {value}" for name, value in member.headers]
+        link.sendall("\r\n".join([*lines, "", ""]).encode())
+        return link.recv(1000)[9:12]
+
+    with ExitStack() as stack:
+        answers = [asked(stack, "10.0.0.1", number) for number in range(24)]
+        assert answers == [b"200"] * 20 + [b"503"] * 4  # a third of 60
+        assert asked(stack, "10.0.0.2", 0) == b"200"
+    with ExitStack() as stack:
+        assert any(asked(stack, "10.0.0.1", number) == b"200" for number in range(100))
 
 
 # ---------------------------------------------------------------- what stays
