@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _FILE = "/gradio_api/file="
 _ASSETS = "/assets/"  # scripts and styles, with a hash of their content in each name
 _LOGOUT = "/logout"
+_COSTLY = ("", "/config", "/gradio_api/info", "/gradio_api/openapi.json")  # to make
 _LARGEST_QUERY = 2000  # bytes
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -64,6 +65,7 @@ class Guard:
         ancestors = " ".join(("'self'", *access.embed_in))
         self._policies = {False: f"{_POLICY} {ancestors}".encode(), True: f"{_FILE_POLICY} {ancestors}".encode()}
         self._guesses = Allowance(limits.GUESSES, limits.GUESSES_PER_SECOND)
+        self._pages = Allowance(limits.PAGES, limits.PAGES_PER_SECOND)
         self._all_guesses = Allowance(limits.ALL_GUESSES, limits.ALL_GUESSES_PER_SECOND)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -98,6 +100,8 @@ class Guard:
         self._check_query(scope, path)
         if path == "/" and self._calls.is_stopped:  # whoever asks after the server's health must hear of it
             raise Refused(503, "The server answers no calls any more; it must be started anew")
+        if path.rstrip("/") in _COSTLY and (wait := self._pages.take(_visitor(scope))):
+            raise Refused(429, "Too many pages from this address; wait a little", wait)
         send = self._with_headers(send, is_file=kind is Kind.FILE, lasts=path.startswith(_ASSETS))
         if kind is Kind.FILE and not self._files.is_output(path.removeprefix(_FILE)):
             raise Refused(404, "There is no such file here, or not any more")

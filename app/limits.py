@@ -70,6 +70,8 @@ GUESSES, GUESSES_PER_SECOND = 8, 0.1
 """Wrong passwords from one address: at once, and later."""
 ALL_GUESSES, ALL_GUESSES_PER_SECOND = 40, 2.0
 """The same from all addresses together."""
+PAGES, PAGES_PER_SECOND = 240, 2.0
+"""The page and its descriptions, which take up to a tenth of a second each, for one address: at once, and later."""
 QUEUE_SIZE = 128
 """Requests that wait; one more is turned away. So many answers, too, are kept for a page that fetches none."""
 ANSWERS = 2 * QUEUE_SIZE

@@ -82,10 +82,15 @@ def _welcome(page: gr.Blocks) -> Callable[[Request], bool]:
 
     def is_welcome(request: Request) -> bool:
         app: App = page.server_app
-        names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-        return app.auth is None or any(request.cookies.get(name) in app.tokens for name in names)
+        # As Gradio does it, whose page is then kept for others: the second cookie counts only without the first.
+        token = _cookie(request, app, "") or _cookie(request, app, "unsecure-")
+        return app.auth is None or token in app.tokens
 
     return is_welcome
+
+
+def _cookie(request: Request, app: App, kind: str) -> str | None:
+    return request.cookies.get(f"access-token-{kind}{app.cookie_id}")
 
 
 def _application(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -29,6 +30,7 @@ _SIZE = (1200, 630)  # as the sites that show previews want it
 _ROWS, _COLUMNS, _TILE, _GAP = 3, 8, 130, 14
 _GROUND, _INK = (19, 19, 22), (244, 244, 245)
 _PACKING = 5  # level of gzip: an eighth of the bytes in 6 ms
+_KEPT = 16  # finished pages, by what they depend on
 _BODY = re.compile(r"<body[^>]*>")
 _CALLS = re.compile(r"(?<=window\.gradio_api_info = ).*?(?=;</script>)", re.DOTALL)
 _OTHERS = re.compile(r'<meta\s+(?:property="og:|name="twitter:|name="description")[^>]*>')
@@ -93,6 +95,8 @@ def described(page: str, address: str) -> str:
 class Described:
     """ASGI middleware that puts :func:`described` into the page, and its first pictures; and packs it.
 
+    The page takes a tenth of a second to make, so a finished one is kept for all who are shown the same.
+
     Args:
         app: the server.
         root_path: path, or whole address, under which a reverse proxy serves the page.
@@ -108,6 +112,7 @@ class Described:
         is_welcome: Callable[[Request], bool] = lambda request: True,
     ) -> None:
         self._app, self._root, self._paint, self._is_welcome = app, root_path.rstrip("/"), paint, is_welcome
+        self._kept: OrderedDict[object, tuple[dict[str, Any], bytes]] = OrderedDict()  # the latest last
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass everything on; the page itself as a whole."""
@@ -116,6 +121,7 @@ class Described:
             return
         start: dict[str, Any] = {}
         body = bytearray()
+        shown = self._shown(scope)
 
         async def gathered(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -123,11 +129,28 @@ class Described:
                 return
             body.extend(message.get("body", b""))
             if not message.get("more_body", False):
-                await self._answer(scope, start, bytes(body), send)
+                page = self._finished(scope, start, bytes(body))
+                # Who logs in or out meanwhile may be given either page.
+                if start["status"] == 200 and not scope["query_string"] and shown == self._shown(scope):
+                    self._kept[shown] = page
+                    if len(self._kept) > _KEPT:
+                        self._kept.popitem(last=False)
+                await _send(scope, *page, send)
 
-        await self._app(scope, receive, gathered)
+        if shown in self._kept and not scope["query_string"]:
+            self._kept.move_to_end(shown)
+            await _send(scope, *self._kept[shown], send)
+        else:
+            await self._app(scope, receive, gathered)
 
-    async def _answer(self, scope: Any, start: dict[str, Any], body: bytes, send: Any) -> None:
+    def _shown(self, scope: Any) -> object:
+        """All that the page depends on, if its address asks for nothing."""
+        request = Request(scope)
+        names = ("host", "x-forwarded-host", "x-forwarded-proto")
+        address = [tuple(request.headers.getlist(name)) for name in names]
+        return scope["scheme"], *address, self._is_welcome(request), _unpacks(request)
+
+    def _finished(self, scope: Any, start: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         request, headers = Request(scope), Headers(raw=start["headers"])
         more: list[tuple[bytes, bytes]] = []
         if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
@@ -135,13 +158,12 @@ class Described:
             if not self._is_welcome(request):
                 page = _CALLS.sub("null", page)
             body = _BODY.sub(lambda found: found[0] + self._paint(request), page, count=1).encode()
-            if "gzip" in request.headers.get("accept-encoding", ""):
+            if _unpacks(request):
                 body = gzip.compress(body, _PACKING, mtime=0)
                 more = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
         more.append((b"content-length", str(len(body)).encode()))
         kept = [header for header in start["headers"] if header[0].lower() != b"content-length"]
-        await send({**start, "headers": [*kept, *more]})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        return {**start, "headers": [*kept, *more]}, body
 
     def _address(self, scope: Any) -> str:
         """As visitors know it. The guard has checked the host, and let through only a proxy's own words."""
@@ -151,3 +173,12 @@ class Described:
         host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
         scheme = headers.get("x-forwarded-proto", scope["scheme"]).split(",")[0].strip()
         return f"{scheme}://{host}{self._root}"
+
+
+def _unpacks(request: Request) -> bool:
+    return "gzip" in request.headers.get("accept-encoding", "")
+
+
+async def _send(scope: Any, start: dict[str, Any], body: bytes, send: Any) -> None:
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

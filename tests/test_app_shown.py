@@ -20,6 +20,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.testclient import TestClient
 
 from app import cards, limits
 from app.actions import Actions
@@ -27,7 +30,7 @@ from app.browser import is_desktop
 from app.favourites import favourites
 from app.files import Files
 from app.film import film, running_counts, sampled_film
-from app.preview import described
+from app.preview import Described, described
 from app.show import Show
 from app.watch import watch
 from spikevae.data.images import to_uint8
@@ -187,6 +190,50 @@ def test_a_link_to_the_page_has_a_preview_of_our_own(page_address: str) -> None:
 def test_an_address_in_a_preview_is_escaped() -> None:
     page = described("<html><head></head></html>", 'https://a"><script>')
     assert "<script>" not in page
+
+
+def test_a_page_is_made_once_for_all_who_are_shown_the_same() -> None:
+    made: list[str] = []
+    members: set[str] = set()
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        made.append(Request(scope).headers["host"])
+        answer = HTMLResponse(f"<html><head></head><body>{len(made)}</body></html>", 200)
+        await answer(scope, receive, send)
+
+    app = Described(page, is_welcome=lambda request: request.cookies.get("name") in members)
+    visitor = TestClient(app, "http://a.org")
+    first = visitor.get("/").text
+    assert visitor.get("/").text == first
+    assert visitor.head("/").content == b""
+    assert len(made) == 1
+    members.add("ann")
+    others: list[dict[str, str]] = [
+        {"Cookie": "name=ann"},
+        {"Host": "b.org"},
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Host": "c.org"},
+        {"Accept-Encoding": "identity"},
+    ]
+    for headers in others:
+        assert visitor.get("/", headers=headers).text != first
+    assert len(made) == 1 + len(others)
+    assert visitor.get("/?seed=7").text != visitor.get("/?seed=7").text  # each is its own
+    for number in range(100):
+        visitor.get("/", headers={"Host": f"{number}.org"})
+    assert len(app._kept) <= 16
+
+
+def test_a_page_is_not_kept_for_others_where_its_visitor_logs_out_meanwhile() -> None:
+    members = {"ann"}
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        members.clear()
+        await HTMLResponse("<html><head></head><body>for members</body></html>")(scope, receive, send)
+
+    app = Described(page, is_welcome=lambda request: request.cookies.get("name") in members)
+    assert TestClient(app).get("/", headers={"Cookie": "name=ann"}).status_code == 200
+    assert not app._kept
 
 
 # ---------------------------------------------------------------- the first paint

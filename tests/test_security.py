@@ -14,12 +14,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from filelock import FileLock
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
 import app
 from app import leftovers, limits
 from app.access import Access
+from app.calls import Calls
+from app.connections import Connections
+from app.files import Files
+from app.guard import Guard
 from app.leftovers import private_folder
 from app.rates import visitor_at
 from app.routes import Kind, kind_of
@@ -410,6 +417,26 @@ def test_what_one_visitor_uploads_in_a_minute_is_bounded(member: Visitor) -> Non
     assert answers[-1][0] == 429
     assert "a minute" in answers[-1][1]
     assert member.call("sample", SAMPLE)[0] == "complete"
+
+
+def test_pages_of_one_visitor_in_a_while_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PAGES", 20)
+    monkeypatch.setattr(limits, "PAGES_PER_SECOND", 1e-3)
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("the page")(scope, receive, send)
+
+    with gr.Blocks() as blocks:
+        gr.Button()
+    files = Files(tmp_path)
+    guard = Guard(page, Access(), Calls(blocks, files), files, Connections(9, 9, frozenset()))
+    client = TestClient(guard, "http://localhost", client=("10.0.0.1", 1))
+    paths = ("/", "/config", "/config/", "/gradio_api/info", "/gradio_api/openapi.json", "/?seed=1")
+    statuses = [client.get(paths[number % len(paths)]).status_code for number in range(26)]
+    assert statuses == [200] * 20 + [429] * 6
+    assert client.get("/gradio_api/app_id").status_code == 200
+    other = TestClient(guard, "http://localhost", client=("10.0.0.2", 1))
+    assert other.get("/").status_code == 200
 
 
 def test_an_upload_is_one_file_so_that_each_is_charged(visitor: Visitor) -> None:
