@@ -33,12 +33,12 @@ COPY spikevae spikevae
 COPY app app
 RUN uv pip install --python /opt/spikevae/bin/python --no-deps .
 
-# The data sets come here, and everything that a library wants to cache goes to /tmp, so that any --user will do.
+# The data sets come here, where a volume keeps them if one is mounted, and everything that a library wants to cache goes to
+# /tmp, so that any --user will do. No VOLUME: a container that is --read-only would still get one to write to.
 RUN useradd --create-home --uid 1000 spikevae && install --directory --owner spikevae --mode 1777 /data
 ENV SPIKEVAE_DATA=/data \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib
-VOLUME /data
 USER 1000
 WORKDIR /data
 
