@@ -37,8 +37,9 @@ log = logging.getLogger(__name__)
 
 _FILE = "/gradio_api/file="
 _ASSETS = "/assets/"  # scripts and styles, with a hash of their content in each name
+_INFO = "/gradio_api/info"
 _LOGOUT = "/logout"
-_COSTLY = ("", "/config", "/gradio_api/info", "/gradio_api/openapi.json")  # to make
+_COSTLY = ("", "/config", _INFO, "/gradio_api/openapi.json")  # to make
 _LARGEST_QUERY = 2000  # bytes
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -92,6 +93,8 @@ class Guard:
         if scope["method"] == "OPTIONS" and "origin" in headers:  # of a site that is allowed: the server answers it
             await self._app(scope, receive, send)
             return
+        if path.rstrip("/") == _INFO:
+            scope["query_string"] = _info_query(scope["query_string"])
         if path == _LOGOUT:  # everybody has the one account; Gradio would log all of them out
             scope["query_string"] = b"all_session=false"
         kind = kind_of(scope["method"], path)
@@ -228,6 +231,11 @@ class Guard:
 
 
 _NOT_GRADIOS = (b"cache-control", b"accept-ranges")  # headers of answers that are ours to give, or untrue here
+
+
+def _info_query(query: bytes) -> bytes:
+    """Ask for the description of the one page: that of all pages names the first asker's Host to everybody."""
+    return b"all_endpoints=True" if b"all_endpoints" in query else b"page="
 
 
 def _visitor(scope: Message) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 import pytest
 from filelock import FileLock
+from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
@@ -305,6 +306,25 @@ def test_nobody_chooses_the_pages_address_for_others(visitor: Visitor) -> None:
     )
     for path in ("/config", "/", "/gradio_api/info"):
         assert b"evil.invalid" not in visitor.ask("GET", path, None, forged)[2]
+
+
+def test_nobody_chooses_the_pages_address_for_others_by_the_name_that_they_ask_for(tmp_path: Path) -> None:
+    with gr.Blocks(analytics_enabled=False) as page:
+        text = gr.Textbox()
+        gr.Button().click(lambda text: text, text, text, api_name="same")
+    server = Starlette()
+    gr.mount_gradio_app(server, page, "", ssr_mode=False)
+    files = Files(tmp_path)
+    access = Access(host="0.0.0.0")  # it goes by every name
+    guard = Guard(server, access, Calls(page, files), files, Connections(9, 9, frozenset()))
+    visitor = TestClient(guard)
+    paths = ("/gradio_api/info", "/gradio_api/info/", "/gradio_api/openapi.json", "/config", "/")
+    for path in (*paths, "/gradio_api/info?page=none", "/gradio_api/info?all_endpoints=True"):
+        for host in ("evil.invalid", "demo.example.org"):
+            answer = visitor.get(path, headers={"Host": host})
+            assert answer.status_code == 200
+            assert host == "evil.invalid" or "evil.invalid" not in answer.text
+    assert "/same" in visitor.get("/gradio_api/info").json()["named_endpoints"]
 
 
 def test_the_page_can_be_framed_by_those_who_are_named_only(visitor: Visitor, strict: str) -> None:
