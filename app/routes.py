@@ -28,7 +28,7 @@ _GET = (
     (r"/config/?", Kind.PAGE),
     (r"/(preview\.png|theme\.css|favicon\.ico|robots\.txt|manifest\.json|logout)", Kind.PAGE),
     (r"/(assets|static|svelte)/(?!.*\.\.)[\w./@+-]{1,200}", Kind.PAGE),
-    (r"/gradio_api/(info|openapi\.json|app_id|login_check|user|queue/status|startup-events|theme\.css)/?", Kind.PAGE),
+    (r"/gradio_api/(info|openapi\.json|app_id|login_check|user|queue/status|theme\.css)/?", Kind.PAGE),
     (r"/gradio_api/upload_progress", Kind.PAGE),
     (rf"/gradio_api/heartbeat/{_ID}", Kind.PAGE),
     (r"/gradio_api/file=(?s:.+)", Kind.FILE),

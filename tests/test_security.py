@@ -174,6 +174,7 @@ def test_an_uploaded_page_is_no_page_of_the_site(visitor: Visitor) -> None:
         ("GET", "/gradio_api/dev/reload"),
         ("GET", "/gradio_api/custom_component/a/b/c/d"),
         ("GET", "/gradio_api/token"),
+        ("GET", "/gradio_api/startup-events"),
         ("GET", "/gradio_api/runs"),
         ("GET", "/monitoring/summary"),
         ("GET", "/static/../../../etc/passwd"),
