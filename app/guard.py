@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 _FILE = "/gradio_api/file="
 _ASSETS = "/assets/"  # scripts and styles, with a hash of their content in each name
 _INFO = "/gradio_api/info"
-_LOGOUT = "/logout"
 _COSTLY = ("", "/config", _INFO, "/gradio_api/openapi.json")  # to make
 _LARGEST_QUERY = 2000  # bytes
 _POLICY = (
@@ -95,8 +94,6 @@ class Guard:
             return
         if path.rstrip("/") == _INFO:
             scope["query_string"] = _info_query(scope["query_string"])
-        if path == _LOGOUT:  # everybody has the one account; Gradio would log all of them out
-            scope["query_string"] = b"all_session=false"
         kind = kind_of(scope["method"], path)
         if kind is None:
             raise Refused(404, "There is nothing here")

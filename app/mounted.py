@@ -16,7 +16,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.routing import Mount
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
 from torch import Tensor
 
 from . import limits
@@ -83,14 +84,28 @@ def _welcome(page: gr.Blocks) -> Callable[[Request], bool]:
     def is_welcome(request: Request) -> bool:
         app: App = page.server_app
         # As Gradio does it, whose page is then kept for others: the second cookie counts only without the first.
-        token = _cookie(request, app, "") or _cookie(request, app, "unsecure-")
-        return app.auth is None or token in app.tokens
+        first, second = (request.cookies.get(name) for name in _cookies(app))
+        return app.auth is None or (first or second) in app.tokens
 
     return is_welcome
 
 
-def _cookie(request: Request, app: App, kind: str) -> str | None:
-    return request.cookies.get(f"access-token-{kind}{app.cookie_id}")
+def _logout_route(page: gr.Blocks) -> Route:
+    """Takes the place of Gradio's, which forgets all visitors, or only who sent the cookie for HTTPS."""
+
+    async def logout(request: Request) -> Response:
+        response = RedirectResponse("./", 302)
+        for name in _cookies(page.server_app):
+            page.server_app.tokens.pop(request.cookies.get(name), None)
+            response.delete_cookie(name)
+        return response
+
+    return Route("/logout", logout, methods=["GET"])
+
+
+def _cookies(app: App) -> tuple[str, str]:
+    """Names of the two that Gradio gives who logs in: for HTTPS alone, and for HTTP too."""
+    return f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"
 
 
 def _application(
@@ -108,7 +123,7 @@ def _application(
         allow_methods=["GET", "POST"],
         allow_headers=["content-type"],
     )
-    routes = [*upload_routes(files, is_welcome), preview_route(first, is_welcome)]
+    routes = [*upload_routes(files, is_welcome), preview_route(first, is_welcome), _logout_route(page)]
     app = Starlette(routes=routes, middleware=[cors])
     gr.mount_gradio_app(
         app,  # a FastAPI is wanted, of which what a Starlette has is used

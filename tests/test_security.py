@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -532,6 +533,20 @@ def test_who_logs_out_leaves_the_others_in(strict: str, member: Visitor) -> None
     other.get("/logout")
     assert other.get("/config") == 401
     assert member.get("/config") == 200
+
+
+@pytest.mark.parametrize("kind", [r"access-token-(?!unsecure-)", "access-token-unsecure-"])
+def test_who_logs_out_is_out_whichever_cookie_the_browser_sends(strict: str, kind: str) -> None:
+    visitor = Visitor(strict)
+    _, cookies, _ = login(visitor, "secret")
+    (cookie,) = (each for each in cookies.split("; ") if re.match(kind, each))
+    member = Visitor(strict, [("Cookie", cookie)])  # a browser on HTTP has only the second
+    assert member.get("/config") == 200
+    status, headers, _ = member.ask("GET", "/logout")
+    assert (status, headers["location"]) == (302, "./")
+    assert len(headers.get_all("set-cookie") or []) == 2
+    for each in (cookie, cookies):
+        assert visitor.get("/config", ("Cookie", each)) == 401
 
 
 def test_limits_count_a_network_of_one_visitor_as_one() -> None:
