@@ -36,7 +36,7 @@ UPLOAD_PIXELS = 2**24
 PHOTO_PIXELS = 80_000_000
 """Pixels of the largest JPEG, which is decoded at a half or a quarter of its size."""
 VISITOR_BYTES = 96 * 2**20
-"""What one visitor may upload in a minute."""
+"""What one visitor may upload at once; as much more comes each minute."""
 SMALLEST_CHARGE = 2**16
 """Bytes that an upload counts for at least: files cost more than their content."""
 UPLOADS = 16
