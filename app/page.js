@@ -33,16 +33,25 @@
     document.querySelector("#tabs").scrollIntoView();
   });
 
-  // More pictures come when somebody scrolls to the end of those that are there.
+  // More pictures come when somebody scrolls down past the last row, unless their number was chosen, here or by a link.
+  let isChosen = new URLSearchParams(window.location.search).has("count");
+  for (const action of ["input", "click"]) {
+    document.addEventListener(action, (event) => (isChosen ||= Boolean(event.target.closest?.("#count"))), true);
+  }
+  let lastPlace = 0;
+  let isAhead = false; // the end was below the screen since it was last reached
+  let lastTime = 0;
   document.addEventListener("scroll", () => {
+    const way = window.scrollY - lastPlace;
+    lastPlace = window.scrollY;
     const more = document.querySelector("#more");
-    const count = document.querySelector("#sample input[type=range]"); // the first one: the number of pictures
-    if (!more || !more.offsetParent || more.disabled || (count && Number(count.value) >= Number(count.max))) return;
+    const count = document.querySelector("#count input[type=range]");
+    if (isChosen || !more?.offsetParent || more.disabled || Number(count.value) >= Number(count.max)) return;
     const { top, bottom } = more.getBoundingClientRect();
-    if (top < window.innerHeight && bottom > 0) {
-      if (Date.now() - (window.spikevaeAsked || 0) < 1500) return;
-      window.spikevaeAsked = Date.now();
-      more.click();
-    }
+    isAhead ||= top + way >= window.innerHeight;
+    if (way <= 0 || !isAhead || top >= window.innerHeight || bottom <= 0 || Date.now() - lastTime < 1500) return;
+    isAhead = false;
+    lastTime = Date.now();
+    more.click();
   }, { passive: true });
 })();

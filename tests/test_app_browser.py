@@ -489,6 +489,38 @@ def test_a_phone_shows_all_tabs_and_never_scrolls_sideways(browser: Any, page_ad
     context.close()
 
 
+def test_more_pictures_come_at_the_end_of_a_scroll_unless_their_number_was_chosen(
+    browser: Any, page_address: str
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 600}, has_touch=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    panel, more = page.locator("#sample"), page.get_by_role("button", name="Show more")
+
+    def scroll(way: int) -> None:
+        page.mouse.wheel(0, way)
+        page.wait_for_timeout(1000)  # for what may be asked, and is not to be
+
+    page.goto(page_address)
+    pictures(panel, 24)
+    assert more.bounding_box()["y"] > 600  # below the screen
+    scroll(10)
+    pictures(panel, 24)
+    more.scroll_into_view_if_needed()  # downwards
+    pictures(panel, 40)
+    panel.get_by_label("number input for Number of pictures").fill("4")
+    pictures(panel, 4)
+    page.evaluate("window.scrollTo(0, 0)")
+    for way in (30, 600):
+        scroll(way)
+        pictures(panel, 4)
+    page.goto(f"{page_address}/?count=24")
+    pictures(panel, 24)
+    scroll(600)
+    pictures(panel, 24)
+    context.close()
+
+
 def test_the_keyboard_reaches_the_tabs_and_the_first_button(page: Any) -> None:
     page.get_by_role("tab", name="Sample", exact=True).focus()
     page.get_by_role("tab", name="Sample", exact=True).click()

@@ -80,7 +80,9 @@ class SampleTab:
 
     def _build_settings(self) -> None:
         self._label = label_dropdown(self._actions, self._model, "Class")
-        self._count = gr.Slider(1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures")
+        self._count = gr.Slider(
+            1, limits.COUNT_LIMIT, value=_FIRST_COUNT, step=1, label="Number of pictures", elem_id="count"
+        )
         self._temperature = temperature_slider(self._actions, self._model)
         self._seed = gr.Number(_FIRST_SEED, label="Seed", info="The same seed and settings give the same pictures.")
 
