@@ -310,6 +310,32 @@ def test_what_is_painted_over_is_completed(page: Any) -> None:
     sync_api.expect(panel.locator(".proposals .thumbnail-item")).to_have_count(0)  # they were for another picture
 
 
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [("Edit", None), ("Complete", None), ("Walk", "Two pictures"), ("Look inside", "At a picture")],
+)
+def test_a_refused_file_gives_way_to_the_last_good_one(page: Any, tmp_path: Path, name: str, inner: str | None) -> None:
+    box = tab(page, name, inner).locator(".upload:visible").last
+    shown = box.locator("img")
+    box.locator("input[type=file]").set_input_files(SHOE)
+    sync_api.expect(shown).to_have_attribute("src", re.compile("upload"))
+    good = shown.get_attribute("src")
+    page.wait_for_function(  # until it is answered
+        "src => Object.entries(window).some(([name, file]) => name.startsWith('spikevaeKept') && file?.url === src)",
+        arg=good,
+    )
+    text = tmp_path / "text.png"
+    text.write_bytes(b"not an image at all")
+    box.locator("input[type=file]").set_input_files(text)
+    message = page.locator("[data-testid=toast-text]:visible")
+    sync_api.expect(message).to_have_text([re.compile("not a known image format")])  # once
+    sync_api.expect(shown).to_have_attribute("src", good)
+    page.wait_for_timeout(1000)  # for what its return may start
+    sync_api.expect(message).to_have_count(1)
+    page.keyboard.press("Enter")
+    page.wrong.clear()  # the browser itself complains of a picture that it cannot show
+
+
 def test_a_picture_forms_and_two_models_stand_side_by_side(page: Any) -> None:
     panel = tab(page, "Watch it spike")
     film = panel.get_by_alt_text("A picture forming spike by spike")

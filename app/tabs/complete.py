@@ -13,7 +13,7 @@ from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
 from ..studio import data_url
-from .parts import LIVE, QUIET, Examples, content, gallery, hint, label_choices, label_dropdown, upload
+from .parts import LIVE, QUIET, Examples, content, gallery, hint, keep_answered, label_choices, label_dropdown, upload
 from .tab import PictureTab, paper_html, paper_script
 
 _READ_MASK = """(model, picture, _, ...rest) => {
@@ -73,13 +73,14 @@ class CompleteTab(PictureTab):
         outputs = [self._proposals, self._line]
         event = self._go.click(self.complete, inputs, outputs, js=_READ_MASK, api_name="complete", **LIVE)
         event.success(None, [self._model, self._picture], outputs, js=_DROP_LATE, **QUIET)
-        self._picture.change(
+        changed = self._picture.change(
             self._seen,
             [self._model, self._picture],
             [self._paper, *outputs],
             **LIVE | {"show_progress": "hidden"},
             api_visibility="private",
         )
+        keep_answered(changed, self._picture, "complete")
         self._take_chosen(self._choices, self._picture)
 
     def complete(

@@ -12,7 +12,7 @@ from ..limits import Sent
 from ..show import Show
 from ..studio import SLIDERS, Ends, data_url
 from ..traits import needs
-from .parts import LIVE, QUIET, class_box, content, picture, ring, upload, where
+from .parts import LIVE, QUIET, class_box, content, keep_answered, picture, ring, upload, where
 from .tab import Tab
 
 # .5 to 2.5 along each direction, this way or that: none stays where it was.
@@ -109,6 +109,7 @@ class EditTab(Tab):
         self._seed.submit(self.edit, inputs, outputs, api_name="edit", **live)
         event = gr.on(triggers, self._moved, inputs, outputs, api_visibility="private", **live)
         event.success(None, [self._model, self._label, *moves], None, js=_REMEMBER, **QUIET)
+        keep_answered(event, self._picture, "edit")
         ring(self._surprise.click(None, None, self._sliders, js=_SURPRISE, **QUIET), self.bell)
         ring(self._back.click(None, None, moves, js=_BACK, **QUIET), self.bell)
         ring(self._undo.click(None, None, moves, js=_UNDO, **QUIET), self.bell)

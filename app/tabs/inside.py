@@ -17,6 +17,7 @@ from .parts import (
     content,
     gallery,
     hint,
+    keep_answered,
     label_choices,
     label_dropdown,
     upload,
@@ -70,7 +71,8 @@ class InsideTab(PictureTab):
             self.look_inside_picture, inputs, self._picture_shown, api_name="look_inside_picture", **LIVE
         )
         changes = [self._picture.change, self.bell.change]
-        gr.on(changes, self._changed, inputs, self._picture_shown, **LIVE, api_visibility="private")
+        event = gr.on(changes, self._changed, inputs, self._picture_shown, **LIVE, api_visibility="private")
+        keep_answered(event, self._picture, "inside")
         self._take_chosen(self._choices, self._picture)
 
     def look_inside_sample(self, model: Sent, seed: Sent, label: Sent) -> tuple[list[Any], str]:

@@ -18,6 +18,7 @@ from .parts import (
     content,
     gallery,
     hint,
+    keep_answered,
     label_choices,
     label_dropdown,
     picture,
@@ -86,7 +87,9 @@ class WalkTab(PictureTab):
         inputs: list[Component] = [self._model, self._picture, self._other, self._picture_frames]
         self._go_pictures.click(self.walk_pictures, inputs, self._pictures_shown, api_name="walk_pictures", **LIVE)
         changes = [self._picture.change, self._other.change, self._picture_frames.input, self.bell.change]
-        gr.on(changes, self._changed, inputs, self._pictures_shown, **LIVE, api_visibility="private")
+        event = gr.on(changes, self._changed, inputs, self._pictures_shown, **LIVE, api_visibility="private")
+        keep_answered(event, self._picture, "walkFirst")
+        keep_answered(event, self._other, "walkLast")
         self._choices.select(
             self._chosen,
             [self._model, self._picture],
@@ -107,6 +110,9 @@ class WalkTab(PictureTab):
 
     def _changed(self, model: Sent, picture: Sent, other: Sent, frames: Sent) -> tuple[Any, ...]:
         if picture is None or other is None:
+            for box in (picture, other):
+                if box is not None:  # what is no picture is refused before there is another one
+                    self._actions.studio.read(model, content(self._show, box))
             return None, None, hint(_CHOOSE)
         return self.walk_pictures(model, picture, other, frames)
 
