@@ -350,6 +350,15 @@ def test_a_picture_forms_and_two_models_stand_side_by_side(page: Any) -> None:
     pictures(panel, 6)
 
 
+def test_the_keyboard_changes_the_pace_of_a_film(page: Any) -> None:
+    panel = tab(page, "Watch it spike")
+    film = panel.get_by_alt_text("A picture forming spike by spike")
+    before = film.get_attribute("src")
+    panel.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    sync_api.expect(film).not_to_have_attribute("src", before)
+
+
 def test_two_recordings_play_once_on_one_clock(page: Any, tmp_path: Path) -> None:
     panel = tab(page, "Recordings")
     button = panel.get_by_role("button", name=re.compile("^(Play|Pause|Play again)$"))

@@ -39,7 +39,7 @@ class SpikesTab(Tab):
                 line = gr.HTML(facts, padding=False)
                 gr.HTML(_EXPLAINED, padding=False)
         gr.on(
-            [go.click, seed.submit, label.input, pace.release, self.bell.change],
+            [go.click, seed.submit, label.input, pace.input, self.bell.change],
             self.watch_spikes,
             [model, seed, label, pace],
             [shown, line],
