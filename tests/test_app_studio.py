@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -14,7 +15,10 @@ from PIL import Image
 import app
 from app import limits
 from app.actions import Actions
+from app.files import Files
+from app.show import Show
 from app.studio import SLIDERS, data_url
+from app.tabs.edit import EditTab
 from spikevae.hub.checkpoints import load_generator
 from spikevae.nn.editing import edit, principal_directions
 from spikevae.nn.vae import SpikingVAE
@@ -109,6 +113,14 @@ def test_what_is_asked_of_an_edit_is_checked(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         actions.studio.edit(MODEL, start, amounts, towards, way)
+
+
+def test_all_that_edit_computes_counts_among_what_is_computed_at_once(actions: Actions, tmp_path: Path) -> None:
+    with gr.Blocks() as page:
+        EditTab(actions, gr.Radio(list(actions.names), value=MODEL), Show(Files(tmp_path)))
+    computed = [function for function in page.fns.values() if function.fn is not None]
+    assert {function.concurrency_id for function in computed} == {"model"}
+    assert {function.concurrency_limit for function in computed} == {limits.WORKERS}
 
 
 def test_proposals_keep_what_is_visible(actions: Actions, model: SpikingVAE) -> None:

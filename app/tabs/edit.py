@@ -12,7 +12,7 @@ from ..limits import Sent
 from ..show import Show
 from ..studio import SLIDERS, Ends, data_url
 from ..traits import needs
-from .parts import LIVE, QUIET, class_box, content, keep_answered, picture, ring, upload, where
+from .parts import LIVE, QUIET, SHARED, class_box, content, keep_answered, picture, ring, upload, where
 from .tab import Tab
 
 # .5 to 2.5 along each direction, this way or that: none stays where it was.
@@ -114,7 +114,7 @@ class EditTab(Tab):
         ring(self._back.click(None, None, moves, js=_BACK, **QUIET), self.bell)
         ring(self._undo.click(None, None, moves, js=_UNDO, **QUIET), self.bell)
         renewed = [*self._ends, *self._sliders]
-        new = self._label.input(self._new_class, [self._model, self._label], renewed, preprocess=False, **QUIET)
+        new = self._label.input(self._new_class, [self._model, self._label], renewed, **QUIET, **SHARED)
         ring(new, self.bell)
 
     def edit(
