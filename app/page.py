@@ -16,7 +16,6 @@ from .boxes import fitted
 log = logging.getLogger(__name__)
 
 FAILURE = "Something went wrong here, and it is not your doing. Please try again."
-_TITLE = "That did not work"
 _LONGEST = 600  # characters of a message
 _UNTIL_CLOSED = 86_400.0  # seconds: `page.js` closes it at the next action
 
@@ -70,4 +69,4 @@ class Page(gr.Blocks):
 def shown(words: object) -> gr.Error:
     """A message on the page, which shows markup: none of it is a visitor's."""
     text = html.escape(printable(words, _LONGEST), quote=False)
-    return gr.Error(text, duration=_UNTIL_CLOSED, title=_TITLE, print_exception=False)
+    return gr.Error(text, duration=_UNTIL_CLOSED, print_exception=False)
