@@ -1,5 +1,6 @@
 // Strokes of a mouse, a finger or a pen on the element's canvas, with undo and clear. `pen` is the context that keeps
 // them, of that canvas or of another as large; `wipe` empties it, and `changed` is told of every change.
+// Gives what was there `before` each stroke, and `act`, which makes another change that Undo takes back.
 const canvas = element.querySelector("canvas");
 const context = canvas.getContext("2d");
 const brush = (pen, wipe, changed) => {
@@ -37,10 +38,11 @@ const brush = (pen, wipe, changed) => {
     pen.putImageData(before.pop(), 0, 0);
     changed();
   });
-  clear.addEventListener("click", () => {
+  const act = (change) => {
     remember();
-    wipe();
+    change();
     changed();
-  });
-  return before;
+  };
+  clear.addEventListener("click", () => act(wipe));
+  return { before, act };
 };

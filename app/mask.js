@@ -21,8 +21,12 @@ const show = () => {
 };
 const wipe = () => pen.clearRect(0, 0, mask.width, mask.height);
 pen.lineWidth = 40;
-pen.strokeStyle = "#fff";
-const before = brush(pen, wipe, show);
+pen.strokeStyle = pen.fillStyle = "#fff";
+const { before, act } = brush(pen, wipe, show);
+for (const half of element.querySelectorAll("[data-half]")) {
+  const box = half.dataset.half.split(" ").map((share) => share * mask.width);
+  half.addEventListener("click", () => act(() => pen.fillRect(...box)));
+}
 const load = () => {
   before.length = 0;
   picture = null;

@@ -310,6 +310,32 @@ def test_what_is_painted_over_is_completed(page: Any) -> None:
     sync_api.expect(panel.locator(".proposals .thumbnail-item")).to_have_count(0)  # they were for another picture
 
 
+def test_a_half_is_hidden_without_a_mouse(page: Any) -> None:
+    panel = tab(page, "Complete")
+    panel.get_by_role("button", name="Clear the paint").press("Enter")
+    quarters = """async () => {
+        const [image, pen] = [new Image(), document.createElement("canvas").getContext("2d")];
+        pen.canvas.width = pen.canvas.height = 2;
+        image.src = window.spikevaeMask();
+        await image.decode();
+        pen.drawImage(image, 0, 0, 2, 2);
+        return [0, 4, 8, 12].map((place) => pen.getImageData(0, 0, 2, 2).data[place] > 127);
+    }"""
+    for name, hidden in (
+        ("left", [True, False, True, False]),
+        ("right", [False, True, False, True]),
+        ("upper", [True, True, False, False]),
+        ("lower", [False, False, True, True]),
+    ):
+        panel.get_by_role("button", name=f"Hide the {name} half").press("Enter")
+        assert page.evaluate(quarters) == hidden
+        panel.get_by_role("button", name="Undo").press("Enter")
+        assert page.evaluate(quarters) == [False] * 4
+    panel.get_by_role("button", name="Hide the lower half").press("Space")
+    panel.get_by_role("button", name="Complete", exact=True).press("Enter")
+    sync_api.expect(panel.locator(".proposals .thumbnail-item")).to_have_count(4)
+
+
 @pytest.mark.parametrize(
     ("name", "inner"),
     [("Edit", None), ("Complete", None), ("Walk", "Two pictures"), ("Look inside", "At a picture")],

@@ -20,7 +20,9 @@ _READ_MASK = """(model, picture, _, ...rest) => {
   window.spikevaeCompleted = JSON.stringify([model, picture?.path]);
   return [model, picture, window.spikevaeMask(), ...rest];
 }"""
-_PAINT = "Paint over a part of the picture, then press Complete: proposals for it appear here."
+_PAINT = "Paint over a part of the picture, or hide a half, then press Complete: proposals for it appear here."
+_HALVES = {"Left": "0 0 0.5 1", "Right": "0.5 0 0.5 1", "Upper": "0 0 1 0.5", "Lower": "0 0.5 1 0.5"}
+"""Buttons that need no mouse, and what each hides: place, width and height as shares of the picture's side."""
 _CANNOT = (
     "This model cannot complete pictures: its latent has no density, from which the hidden part could be drawn. "
     "Choose another model."
@@ -41,7 +43,7 @@ class CompleteTab(PictureTab):
         seen = data_url(Path(example).read_bytes())
         with self._with_density(_CANNOT):
             with gr.Column(scale=3, min_width=260):
-                paper = paper_html("The picture: paint over the part to fill in", "Clear the paint")
+                paper = paper_html("The picture: paint over the part to fill in", "Clear the paint", _halves_html())
                 self._paper = gr.HTML(seen, html_template=paper, js_on_load=paper_script("mask.js"), padding=False)
                 self._go = gr.Button("Complete", variant="primary")
                 self._choices = examples.box(first)
@@ -102,3 +104,11 @@ class CompleteTab(PictureTab):
         new = chosen if self._examples.has(picture) else gr.skip()
         choices = label_choices(self._actions, model), self._examples.choices(model)
         return (*choices, new, *self._seen(model, chosen))
+
+
+def _halves_html() -> str:
+    buttons = (
+        f'<button type="button" data-half="{box}" aria-label="Hide the {name.lower()} half">{name}</button>'
+        for name, box in _HALVES.items()
+    )
+    return f'<div class="halves" role="group" aria-label="Hide a half"><span>Hide a half</span>{"".join(buttons)}</div>'

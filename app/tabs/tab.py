@@ -50,17 +50,18 @@ class PictureTab(Tab):
         choices.select(self._examples.chosen, self._model, picture, **CHOOSE)
 
 
-def paper_html(what: str, clear: str) -> str:
+def paper_html(what: str, clear: str, more: str = "") -> str:
     """A canvas to paint on with a mouse, a finger or a pen, and two buttons.
 
     Args:
         what: for those who do not see it, without its last words.
         clear: on the second button.
+        more: HTML below the buttons.
     """
     return (
         '<div class="drawing"><canvas width="280" height="280" role="img" '
         f'aria-label="{what}, with the mouse, a finger or a pen"></canvas><div><button type="button">Undo</button> '
-        f'<button type="button">{clear}</button></div></div>'
+        f'<button type="button">{clear}</button></div>{more}</div>'
     )
 
 
