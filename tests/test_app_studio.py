@@ -91,7 +91,8 @@ def test_ends_are_of_what_temperature_0_draws(actions: Actions, grid_release: Pa
     end = actions.studio.ends("grid", "4")[0]
     for image, amount in ((end.low, -2.5), (end.high, 2.5)):
         assert torch.allclose(image, edit(model, typical[:, 0], [way], [amount]), atol=1e-6)
-    mean = model.latent.density.mean[4].view_as(way.step)
+    latent: Any = model.latent
+    mean = latent.density.mean[4].view_as(way.step)
     assert not torch.allclose(end.low, edit(model, mean, [way], [-2.5]), atol=1e-3)
 
 

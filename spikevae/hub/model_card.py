@@ -62,11 +62,9 @@ def model_card(
         note: what to know of its training besides.
     """
     model, settings, dataset = config.model, config.train, config.data.dataset
-    source = _SOURCES.get(dataset, f"{dataset}, {_kind_of_own(config)}")
     command = f"`spikevae train {dataset}" + (f" --preset {name}`" if name else "`, set as `run.json` says")
     versions = ", ".join(f"{library} {version}" for library, version in training.versions.items())
     is_classifier, inputs = model.network == "classifier", "recordings" if model.takes_events else "images"
-    also = f", among them those of {without_place(config.data.also)}" if config.data.also else ""
     lines = [
         f"# {name or 'A model'}: {_kind(model)} of {dataset}",
         "",
@@ -75,9 +73,7 @@ def model_card(
         *_usage(model, name),
         "## Data",
         "",
-        f"{source}. {training.train_images:,} training {inputs}{also}; {training.validation_images:,} more"
-        f"{' of the training split' if config.data.validation_share else ''} were held out for choosing settings. "
-        "The test split was used for scores only.",
+        f"{_data(config, training, inputs)} The test split was used for scores only.",
         "",
         "## Training",
         "",
@@ -103,6 +99,18 @@ def model_card(
         "Energy figures count operations by the field's convention; nothing was measured on neuromorphic hardware.",
     ]
     return card_metadata(dataset, model, name=name, scores=scores) + "\n".join(lines) + "\n"
+
+
+def _data(config: RunConfig, training: Training, inputs: str) -> str:
+    """What it learned from, and what was held out."""
+    data = config.data
+    source = _SOURCES.get(data.dataset, f"{data.dataset}, {_kind_of_own(config)}")
+    also = f", among them those of {without_place(data.also)}" if data.also else ""
+    split = " of the training split" if data.validation_share else ""
+    return (
+        f"{source}. {training.train_images:,} training {inputs}{also}; {training.validation_images:,} more{split} were "
+        "held out for choosing settings."
+    )
 
 
 def _before(config: RunConfig) -> str:
