@@ -206,6 +206,8 @@ def test_a_card_says_what_was_taken_and_not_where_it_lay() -> None:
     assert "It began with the weights of another model. It learned the class probabilities of hf:me/teacher" in card
     assert "mine" not in card
     assert "It began" not in model_card(settings(), training)
+    followed = model_card(settings(start_from="mnist"), training, name="mnist")
+    assert "It began with the weights of the model that had this name before." in followed
 
 
 @pytest.mark.parametrize(("name", "value"), [("teacher_weight", 1.5), ("teacher_temperature", 0.0)])

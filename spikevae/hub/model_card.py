@@ -79,7 +79,7 @@ def model_card(
         "",
         f"{command}, seed {settings.seed}: {training.epoch} of {settings.epochs} epochs"
         f"{'' if is_classifier else f' ({_phases(settings)})'}, batches of {settings.batch_size}, "
-        f"{training.seconds / 60:.0f} minutes on {training.machine}. {_before(config)}"
+        f"{training.seconds / 60:.0f} minutes on {training.machine}. {_before(config, name)}"
         f"Released are the weights' moving averages. {_exemplars(model)}Versions: {versions}."
         + (f" Commit: {commit}." if commit else "")
         + (f" {note}" if note else ""),
@@ -113,10 +113,14 @@ def _data(config: RunConfig, training: Training, inputs: str) -> str:
     )
 
 
-def _before(config: RunConfig) -> str:
+def _before(config: RunConfig, name: str | None) -> str:
     """What the run took from models that were trained before it."""
     settings, weights, is_classifier = config.train, config.objective, config.model.network == "classifier"
-    said = [f"It began with the weights of {_public_name(settings.start_from)}. "] if settings.start_from else []
+    said = []
+    if settings.start_from:
+        is_own = settings.start_from == name
+        began = "the model that had this name before" if is_own else _public_name(settings.start_from)
+        said.append(f"It began with the weights of {began}. ")
     if settings.teacher:
         teacher = _public_name(settings.teacher)
         learns_classes = config.model.classes and (is_classifier or settings.adversarial_epochs < settings.epochs)
