@@ -129,6 +129,8 @@ PRESETS: dict[str, RunConfig] = {
             image_size=32,
             class_names=CIFAR10_CLASSES,
             decoder_widths=(96, 48, 24),
+            prior_exemplars=400,
+            prior_bandwidth=0.5,
             classify_mirrored=True,
         ),
         data=DataConfig(dataset="cifar10"),
