@@ -194,7 +194,8 @@ def _settings_of(model: str, dataset: str) -> RunConfig:
 
     network = _network_of(model)
     _require_inputs(network, preset_for(dataset).model, model, dataset)
-    trained, is_same = trained_as(model_folder(model)), is_same_data(dataset, read_dataset_name(model))
+    trained = trained_as(model_folder(model))
+    is_same = is_same_data(dataset, read_dataset_name(model) if trained is None else trained.data.dataset)
     settings = settings_for(dataset, trained or PRESETS[_preset_like(network)])
     kept = {name: getattr(settings.model, name) for name in ("class_names", "classify_mirrored")}
     if trained is not None and is_same:

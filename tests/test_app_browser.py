@@ -337,18 +337,24 @@ def test_a_half_is_hidden_without_a_mouse(page: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "inner"),
-    [("Edit", None), ("Complete", None), ("Walk", "Two pictures"), ("Look inside", "At a picture")],
+    ("name", "inner", "kept"),
+    [
+        ("Edit", None, "edit"),
+        ("Complete", None, "complete"),
+        ("Walk", "Two pictures", "walkLast"),
+        ("Look inside", "At a picture", "inside"),
+    ],
 )
-def test_a_refused_file_gives_way_to_the_last_good_one(page: Any, tmp_path: Path, name: str, inner: str | None) -> None:
+def test_a_refused_file_gives_way_to_the_last_good_one(
+    page: Any, tmp_path: Path, name: str, inner: str | None, kept: str
+) -> None:
     box = tab(page, name, inner).locator(".upload:visible").last
     shown = box.locator("img")
     box.locator("input[type=file]").set_input_files(SHOE)
     sync_api.expect(shown).to_have_attribute("src", re.compile("upload"))
     good = shown.get_attribute("src")
-    page.wait_for_function(  # until it is answered
-        "src => Object.entries(window).some(([name, file]) => name.startsWith('spikevaeKept') && file?.url === src)",
-        arg=good,
+    page.wait_for_function(  # until it is answered here: other tabs may have kept the same picture
+        "([kept, src]) => window[`spikevaeKept_${kept}`]?.url === src", arg=[kept, good]
     )
     text = tmp_path / "text.png"
     text.write_bytes(b"not an image at all")

@@ -20,6 +20,7 @@ from PIL import Image
 from spikevae.config import DataConfig, Split
 from spikevae.data.folders import list_pictures
 from spikevae.data.images import save_images
+from spikevae.data.own import check_is_not_among
 from spikevae.data.sets import class_names_of, load_split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -526,3 +527,14 @@ def test_a_pipe_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tar")
     with pytest.raises(ValueError, match=r"pipe\.tar is a pipe"):
         levels_of(tmp_path / "pipe.tar")
+
+
+def test_results_may_be_written_again_beside_pictures_and_over_none(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 1, 2)
+    for name in ("scores.json", "report/report.html", "scores.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        check_is_not_among(tmp_path / name, [tmp_path])
+    check_is_not_among(tmp_path / "new.png", [tmp_path])  # which replaces nothing
+    with pytest.raises(ValueError, match=r"001\.png lies in .*, which is read, and would be replaced"):
+        check_is_not_among(tmp_path / "001.png", [tmp_path])

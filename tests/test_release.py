@@ -92,10 +92,11 @@ def test_a_card_has_no_scores_of_the_weights_before(
     release(Release(run, "garments"), released=tmp_path)
     assert "1.25 ± 0.12" not in (folder / "README.md").read_text()
     assert f"{folder / 'scores.json'} was measured with other weights" in caplog.text
-    scores["weights_hash"] = hash_file(folder / "model.safetensors")
-    (folder / "scores.json").write_text(json.dumps(scores))
-    release(Release(run, "garments"), released=tmp_path)
-    assert "1.25 ± 0.12" in (folder / "README.md").read_text()
+    for known in (hash_file(folder / "model.safetensors"), "memory:" + "0" * 64):  # of a model in memory: who knows
+        scores["weights_hash"] = known
+        (folder / "scores.json").write_text(json.dumps(scores))
+        release(Release(run, "garments"), released=tmp_path)
+        assert "1.25 ± 0.12" in (folder / "README.md").read_text()
 
 
 def test_a_card_shows_no_scores_on_other_images_than_a_test_split(

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 FILE_SIZE = 64  # pixels; images of folders and of CelebA, as in the papers
 _TEST_SHARE = 0.1  # of pictures that have no test split of their own
+_RESULTS = (".json", ".html", ".txt", ".md")  # of files that commands write, and none reads as data
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +56,7 @@ def list_own(path: Path) -> list[ImageFile]:
 def check_is_not_among(out: Path, given: Iterable[Path | str | None]) -> None:
     """Refuse to write a result over data that are read: a file that is given, or one inside a folder that is.
 
-    Files ending in .json in a folder are never data, so results may be written and merged there.
+    Texts and pages in a folder are never data, so results may be written there again, and merged.
 
     Raises:
         ValueError: if ``out`` is such a file.
@@ -63,7 +64,7 @@ def check_is_not_among(out: Path, given: Iterable[Path | str | None]) -> None:
     places = [Path(place).expanduser() for place in given if place]
     check_is_not_read(out, places)
     for place in places:
-        if out.is_file() and out.suffix.lower() != ".json" and out.resolve().is_relative_to(place.resolve()):
+        if out.is_file() and out.suffix.lower() not in _RESULTS and out.resolve().is_relative_to(place.resolve()):
             raise ValueError(f"{out} lies in {place}, which is read, and would be replaced; name another file")
 
 

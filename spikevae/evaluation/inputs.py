@@ -20,6 +20,7 @@ from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, drawn, from_image_set, from_model, from_path, keeping_first
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
+from spikevae.hub.measured import IN_MEMORY
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import chosen_device, memory_limit
@@ -117,7 +118,7 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
     elif config.data is None and config.reference is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME, or reference=PATH")
     else:
-        weights_hash = hash_weights(model)
+        weights_hash = IN_MEMORY + hash_weights(model)
     channels: Channels = 3 if model.config.image_channels == 3 else 1
     dataset = config.data or trained_on
     trained = None if trained_on is None else config.model

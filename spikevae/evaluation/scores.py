@@ -81,7 +81,8 @@ class Scores:
     model: str
     """The model's name, or the path of the images."""
     weights_hash: str
-    """SHA-256 of the model's weights; empty for images."""
+    """SHA-256 of the file of the model's weights; of a model in memory ``memory:`` and that of its weights; empty for
+    images."""
     data: str
     """The data set that was compared with, or the images that ``--reference`` names."""
     protocol: str

@@ -28,6 +28,7 @@ from spikevae.evaluation.scores import Score, Scores
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load, model_folder, read_config, read_dataset_name
+from spikevae.hub.measured import IN_MEMORY
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.labels import OtherClassesError
 from spikevae.nn.classifiers import SpikingClassifier
@@ -138,12 +139,13 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
     elif dataset is None:
         raise ValueError("a model in memory does not know its data set; name it: data=NAME")
     else:
-        weights_hash = hash_weights(model)
+        weights_hash = IN_MEMORY + hash_weights(model)
     data = replace(data_divided_for(trained, dataset, unlabelled=not model.config.classes), data_root=config.data_root)
     if is_events(data) != model.config.takes_events:
         kind = "recordings" if model.config.takes_events else "images"
         raise ValueError(f"{config.model} takes {kind}, and {dataset} holds others; choose another data set or model")
-    if isinstance(model, SpikingEventVAE):
+    draws = config.metrics is None or {"domain", "statistics"} & set(config.metrics)
+    if isinstance(model, SpikingEventVAE) and draws:
         frames = 4 * model.config.time_steps * 2 * math.prod(model.config.frame_size)  # bytes, as the judge takes them
         check_memory(config.count or _GENERATED, frames, "frames")
     return Subject(config, config.model, model, data.taken_by(model.config)), weights_hash

@@ -12,6 +12,8 @@ from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME
 
 SCORES_NAME = "scores.json"
+IN_MEMORY = "memory:"
+"""Before the hash of the weights of a model that was measured in memory, and not as a file."""
 log = logging.getLogger(__name__)
 
 
@@ -27,10 +29,11 @@ def measured_scores(folder: Path, weights: Path | None = None) -> Path | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        measured = stored.get("weights_hash", stored.get("subject_hash"))  # its former name
+        measured = stored.get("weights_hash", stored.get("subject_hash")) or IN_MEMORY  # its former name
+        is_unknown = measured.startswith(IN_MEMORY)
     except (ValueError, RecursionError, AttributeError):
         return path  # no scores at all, as who reads them will say
-    if measured in (None, "", hash_file(weights or folder / WEIGHTS_NAME)):
+    if is_unknown or measured == hash_file(weights or folder / WEIGHTS_NAME):
         return path
     log.warning("%s was measured with other weights than the model has, and is left out; evaluate again", path)
     return None
@@ -46,5 +49,7 @@ def other_energies(metric: str, costs: Mapping[str, Mapping[str, Any]]) -> str:
     cost = costs.get(metric.removesuffix("_energy")) if metric.endswith("_energy") else None
     if cost is None:
         return ""
-    folded, ordinary = cost["microjoule_folded"], cost["ann_microjoule"]
+    folded, ordinary = cost.get("microjoule_folded"), cost.get("ann_microjoule")
+    if folded is None or ordinary is None:  # of a version before there were these columns
+        return ""
     return f" (gates folded {folded:.3g}, ordinary network {ordinary:.3g})"
