@@ -75,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prior_rank=4,
     )
     path = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)  # the seed of a test is set after this
     model = SpikingVAE(config)
     for name, value in model.state_dict().items():
         if name.endswith("running_var"):
