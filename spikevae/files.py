@@ -155,6 +155,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """:func:`write_atomically` for a text, in UTF-8; missing folders above the file are made."""
+    """:func:`write_atomically` for a text, in UTF-8; missing folders above the file are made.
+
+    Bytes of a file's name that are no UTF-8 are written as \\udce9, which JSON reads as the name again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8", "backslashreplace"))

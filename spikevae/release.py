@@ -19,6 +19,7 @@ import tyro
 from tyro.conf import Positional
 
 from spikevae.evaluation.scores import read_scores_json
+from spikevae.files import write_text
 from spikevae.hub.card_metadata import ShownScore
 from spikevae.hub.checkpoints import CARD_NAME, RELEASED, WEIGHTS_NAME, Precision, load, save_release
 from spikevae.hub.measured import measured_scores, other_energies
@@ -87,8 +88,7 @@ def release(settings: Release, *, released: Path = RELEASED) -> Path:
             shutil.copytree(folder, new)  # with what else is in it, such as its scores
         save_release(load(settings.run), new, dataset=config.data.dataset, card=card(), weights=settings.weights)
         if scores := measured_scores(folder, new / WEIGHTS_NAME):
-            text = card(scores=_shown_scores(scores))
-            (new / CARD_NAME).write_text(text, encoding="utf-8", errors="backslashreplace")
+            write_text(new / CARD_NAME, card(scores=_shown_scores(scores)))
         size = (new / WEIGHTS_NAME).stat().st_size
         if size > _LARGEST:
             raise ValueError(f"the weights take {size:,} bytes; a bundled model may take {_LARGEST:,}")

@@ -177,8 +177,7 @@ def write_scores_json(scores: Scores, path: Path) -> None:
     """Write everything to a JSON file, whole or not at all."""
     values = asdict(scores)
     values["costs"] = scores.costs  # where other programs look for it
-    text = json.dumps(_without_nan(values), indent=1, ensure_ascii=False) + "\n"
-    write_text(path, text.encode(errors="backslashreplace").decode())  # names of files need not be UTF-8: \udce9
+    write_text(path, json.dumps(_without_nan(values), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_scores_json(path: Path) -> Scores:

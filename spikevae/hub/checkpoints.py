@@ -267,9 +267,8 @@ def save_release(model: Network, folder: Path, *, dataset: str, card: str, weigh
     state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
 
     def write_all(path: Path) -> None:
-        # The weights first, under a temporary name, where a full disk ends it. A path in the card may be no UTF-8.
-        save_file(state, path)
-        write_atomically(folder / CARD_NAME, lambda file: file.write_text(card, "utf-8", "backslashreplace"))
+        save_file(state, path)  # first, under a temporary name, where a full disk ends it
+        write_text(folder / CARD_NAME, card)
         write_text(folder / CONFIG_NAME, json.dumps(config, indent=2) + "\n")
 
     write_weights(folder / WEIGHTS_NAME, write_all)

@@ -74,7 +74,7 @@ def write_report(evaluation: Evaluation, scores: Scores, folder: Path) -> Path:
         is_number=is_number,
     )
     path = folder / PAGE
-    write_text(path, page.encode(errors="backslashreplace").decode())  # names of files need not be UTF-8
+    write_text(path, page)
     return path
 
 
