@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -90,6 +90,15 @@ def load_split(config: DataConfig, split: Split, *, image_channels: Channels | N
     """
     check_split(split)
     return _opener(config)(config, split, image_channels)
+
+
+def wanted_channels(dataset: str, model_channels: int | None) -> Channels | None:
+    """What :func:`load_split` is to make of a model's data: a folder's pictures are read as the model takes them.
+
+    Data sets and recordings have channels of their own (None).
+    """
+    is_own = dataset.startswith("folder:") and model_channels in (1, 3)
+    return cast(Channels, model_channels) if is_own else None
 
 
 def class_names_of(config: DataConfig) -> tuple[str, ...]:

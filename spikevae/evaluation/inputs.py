@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import DataConfig
-from spikevae.data.sets import Channels, ImageSet, is_events, load_split
+from spikevae.data.sets import Channels, ImageSet, is_events, load_split, wanted_channels
 from spikevae.evaluation.features import Measure, extract
 from spikevae.evaluation.networks.bundle import Domain, bundled_networks, networks_folder
 from spikevae.evaluation.networks.extractors import Extractor
@@ -199,10 +199,8 @@ def _reference(
     if is_events(data):
         name = config.model or config.images
         raise ValueError(f"{name} is compared with images, and {dataset} holds recordings; choose another data set")
-    # A folder has whatever channels are asked for; data sets have their own.
-    wanted = channels if dataset.startswith("folder:") else None
     try:
-        reference_set = load_split(data, config.split, image_channels=wanted)
+        reference_set = load_split(data, config.split, image_channels=wanted_channels(dataset, channels))
     except FileNotFoundError as error:
         if dataset != _FACES:
             raise

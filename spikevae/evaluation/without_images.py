@@ -17,7 +17,7 @@ from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.recording import Recording
-from spikevae.data.sets import ImageSet, is_events, load_split
+from spikevae.data.sets import ImageSet, is_events, load_split, wanted_channels
 from spikevae.evaluation.energy import count_calls
 from spikevae.evaluation.inputs import check_memory
 from spikevae.evaluation.metrics.accuracy import classify_split
@@ -60,8 +60,7 @@ class Subject:
     @cached_property
     def given(self) -> ImageSet | EventSet:
         """The split that was asked for."""
-        is_folder_of_images = self.data.dataset.startswith("folder:") and not self.model.config.takes_events
-        channels: Any = self.model.config.image_channels if is_folder_of_images else None  # data sets have their own
+        channels = wanted_channels(self.data.dataset, self.model.config.image_channels)
         return load_split(self.data, self.config.split, image_channels=channels)  # type: ignore[no-any-return]
 
     @cached_property

@@ -11,7 +11,7 @@ from spikevae.config import CLASS_NAMES, DataConfig, RunConfig, Split, own_place
 from spikevae.data.division import divide, some
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
-from spikevae.data.sets import Channels, ImageSet, is_events, load_split
+from spikevae.data.sets import ImageSet, is_events, load_split, wanted_channels
 from spikevae.labels import are_read_alike
 
 
@@ -33,9 +33,7 @@ def load_sets(
         data = _data_of(config)
         if validation_set is not None:
             data = replace(data, validation_share=0.0)
-        # A folder's pictures are read as the model takes them; data sets have channels of their own.
-        wanted: Any = config.model.image_channels if data.dataset.startswith("folder:") else None
-        channels: Channels | None = wanted if wanted in (1, 3) else None
+        channels = wanted_channels(data.dataset, config.model.image_channels)
         train_set = load_split(data, "train", image_channels=channels)
         if validation_set is None:
             validation_set = load_split(data, "validation", image_channels=channels)
