@@ -89,6 +89,21 @@ def check_is_not_read(out: Path, given: Iterable[Path]) -> None:
         raise ValueError(f"{out} is read, and would be replaced; name another file")
 
 
+def check_is_not_inside(out: Path, folder: Path, named: str) -> None:
+    """Refuse to write a result over a file in a folder, or over the file, that it is made from.
+
+    Args:
+        out: where it shall be written.
+        folder: what is read; a leading ``~`` is a home folder.
+        named: as the message calls that.
+
+    Raises:
+        ValueError: if there is a file at ``out``, and it is inside.
+    """
+    if out.is_file() and out.resolve().is_relative_to(folder.expanduser().resolve()):
+        raise ValueError(f"{out} lies in {named}, which is read, and would be replaced; name another file")
+
+
 def _check_above(path: Path) -> Path:
     above = next(parent for parent in path.absolute().parents if parent.exists() or parent.is_symlink())
     if not above.is_dir():

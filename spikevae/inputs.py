@@ -18,7 +18,7 @@ from spikevae.console import progress
 from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
-from spikevae.files import check_is_not_read
+from spikevae.files import check_is_not_inside, check_is_not_read
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.labels import class_numbers
@@ -26,7 +26,7 @@ from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.options import check_data_root
-from spikevae.runtime import chosen_device, memory_limit, reuse_freed_memory
+from spikevae.runtime import check_memory, chosen_device, reuse_freed_memory
 
 if TYPE_CHECKING:
     from spikevae.data.events.files import RecordingFile

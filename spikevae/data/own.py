@@ -19,7 +19,7 @@ from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.names import ARCHIVES
 from spikevae.data.pixels import Channels, StreamedPixels, converted
-from spikevae.files import check_is_not_read
+from spikevae.files import check_is_not_inside, check_is_not_read
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,8 @@ def check_is_not_among(out: Path, given: Iterable[Path | str | None]) -> None:
     """
     places = [Path(place).expanduser() for place in given if place]
     check_is_not_read(out, places)
-    for place in places:
-        if out.is_file() and out.suffix.lower() not in _RESULTS and out.resolve().is_relative_to(place.resolve()):
-            raise ValueError(f"{out} lies in {place}, which is read, and would be replaced; name another file")
+    for place in places if out.suffix.lower() not in _RESULTS else ():
+        check_is_not_inside(out, place, str(place))
 
 
 def folder_of(config: DataConfig) -> Path | None:
