@@ -155,8 +155,8 @@ def check_is_not_in(out: Path | None, data: str | None) -> None:
         ValueError: if there is a file at ``out``, inside the folder that ``data`` names.
     """
     place = own_place(data or "")
-    if place and out is not None and out.is_file() and out.resolve().is_relative_to(Path(place).expanduser().resolve()):
-        raise ValueError(f"{out} lies in {data}, which is read, and would be replaced; name another file")
+    if out is not None and data is not None and place:
+        check_is_not_inside(out, Path(place), data)
 
 
 def _files_in(paths: Sequence[Path], *, are_recordings: bool) -> list[Any]:
@@ -226,12 +226,8 @@ def require_memory(count: int, shape: Sequence[int], copies: int = 1, bytes_each
         ValueError: if the machine has less memory than they need.
     """
     values = count * copies * math.prod(shape)
-    needed, there = bytes_each * values, memory_limit()
-    if needed > there:
-        raise ValueError(
-            f"{count:,} images of {'x'.join(map(str, shape))} need {needed / 1e9:,.1f} GB of memory, "
-            f"and this machine has {there / 1e9:,.1f}; ask for fewer (--count) or smaller ones (--size)"
-        )
+    what = f"{count:,} images of {'x'.join(map(str, shape))}"
+    check_memory(bytes_each * values, what, "ask for fewer (--count) or smaller ones (--size)")
 
 
 # ---------------------------------------------------------------- grounds

@@ -82,6 +82,25 @@ def memory_limit() -> int:
     return min(limits)
 
 
+def check_memory(needed: int, what: str, advice: str, *, memory: str = "memory") -> None:
+    """Refuse work that cannot fit the memory, before it is begun.
+
+    Args:
+        needed: bytes.
+        what: needs them, in the plural.
+        advice: what to do instead.
+        memory: what for, such as "memory for their frames alone".
+
+    Raises:
+        ValueError: if this process may use fewer.
+    """
+    there = memory_limit()
+    if needed > there:
+        raise ValueError(
+            f"{what} need {needed / 1e9:,.1f} GB of {memory}, and this machine has {there / 1e9:,.1f}; {advice}"
+        )
+
+
 def is_main_process() -> bool:
     """Whether this process writes and prints: the only one, or the first of those that a launcher has started."""
     return int(os.environ.get("RANK", 0)) == 0

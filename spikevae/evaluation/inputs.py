@@ -23,7 +23,7 @@ from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder,
 from spikevae.hub.measured import IN_MEMORY
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import chosen_device, memory_limit
+from spikevae.runtime import check_memory, chosen_device
 
 KEPT_SAMPLES = 1000
 """Samples that are kept for what looks at single ones: near-copies and pictures."""
@@ -131,27 +131,14 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
             f"compare it with the data it was trained on, {trained_on}"
         )
     count = _sample_count(config, reference)
-    check_memory(count, _SAMPLE_BYTES, "features")
+    kept = "memory for their features alone"
+    check_memory(count * _SAMPLE_BYTES, f"{count:,} samples", "ask for fewer (--count)", memory=kept)
     samples = keeping_first(from_model(model, count, seed=config.seed, name=config.model), KEPT_SAMPLES)
     domain = _domain(config, dataset, trained_on)
     compared = None if data is None else dataset
     return Evaluation(
         config, config.model, weights_hash, model, samples, reference, reference_set, compared, data, domain, device
     )
-
-
-def check_memory(count: int, bytes_each: int, what: str) -> None:
-    """Refuse samples that cannot fit the memory, before any is made.
-
-    Raises:
-        ValueError: if the machine has less than what is kept of them needs.
-    """
-    needed, there = count * bytes_each, memory_limit()
-    if needed > there:
-        raise ValueError(
-            f"{count:,} samples need {needed / 1e9:,.1f} GB of memory for their {what} alone, "
-            f"and this machine has {there / 1e9:,.1f}; ask for fewer (--count)"
-        )
 
 
 def _sample_count(config: EvaluationConfig, reference: ImageStream) -> int:

@@ -19,7 +19,6 @@ from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.recording import Recording
 from spikevae.data.sets import ImageSet, is_events, load_split, wanted_channels
 from spikevae.evaluation.energy import count_calls
-from spikevae.evaluation.inputs import check_memory
 from spikevae.evaluation.metrics.accuracy import classify_split
 from spikevae.evaluation.metrics.registry import METRICS, NotComputedError, share_score
 from spikevae.evaluation.metrics.spikes import NAMES, spike_details, spike_scores
@@ -33,6 +32,7 @@ from spikevae.hub.run_settings import data_divided_for
 from spikevae.labels import OtherClassesError
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
+from spikevae.runtime import check_memory
 from spikevae.versions import library_versions
 
 _COUNTED = 100  # inputs behind the energy
@@ -146,7 +146,9 @@ def _open(config: EvaluationConfig, model: Any, device: torch.device) -> tuple[S
     draws = config.metrics is None or {"domain", "statistics"} & set(config.metrics)
     if isinstance(model, SpikingEventVAE) and draws:
         frames = 4 * model.config.time_steps * 2 * math.prod(model.config.frame_size)  # bytes, as the judge takes them
-        check_memory(config.count or _GENERATED, frames, "frames")
+        count = config.count or _GENERATED
+        kept = "memory for their frames alone"
+        check_memory(count * frames, f"{count:,} samples", "ask for fewer (--count)", memory=kept)
     return Subject(config, config.model, model, data.taken_by(model.config)), weights_hash
 
 

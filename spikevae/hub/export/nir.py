@@ -18,7 +18,7 @@ from spikevae.hub.export.onnx import Part
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import memory_limit
+from spikevae.runtime import check_memory
 
 if TYPE_CHECKING:
     import nir
@@ -138,12 +138,7 @@ def _check_memory(model: SpikingVAE, calibration: int) -> None:
     """Refuse more calibration images than fit the memory: they go through the network together."""
     config = model.config
     both_sides = 2 * 4 * config.time_steps * config.decoder_widths[-1] * config.padded_size**2  # bytes, of a layer
-    needed, there = calibration * both_sides, memory_limit()
-    if needed > there:
-        raise ValueError(
-            f"--calibrate {calibration}: so many images need {needed / 1e9:,.1f} GB of memory, "
-            f"and this machine has {there / 1e9:,.1f}; some hundreds will do"
-        )
+    check_memory(calibration * both_sides, f"--calibrate {calibration}: so many images", "some hundreds will do")
 
 
 def _head(model: SpikingVAE, part: Part) -> nn.Linear | nn.Conv2d:
