@@ -95,9 +95,8 @@ PRESETS: dict[str, RunConfig] = {
         model=dataclasses.replace(
             _FASHION_MNIST.model,
             class_names=MNIST_CLASSES,
-            prior_rank=64,
-            prior_components=24,
-            prior_exemplars=0,
+            prior_rank=80,
+            prior_components=20,
             classify_mirrored=False,
         ),
         data=DataConfig(dataset="mnist"),
