@@ -255,8 +255,9 @@ def test_every_preset_adapts_to_every_data_set(dataset: str, channels: int, clas
     assert not dataset.startswith("folder:") or config.data.image_size == config.model.image_size
     assert not (dataset == "mnist" and (config.train.flip or config.model.classify_mirrored))
     if preset is not None:
+        kept = 0 if dataset.startswith("folder:") else PRESETS[preset].model.prior_exemplars  # of own pictures no codes
         assert replace(config.model, image_channels=1, class_names=()) == replace(
-            PRESETS[preset].model, image_channels=1, class_names=()
+            PRESETS[preset].model, image_channels=1, class_names=(), prior_exemplars=kept
         )
 
 
