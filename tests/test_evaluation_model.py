@@ -18,9 +18,9 @@ from spikevae.evaluation.metrics.accuracy import classify_split, confusion
 from spikevae.evaluation.metrics.near_copies import compare_distances, nearest, pixel_vectors
 from spikevae.evaluation.metrics.reconstruction import compare, reconstruction_scores, ssim
 from spikevae.evaluation.metrics.registry import NotComputedError
+from spikevae.evaluation.model_inputs import Subject, measure_accuracy
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import from_tensor
-from spikevae.evaluation.without_images import Subject, measure_accuracy
 from spikevae.labels import OtherClassesError
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.reconstruct_command import reconstruct

@@ -21,12 +21,12 @@ from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.readers import read_recording, read_recordings
 from spikevae.data.events.recording import Recording, recording_of
 from spikevae.data.events.writers import save_recordings
-from spikevae.evaluation import generated_recordings
 from spikevae.evaluation.energy import counting
+from spikevae.evaluation.metrics import recordings as generated_recordings
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import equal_precision_recall
+from spikevae.evaluation.model_inputs import Subject
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.evaluation.without_images import Subject
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.frames import sample_recording

@@ -16,12 +16,12 @@ from spikevae.distributed import together
 from spikevae.evaluation.baselines import load_baselines
 from spikevae.evaluation.inputs import Evaluation, open_evaluation
 from spikevae.evaluation.metrics.registry import chosen_metrics
+from spikevae.evaluation.model_inputs import evaluate_without_images, makes_no_images
 from spikevae.evaluation.networks.papers import open_instrument
 from spikevae.evaluation.reports.html import PAGE, write_report
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Score, Scores, merge_scores_json, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.evaluation.without_images import evaluate_without_images, makes_no_images
 from spikevae.files import check_can_write
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE

@@ -167,7 +167,7 @@ def _measures(subject: Subject) -> dict[str, Measure]:
     """By name, in the order of the table; before any work, it is seen whether they can be had."""
     measures: dict[str, Measure] = {"accuracy": measure_accuracy, "spikes": measure_spikes}
     if isinstance(subject.model, SpikingEventVAE):
-        from spikevae.evaluation.generated_recordings import MEASURES, check_judge
+        from spikevae.evaluation.metrics.recordings import MEASURES, check_judge
 
         if subject.config.networks is not None:
             check_judge(subject.config.networks)
@@ -177,7 +177,7 @@ def _measures(subject: Subject) -> dict[str, Measure]:
 
 def _run(name: str, measure: Measure, subject: Subject) -> list[Score]:
     """The numbers of a measure; for those that could not be computed, why not."""
-    from spikevae.evaluation.generated_recordings import NAMES as NAMES_OF_RECORDINGS
+    from spikevae.evaluation.metrics.recordings import NAMES as NAMES_OF_RECORDINGS
 
     names: Mapping[str, Mapping[str, str]] = {"accuracy": _ACCURACY, "spikes": NAMES, **NAMES_OF_RECORDINGS}
     found: list[Score] = []

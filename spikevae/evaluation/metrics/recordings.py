@@ -17,8 +17,8 @@ from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
 from spikevae.evaluation.metrics.registry import NotComputedError
+from spikevae.evaluation.model_inputs import Measure, Subject, counted_share, event_split, frames_of
 from spikevae.evaluation.scores import Score
-from spikevae.evaluation.without_images import Measure, Subject, counted_share, event_split, frames_of
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load, read_config, read_dataset_name
 from spikevae.labels import OtherClassesError, class_numbers
@@ -26,7 +26,7 @@ from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.intensity import gain_per_event
 
-BUNDLED = Path(__file__).parent / "networks" / "recordings"
+BUNDLED = Path(__file__).parents[1] / "networks" / "recordings"
 """Classifiers of event data sets, trained apart from the VAEs that they measure."""
 _MOST_REAL = 1000
 _BATCH = 100
