@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spikevae.data.sets import DATASETS as DATASETS
     from spikevae.data.sets import ImageSet as ImageSet
     from spikevae.evaluation.metrics import METRICS as METRICS
+    from spikevae.evaluation.metrics import MODEL_METRICS as MODEL_METRICS
     from spikevae.evaluation.scores import Score as Score
     from spikevae.hub.checkpoints import load as load
     from spikevae.hub.checkpoints import released_models as released_models
@@ -47,7 +48,7 @@ _PUBLIC = {
     ),
     "config": ("ModelConfig", "RunConfig"),
     "data.sets": ("DATASETS", "ImageSet"),
-    "evaluation.metrics": ("METRICS",),
+    "evaluation.metrics": ("METRICS", "MODEL_METRICS"),
     "evaluation.scores": ("Score",),
     "hub.checkpoints": ("load", "released_models"),
     "hub.remote": ("push",),

@@ -14,7 +14,7 @@ from spikevae.data.sets import Reader
 from spikevae.data.sets import register as add_dataset
 from spikevae.evaluation.command import evaluate as run_evaluation
 from spikevae.evaluation.metrics import register as add_metric
-from spikevae.evaluation.metrics.registry import Measure, Need
+from spikevae.evaluation.metrics.registry import Kind, Measure, Need
 from spikevae.evaluation.scores import Scores
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_config, save_release
@@ -125,7 +125,12 @@ def register_dataset(name: str, class_names: Sequence[str]) -> Callable[[Reader]
 
 
 def register_metric(
-    name: str, scores: Mapping[str, str] | None = None, *, spaces: tuple[str, ...] = (), needs: tuple[Need, ...] = ()
+    name: str,
+    scores: Mapping[str, str] | None = None,
+    *,
+    spaces: tuple[str, ...] = (),
+    needs: tuple[Need, ...] = (),
+    of: Kind = "images",
 ) -> Callable[[Measure], Measure]:
     """Add to ``METRICS`` a function from an `Evaluation` to a list of `Score`. ``evaluate --metrics NAME`` uses it.
 
@@ -134,8 +139,10 @@ def register_metric(
         scores: the keys of the numbers that it gives, each with what a table calls it; otherwise ``name`` alone.
         spaces: networks that it takes features of, as `spikevae.evaluation.networks.spaces.SPACES` names them.
         needs: what must be there for it.
+        of: "images" measures what a model draws, or images; "models" a classifier, or a model of recordings (where it
+            needs "recordings"). The function then takes a `ModelEvaluation`.
     """
-    return add_metric(name, scores, spaces=spaces, needs=needs)
+    return add_metric(name, scores, spaces=spaces, needs=needs, of=of)
 
 
 def _adder(parts: dict[str, Any], name: str) -> Callable[[Any], Any]:

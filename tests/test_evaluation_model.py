@@ -17,8 +17,8 @@ from spikevae.data.sets import ImageSet
 from spikevae.evaluation.metrics.accuracy import classify_split, confusion
 from spikevae.evaluation.metrics.near_copies import compare_distances, nearest, pixel_vectors
 from spikevae.evaluation.metrics.reconstruction import compare, reconstruction_scores, ssim
-from spikevae.evaluation.metrics.registry import NotComputedError
-from spikevae.evaluation.model_inputs import Subject, measure_accuracy
+from spikevae.evaluation.metrics.registry import MODEL_METRICS, NotComputedError
+from spikevae.evaluation.model_inputs import ModelEvaluation
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import from_tensor
 from spikevae.labels import OtherClassesError
@@ -181,9 +181,9 @@ def test_without_a_label_there_is_no_accuracy_and_the_reason_is_said(labels: Ten
     given = ImageSet(torch.zeros(5, 1, 8, 8).byte(), labels, name="own", split="test", class_names=("a", "b"))
     with pytest.raises(NotComputedError, match="own has no labels to compare with"):
         classify_split(model, given)
-    subject = Subject(EvaluationConfig(model="own"), "own", model, DataConfig())
-    subject.given = given
-    (score,) = measure_accuracy(subject)
+    evaluation = ModelEvaluation(EvaluationConfig(model="own"), "own", model, DataConfig())
+    evaluation.given = given
+    (score,) = MODEL_METRICS["accuracy"].run(evaluation)
     assert (score.value, score.note) == (None, "own has no labels to compare with")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from spikevae.cli import main
 from spikevae.config import ModelConfig
 from spikevae.data.images import save_images
 from spikevae.evaluation.command import evaluate
-from spikevae.evaluation.metrics import METRICS
-from spikevae.evaluation.metrics.registry import Metric
-from spikevae.evaluation.scores import read_scores_json
+from spikevae.evaluation.metrics import METRICS, MODEL_METRICS
+from spikevae.evaluation.metrics.registry import Metric, NotComputedError
+from spikevae.evaluation.model_inputs import ModelEvaluation
+from spikevae.evaluation.scores import Score, read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import save_release
 from spikevae.nn.networks import build_network
@@ -125,6 +127,26 @@ def test_options_that_would_change_nothing_of_a_classifier_are_refused(
 def test_more_recordings_than_fit_the_memory_are_refused_before_any_is_drawn(recorder_release: Path) -> None:
     with pytest.raises(ValueError, match=r"^1,000,000,000,000 samples need .* GB of memory for their frames alone"):
         spikevae.evaluate(recorder_release, count=10**12)
+
+
+def test_a_metric_of_recordings_is_added_from_outside(
+    classifier: Path, recorder_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikevae.evaluation.metrics.registry.MODEL_METRICS", dict(MODEL_METRICS))
+
+    @spikevae.register_metric("longest", {"longest": "most events"}, needs=("recordings",), of="models")
+    def measure_longest(evaluation: ModelEvaluation) -> Iterator[Score]:
+        yield Score("longest", float(max(len(one) for one in evaluation.generated[0])))
+        raise NotComputedError("what comes before stays")
+
+    found = spikevae.evaluate(recorder_release, metrics="longest", count=10)
+    made = spikevae.load(recorder_release).sample_events(10, seed=0, label=torch.arange(10) % 2)
+    assert found["longest"].value == max(len(one) for one in made) > 0
+    assert found["longest"].name == "most events"
+    with pytest.raises(ValueError, match=r"has no metric 'longest'; use accuracy, spikes$"):
+        spikevae.evaluate(classifier, metrics="longest")
+    with pytest.raises(ValueError, match=r"other: spaces=\('edges',\) are of images"):
+        spikevae.register_metric("other", spaces=("edges",), of="models")
 
 
 def test_a_metric_of_images_says_that_it_needs_a_model_that_makes_some(

@@ -25,7 +25,7 @@ from spikevae.evaluation.energy import counting
 from spikevae.evaluation.metrics import recordings as generated_recordings
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import equal_precision_recall
-from spikevae.evaluation.model_inputs import Subject
+from spikevae.evaluation.model_inputs import ModelEvaluation
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -496,8 +496,8 @@ def test_evaluate_measures_recordings(run: Path, judge: Path, tmp_path: Path) ->
 def test_a_model_that_cannot_be_asked_for_a_class_is_measured_without_one(latent: str) -> None:
     torch.manual_seed(0)
     vae = SpikingEventVAE(replace(TINY, latent=latent)).eval()
-    subject = Subject(EvaluationConfig(model="made", count=10), "made", vae, DataConfig())
-    recordings, labels = subject.generated
+    evaluation = ModelEvaluation(EvaluationConfig(model="made", count=10), "made", vae, DataConfig())
+    recordings, labels = evaluation.generated
     assert (len(recordings), labels) == (10, None)
 
 

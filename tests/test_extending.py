@@ -25,6 +25,7 @@ REGISTERS: dict[str, dict[str, Any]] = {
     "coins": spikevae.LATENTS,
     "stripes": spikevae.DATASETS,
     "brightness": spikevae.METRICS,
+    "duration": spikevae.MODEL_METRICS,
 }
 
 
@@ -65,6 +66,7 @@ def test_a_metric_is_given_the_spaces_that_it_names_and_another_name_is_refused(
     page: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spikevae.evaluation.metrics.registry.METRICS", dict(spikevae.METRICS))
+    monkeypatch.setattr("spikevae.evaluation.metrics.registry.MODEL_METRICS", dict(spikevae.MODEL_METRICS))
 
     def measure(evaluation: Any) -> list[spikevae.Score]:
         ours, _ = evaluation.features("edges")
@@ -97,6 +99,7 @@ def test_what_a_metric_of_ones_own_gives_is_written_as_numbers(
     kept: tuple[object, object],
 ) -> None:
     monkeypatch.setattr("spikevae.evaluation.metrics.registry.METRICS", dict(spikevae.METRICS))
+    monkeypatch.setattr("spikevae.evaluation.metrics.registry.MODEL_METRICS", dict(spikevae.MODEL_METRICS))
 
     def measure(evaluation: Any) -> Any:
         evaluation.details["own"] = {"table": torch.ones(2, 2), "row": np.arange(3)}
@@ -125,6 +128,7 @@ def test_what_is_no_score_is_refused_in_one_line(
     page: dict[str, Any], monkeypatch: pytest.MonkeyPatch, made: Callable[[], Any], message: str
 ) -> None:
     monkeypatch.setattr("spikevae.evaluation.metrics.registry.METRICS", dict(spikevae.METRICS))
+    monkeypatch.setattr("spikevae.evaluation.metrics.registry.MODEL_METRICS", dict(spikevae.MODEL_METRICS))
     spikevae.register_metric("own")(lambda evaluation: made())
     with pytest.raises(ValueError, match=message):
         spikevae.evaluate(page["trained"], data="stripes", metrics="own", count=10)
@@ -160,6 +164,7 @@ def test_a_name_is_registered_once_and_an_unknown_one_lists_the_known(page: dict
         "coins": spikevae.register_latent,
         "stripes": lambda taken: spikevae.register_dataset(taken, class_names=("a",)),
         "brightness": spikevae.register_metric,
+        "duration": lambda taken: spikevae.register_metric(taken, of="models"),
     }
     with pytest.raises(ValueError, match=f"'{name}' is registered already"):
         again[name](name)(page["measure_brightness"])

@@ -16,7 +16,7 @@ from spikevae.distributed import together
 from spikevae.evaluation.baselines import load_baselines
 from spikevae.evaluation.inputs import Evaluation, open_evaluation
 from spikevae.evaluation.metrics.registry import chosen_metrics
-from spikevae.evaluation.model_inputs import evaluate_without_images, makes_no_images
+from spikevae.evaluation.model_inputs import ModelEvaluation, makes_no_images, open_model_evaluation
 from spikevae.evaluation.networks.papers import open_instrument
 from spikevae.evaluation.reports.html import PAGE, write_report
 from spikevae.evaluation.reports.text import table_text
@@ -25,7 +25,7 @@ from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.files import check_can_write
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
-from spikevae.runtime import chosen_device, is_main_process
+from spikevae.runtime import is_main_process
 from spikevae.text import printable
 from spikevae.versions import library_versions
 
@@ -103,7 +103,7 @@ def _check_files(config: EvaluationConfig) -> Scores | None:
     return read_scores_json(config.json) if config.merge and config.json is not None else None
 
 
-def _write(config: EvaluationConfig, evaluation: Evaluation | None, scores: Scores) -> list[Path]:
+def _write(config: EvaluationConfig, evaluation: Evaluation | ModelEvaluation, scores: Scores) -> list[Path]:
     """Write what the settings name, in one process; returns the paths."""
     written: list[Path] = []
     if not is_main_process():
@@ -116,41 +116,44 @@ def _write(config: EvaluationConfig, evaluation: Evaluation | None, scores: Scor
                 print(_rescue(scores, f"{config.json} cannot be written"), file=sys.stderr)
             raise
         written.append(config.json)
-    if config.report is not None and evaluation is not None:
+    if config.report is not None and isinstance(evaluation, Evaluation):
         written.append(write_report(evaluation, scores, config.report))
     return written
 
 
 def _measure(
     config: EvaluationConfig, model: Network | None, earlier: Scores | None
-) -> tuple[Evaluation | None, Scores]:
+) -> tuple[Evaluation | ModelEvaluation, Scores]:
     """Measure, if it will go with the earlier scores."""
+    evaluation: Evaluation | ModelEvaluation
     if not isinstance(model, SpikingVAE | None) or makes_no_images(config, model):
-        return None, evaluate_without_images(config, model, chosen_device(config.device), earlier)
-    evaluation = open_evaluation(config, model)
+        evaluation = open_model_evaluation(config, model)
+    else:
+        evaluation = open_evaluation(config, model)
     metrics = chosen_metrics(evaluation)
     if earlier is not None:
         _collected(evaluation, []).check_goes_with(earlier)
     with together():
-        evaluation.extract(space for metric in metrics for space in metric.spaces)
+        if isinstance(evaluation, Evaluation):
+            evaluation.extract(space for metric in metrics for space in metric.spaces)
         found = [score for metric in metrics for score in metric.run(evaluation)]
     return evaluation, _collected(evaluation, found)
 
 
-def _collected(evaluation: Evaluation, found: list[Score]) -> Scores:
-    config = evaluation.config
-    domain, is_split = evaluation.domain, evaluation.reference_set is not None
+def _collected(evaluation: Evaluation | ModelEvaluation, found: list[Score]) -> Scores:
+    config, is_split = evaluation.config, "split" in evaluation.has
+    domain = evaluation.domain if isinstance(evaluation, Evaluation) else None
     return Scores(
         model=evaluation.name,
         weights_hash=evaluation.weights_hash,
-        data=evaluation.dataset or evaluation.reference.name,
+        data=evaluation.dataset or evaluation.reference_name,
         split=config.split if is_split else "",
         protocol=config.protocol,
         seed=config.seed,
         command=replace(config, json=None, merge=False, report=None).command(),
         versions=library_versions(evaluation.device),
         scores=tuple(found),
-        baselines=load_baselines(domain, found, evaluation.reference.name) if domain and is_split else (),
+        baselines=load_baselines(domain, found, evaluation.reference_name) if domain and is_split else (),
         details=evaluation.details,
     )
 

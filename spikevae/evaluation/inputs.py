@@ -15,12 +15,10 @@ from spikevae.evaluation.features import Measure, extract
 from spikevae.evaluation.networks.bundle import Domain, bundled_networks, networks_folder
 from spikevae.evaluation.networks.extractors import Extractor
 from spikevae.evaluation.networks.spaces import open_spaces
-from spikevae.evaluation.networks.weights import hash_weights
+from spikevae.evaluation.opened import open_model
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, drawn, from_image_set, from_model, from_path, keeping_first
-from spikevae.files import hash_file
-from spikevae.hub.checkpoints import WEIGHTS_NAME, load_generator, model_folder, read_dataset_name
-from spikevae.hub.measured import IN_MEMORY
+from spikevae.hub.checkpoints import load_generator
 from spikevae.hub.run_settings import data_divided_for
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import check_memory, chosen_device
@@ -61,6 +59,21 @@ class Evaluation:
     """Feature spaces that cannot be had, each with why not."""
     _measures: dict[str, Measure] = field(default_factory=dict)
     _features: dict[str, tuple[Features, Features]] = field(default_factory=dict)
+
+    @property
+    def has(self) -> set[str]:
+        """What metrics may need."""
+        has = {
+            "model": self.model is not None,
+            "split": self.reference_set is not None,
+            "papers' files": self.config.fad_autoencoder is not None,
+        }
+        return {need for need, is_there in has.items() if is_there}
+
+    @property
+    def reference_name(self) -> str:
+        """What the samples are compared with."""
+        return self.reference.name
 
     def extract(self, spaces: Iterable[str]) -> None:
         """Compute the features of all spaces, in one pass over the samples and one over the reference.
@@ -107,18 +120,8 @@ def open_evaluation(config: EvaluationConfig, model: SpikingVAE | None = None) -
         return Evaluation(
             config, str(config.images), "", None, samples, reference, reference_set, compared, data, domain, device
         )
-    trained_on, weights_hash = None, ""
-    if model is None:
-        weights_hash = hash_file(model_folder(config.model) / WEIGHTS_NAME)
-        trained_on = read_dataset_name(config.model)
-        try:
-            model = load_generator(config.model, device=device)
-        except (RuntimeError, AssertionError) as error:  # torch's words for a device that is not there
-            raise ValueError(f"--device {config.device}: {str(error).splitlines()[0]}") from None
-    elif config.data is None and config.reference is None:
-        raise ValueError("a model in memory does not know its data set; name it: data=NAME, or reference=PATH")
-    else:
-        weights_hash = IN_MEMORY + hash_weights(model)
+    model, weights_hash, trained_on = open_model(config, model, load_generator, device)
+    assert model is not None
     channels: Channels = 3 if model.config.image_channels == 3 else 1
     dataset = config.data or trained_on
     trained = None if trained_on is None else config.model

@@ -1,8 +1,8 @@
-"""Every metric, in a file of its own. `METRICS` has them by name; `register` adds one."""
+"""Every metric, in a file of its own. `METRICS` and `MODEL_METRICS` have them by name; `register` adds one."""
 
 from __future__ import annotations
 
-from spikevae.evaluation.metrics.registry import METRICS, NotComputedError, register
+from spikevae.evaluation.metrics.registry import METRICS, MODEL_METRICS, NotComputedError, register
 
 # Importing a metric's file registers it.
 from spikevae.evaluation.metrics import (  # noqa: F401  # isort: skip
@@ -18,6 +18,7 @@ from spikevae.evaluation.metrics import (  # noqa: F401  # isort: skip
     reconstruction,
     accuracy,
     spikes,
+    recordings,
 )
 
-__all__ = ["METRICS", "NotComputedError", "register"]
+__all__ = ["METRICS", "MODEL_METRICS", "NotComputedError", "register"]

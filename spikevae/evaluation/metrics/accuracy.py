@@ -1,8 +1,9 @@
-"""How often the shared classifier is right, class by class."""
+"""How often a classifier is right, class by class."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,13 +14,16 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet
 from spikevae.evaluation.features import BATCH_SIZE
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
+from spikevae.evaluation.metrics.registry import NotComputedError, counted_share, register, share_score
+from spikevae.evaluation.model_inputs import ModelEvaluation
 from spikevae.evaluation.scores import Score
 from spikevae.labels import class_numbers
 from spikevae.nn.networks import Network
 
+_NAMES = {"accuracy": "classification accuracy"}
 
-@register("accuracy", {"accuracy": "classification accuracy"}, needs=("model", "split"))
+
+@register("accuracy", _NAMES, needs=("model", "split"))
 def measure_accuracy(evaluation: Evaluation) -> list[Score]:
     """How often the shared classifier is right on the split, with the confusion matrix."""
     if evaluation.model is None or evaluation.reference_set is None:
@@ -32,6 +36,18 @@ def measure_accuracy(evaluation: Evaluation) -> list[Score]:
     size, name = evaluation.reference_set.image_size, evaluation.reference.name
     size_text = f"{size}x{size}"
     return [share_score("accuracy", found.accuracy, count, reference=name, image_size=size_text, note=found.note)]
+
+
+@register("accuracy", _NAMES, of="models")
+def measure_accuracy_of_model(evaluation: ModelEvaluation) -> Iterator[Score]:
+    """How often a classifier is right, with an exact interval, by class, and the confusion matrix."""
+    if not evaluation.model.config.classes:
+        raise NotComputedError("this model was trained without labels")
+    found = classify_split(evaluation.model, evaluation.given)
+    evaluation.details |= found.details()
+    hits, count = int(found.counts.diagonal().sum()), int(found.counts.sum())
+    score = counted_share("accuracy", hits, count, evaluation)
+    yield replace(score, note="; ".join(filter(None, (score.note, found.note))))
 
 
 @dataclass(frozen=True)

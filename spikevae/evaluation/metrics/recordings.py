@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
-from spikevae.evaluation.metrics.registry import NotComputedError
-from spikevae.evaluation.model_inputs import Measure, Subject, counted_share, event_split, frames_of
+from spikevae.evaluation.metrics.registry import NotComputedError, counted_share, register
+from spikevae.evaluation.model_inputs import ModelEvaluation, check_judge, event_split, frames_of
 from spikevae.evaluation.scores import Score
 from spikevae.files import hash_file
-from spikevae.hub.checkpoints import WEIGHTS_NAME, load, read_config, read_dataset_name
+from spikevae.hub.checkpoints import WEIGHTS_NAME, load, read_dataset_name
 from spikevae.labels import OtherClassesError, class_numbers
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -33,28 +33,16 @@ _BATCH = 100
 _JACKKNIFED = "standard error, jackknife over the recordings in ten groups"
 
 
-NAMES: Mapping[str, Mapping[str, str]] = {
-    "reconstruction": {"event_likelihood": "reconstruction, nats an event above a constant rate"},
-    "domain": {
-        "domain_frechet": "Fréchet distance, classifier of recordings",
-        "domain_precision": "precision, classifier of recordings",
-        "domain_recall": "recall, classifier of recordings",
-        "label_agreement": "label agreement",
-    },
-    "statistics": {
-        "events": "events a recording",
-        "on_share": "share of ON events",
-        "event_rate": "event rate over time, distance",
-        "waiting": "median time between two events of a pixel (ms)",
-    },
-}
-"""The numbers of each measure: by key, what a table calls each."""
-
-
-def measure_reconstruction(subject: Subject) -> Iterator[Score]:
+@register(
+    "reconstruction",
+    {"event_likelihood": "reconstruction, nats an event above a constant rate"},
+    needs=("recordings",),
+    of="models",
+)
+def measure_reconstruction(evaluation: ModelEvaluation) -> Iterator[Score]:
     """How much more likely recordings are, given their latent spikes, than with one rate everywhere."""
-    model = _vae(subject)
-    given = subject.given
+    model = _vae(evaluation)
+    given = evaluation.given
     assert isinstance(given, EventSet)
     gains = []
     for x_seq, _ in given.batches(_BATCH):
@@ -68,69 +56,85 @@ def measure_reconstruction(subject: Subject) -> Iterator[Score]:
         "standard error over the recordings",
         "higher",
         samples=len(each),
-        reference=f"{subject.data.dataset} {subject.config.split}",
+        reference=evaluation.reference_name,
         note="Poisson log-likelihood of the reconstruction, less that of the recording's own mean rate",
-        name=NAMES["reconstruction"]["event_likelihood"],
     )
 
 
-def measure_domain(subject: Subject) -> Iterator[Score]:
+@register(
+    "domain",
+    {
+        "domain_frechet": "Fréchet distance, classifier of recordings",
+        "domain_precision": "precision, classifier of recordings",
+        "domain_recall": "recall, classifier of recordings",
+        "label_agreement": "label agreement",
+    },
+    needs=("recordings",),
+    of="models",
+)
+def measure_domain(evaluation: ModelEvaluation) -> Iterator[Score]:
     """Fréchet distance, precision, recall and agreement with the label, by a classifier trained apart."""
-    names = NAMES["domain"]
     try:
-        judge, learned_from, weights_hash = _judge(subject)
+        judge, learned_from, weights_hash = _judge(evaluation)
     except FileNotFoundError as reason:
         raise NotComputedError(str(reason)) from reason
-    recordings, labels = subject.generated
+    recordings, labels = evaluation.generated
     frames = frames_of(recordings, judge)
-    real = event_split(judge, subject.data, subject.config.split).frames().transpose(0, 1).float()
+    real = event_split(judge, evaluation.data, evaluation.config.split).frames().transpose(0, 1).float()
     ours, theirs = _features(judge, frames), _features(judge, real)
     common: dict[str, Any] = {
         "extractor": f"classifier of {learned_from}, mean firing rate of each of its last maps",
         "weights_hash": weights_hash,
-        "reference": f"{subject.data.dataset} {subject.config.split}",
+        "reference": evaluation.reference_name,
     }
-    floor = _floor(judge, subject, theirs)
+    floor = _floor(judge, evaluation, theirs)
     # Classes stand in turn, and the error is what leaving out every tenth one changes: that must be no class.
-    mixed = torch.randperm(len(ours), generator=torch.Generator().manual_seed(subject.config.seed))
+    mixed = torch.randperm(len(ours), generator=torch.Generator().manual_seed(evaluation.config.seed))
     value, error = frechet_with_error(ours[mixed], theirs)
     counts: dict[str, Any] = {"samples": len(ours), "reference_count": len(theirs)}
-    frechet = Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=floor, **counts, **common)
-    yield replace(frechet, name=names["domain_frechet"])
-    yield _label_agreement(judge, subject, frames, labels, common)
-    for score in equal_precision_recall(ours, theirs, "domain", subject.config.seed, **common):
-        yield replace(score, name=names[score.metric])
+    yield Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=floor, **counts, **common)
+    yield _label_agreement(judge, evaluation, frames, labels, common)
+    yield from equal_precision_recall(ours, theirs, "domain", evaluation.config.seed, **common)
 
 
 def _label_agreement(
-    judge: SpikingClassifier, subject: Subject, frames: Tensor, labels: Tensor | None, common: dict[str, Any]
+    judge: SpikingClassifier, evaluation: ModelEvaluation, frames: Tensor, labels: Tensor | None, common: dict[str, Any]
 ) -> Score:
     """How often the classifier sees the class that was asked for."""
-    name = NAMES["domain"]["label_agreement"]
     if labels is None:
-        return Score("label_agreement", None, note="this model cannot be asked for a class", name=name)
+        return Score("label_agreement", None, note="this model cannot be asked for a class")
     try:
         numbers = torch.tensor(
-            class_numbers(judge.config.class_names, subject.model.config.class_names, "the classifier")
+            class_numbers(judge.config.class_names, evaluation.model.config.class_names, "the classifier")
         )
     except OtherClassesError as error:
-        return Score("label_agreement", None, note=str(error), name=name)
+        return Score("label_agreement", None, note=str(error))
     answers = numbers[judge.classify(frames.to(judge.device)).argmax(dim=1).cpu()]
-    agreement = counted_share("label_agreement", name, int((answers == labels).sum()), len(labels), subject)
+    agreement = counted_share("label_agreement", int((answers == labels).sum()), len(labels), evaluation)
     asked: dict[str, Any] = {**common, "reference": "the label asked for"}  # nothing real is compared with
     return replace(agreement, **asked)
 
 
-def measure_statistics(subject: Subject) -> Iterator[Score]:
+@register(
+    "statistics",
+    {
+        "events": "events a recording",
+        "on_share": "share of ON events",
+        "event_rate": "event rate over time, distance",
+        "waiting": "median time between two events of a pixel (ms)",
+    },
+    needs=("recordings",),
+    of="models",
+)
+def measure_statistics(evaluation: ModelEvaluation) -> Iterator[Score]:
     """Events a recording, polarity, rate over time and waiting times of generated and of real recordings."""
-    data, names = subject.data, NAMES["statistics"]
-    if subject.config.split != "test":
-        yield Score("events", None, note="event statistics are those of the test split", name=names["events"])
-        return
+    data = evaluation.data
+    if evaluation.config.split != "test":
+        raise NotComputedError("event statistics are those of the test split")
     real = [recording for recording, _ in load_recordings(data.dataset, "test", root=data_root(data), count=_MOST_REAL)]
-    duration = _vae(subject).config.duration
-    ours, theirs = (event_statistics(recordings, duration) for recordings in (subject.generated[0], real))
-    subject.details["event_statistics"] = {
+    duration = _vae(evaluation).config.duration
+    ours, theirs = (event_statistics(recordings, duration) for recordings in (evaluation.generated[0], real))
+    evaluation.details["event_statistics"] = {
         name: {
             "recordings": found.recordings,
             "events_mean": found.events_mean,
@@ -143,7 +147,7 @@ def measure_statistics(subject: Subject) -> Iterator[Score]:
     }
     common: dict[str, Any] = {
         "samples": ours.recordings,
-        "reference": f"{data.dataset} {subject.config.split}",
+        "reference": evaluation.reference_name,
         "reference_count": theirs.recordings,
     }
     yield Score(
@@ -153,16 +157,14 @@ def measure_statistics(subject: Subject) -> Iterator[Score]:
         "standard error",
         f"{theirs.events_mean:.0f}",
         note=f"standard deviation {ours.events_deviation:.0f}; of real ones {theirs.events_deviation:.0f}",
-        name=names["events"],
         **common,
     )
-    yield Score("on_share", ours.on_share, better=f"{theirs.on_share:.3f}", name=names["on_share"], **common)
+    yield Score("on_share", ours.on_share, better=f"{theirs.on_share:.3f}", **common)
     yield Score(
         "event_rate",
         ours.rate_distance(theirs),
         better="lower",
         note=f"total variation distance of the events in each {ours.bin_width / 1000:g} ms",
-        name=names["event_rate"],
         **common,
     )
     yield Score(
@@ -173,48 +175,26 @@ def measure_statistics(subject: Subject) -> Iterator[Score]:
         + " ".join(f"{value / 1000:.1f}" for value in ours.waiting)
         + ", of real ones "
         + " ".join(f"{value / 1000:.1f}" for value in theirs.waiting),
-        name=names["waiting"],
         **common,
     )
 
 
-MEASURES: Mapping[str, Measure] = {
-    "reconstruction": measure_reconstruction,
-    "domain": measure_domain,
-    "statistics": measure_statistics,
-}
-"""What only VAEs of event recordings are measured by."""
+def _vae(evaluation: ModelEvaluation) -> SpikingEventVAE:
+    assert isinstance(evaluation.model, SpikingEventVAE)
+    return evaluation.model
 
 
-def _vae(subject: Subject) -> SpikingEventVAE:
-    assert isinstance(subject.model, SpikingEventVAE)
-    return subject.model
-
-
-def check_judge(folder: Path) -> None:
-    """Refuse what cannot compare recordings, before it is read.
-
-    Raises:
-        ValueError, OSError: if it is no folder of a classifier of event recordings.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"--networks {folder} is no folder; name that of a classifier of event recordings")
-    config = read_config(folder)
-    if config.network != "classifier" or not config.takes_events:
-        raise ValueError(f"--networks {folder} is no classifier of event recordings; name the folder of one")
-
-
-def _judge(subject: Subject) -> tuple[SpikingClassifier, str, str]:
+def _judge(evaluation: ModelEvaluation) -> tuple[SpikingClassifier, str, str]:
     """The classifier that compares recordings, the data that it learned from, and the hash of its weights."""
-    given = subject.config.networks
-    folder = given or BUNDLED / subject.data.dataset
+    given = evaluation.config.networks
+    folder = given or BUNDLED / evaluation.data.dataset
     if given is None and not folder.is_dir():
         raise FileNotFoundError(
-            f"no classifier of {subject.data.dataset} is bundled; train one with `spikevae train "
-            f"{subject.data.dataset} --preset n-mnist-classifier --out FOLDER`, and name it by --networks FOLDER"
+            f"no classifier of {evaluation.data.dataset} is bundled; train one with `spikevae train "
+            f"{evaluation.data.dataset} --preset n-mnist-classifier --out FOLDER`, and name it by --networks FOLDER"
         )
     check_judge(folder)
-    judge = load(folder, device=subject.model.device)
+    judge = load(folder, device=evaluation.model.device)
     assert isinstance(judge, SpikingClassifier)
     return judge, read_dataset_name(folder), hash_file(folder / WEIGHTS_NAME)
 
@@ -223,9 +203,9 @@ def _features(judge: SpikingClassifier, frames: Tensor) -> Tensor:
     return torch.cat([judge.features(part.to(judge.device)).cpu() for part in frames.split(_BATCH, dim=1)])
 
 
-def _floor(judge: SpikingClassifier, subject: Subject, theirs: Tensor) -> str:
+def _floor(judge: SpikingClassifier, evaluation: ModelEvaluation, theirs: Tensor) -> str:
     """What the distance is for real recordings of the training split: as many as of the test split, or all."""
-    train = event_split(judge, subject.data, "train")
-    some = train.chosen(chosen(len(train), len(theirs), subject.config.seed)).frames().transpose(0, 1).float()
+    train = event_split(judge, evaluation.data, "train")
+    some = train.chosen(chosen(len(train), len(theirs), evaluation.config.seed)).frames().transpose(0, 1).float()
     value, error = frechet_with_error(_features(judge, some), theirs)
     return f"{some.shape[1]} real recordings of the training split: {value:.3g} ± {error:.2g}"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import torch
 from torch import nn
 
 from spikevae.data.division import some
 from spikevae.data.pixels import converted
 from spikevae.evaluation.costs import Cost
-from spikevae.evaluation.energy import measure_costs, parameter_count
+from spikevae.evaluation.energy import count_calls, measure_costs, parameter_count
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, register
+from spikevae.evaluation.model_inputs import ModelEvaluation
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.streams import first_images
+from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.event_vae import SpikingEventVAE
 
 _IMAGES = 250
+_INPUTS = 100  # of a model that makes no images
 
 Rates = Mapping[str, Sequence[float]]
 """By spiking layer, the share of its neurons that fire at each time step."""
@@ -49,6 +54,31 @@ def measure_spikes(evaluation: Evaluation) -> list[Score]:
     rates = {**costs["encode"].firing_rates, **costs["decode"].firing_rates}
     evaluation.details |= spike_details(model, costs, rates)
     return spike_scores(costs, rates, samples=len(images), reference=evaluation.reference.name)
+
+
+@register("spikes", NAMES, of="models")
+def measure_spikes_of_model(evaluation: ModelEvaluation) -> Iterable[Score]:
+    """Mean firing rate, and energy of each call (docs/energy.md). Events of the input accumulate."""
+    model, x = evaluation.model, evaluation.inputs(min(_INPUTS, len(evaluation.given)))
+    count = x.shape[1] if x.dim() == 5 else len(x)
+    calls: dict[str, Callable[[], object]] = {}
+    if isinstance(model, SpikingEventVAE):
+        with torch.inference_mode():
+            z_seq = model.encode(x).mode()
+        calls["encode"] = lambda: model.encode(x).mode()
+        calls["decode"] = lambda: model.decode(z_seq)
+        calls["sample"] = lambda: model.sample(count, seed=evaluation.config.seed, batch_size=count)
+    if isinstance(model, SpikingClassifier):
+        calls["classify"] = lambda: model.classify(x, batch_size=count, flip_tta=False)
+        if model.config.classify_mirrored:
+            calls["classify_flip"] = lambda: model.classify(x, batch_size=count, flip_tta=True)
+    elif model.config.classes:
+        calls["classify"] = lambda: model.classify(x, batch_size=count)
+    costs = count_calls(model, calls, images=count)
+    once = (cost for name, cost in costs.items() if name != "classify_flip")  # which has the steps of two images
+    rates = {layer: steps for cost in once for layer, steps in cost.firing_rates.items()}
+    evaluation.details |= spike_details(model, costs, rates)
+    return spike_scores(costs, rates, once=", on one frame", samples=count, reference=evaluation.reference_name)
 
 
 def spike_details(model: nn.Module, costs: Mapping[str, Cost], rates: Rates) -> dict[str, Any]:
