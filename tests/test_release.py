@@ -14,6 +14,7 @@ from spikevae.evaluation.scores import Score, Scores, write_scores_json
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import load
 from spikevae.hub.model_card import Training, model_card
+from spikevae.nn.networks import build_network
 from spikevae.presets import preset_for
 from spikevae.release import Release, _swap, release
 from spikevae.training.loop import train
@@ -176,6 +177,19 @@ def test_the_card_says_where_the_data_comes_from_and_what_it_took(dataset: str, 
     card = model_card(preset_for(dataset), TRAINING)
     for part in (words, "95 training images", "2 of", "10 minutes", "2 CPU cores", "torch 2.14.1", "seed 0"):
         assert part in card
+
+
+def test_the_card_counts_parameters_beside_the_papers_and_states_a_split_that_is_not_official() -> None:
+    assert "It has 1,832,576 parameters; the paper's network has about 1.83 million." in model_card(
+        preset_for("dvs128-gesture"), TRAINING
+    )
+    smaller = preset_for("dvs128-gesture", "n-mnist-classifier")  # no network of the paper
+    count = sum(weight.numel() for weight in build_network(smaller.model).parameters())
+    assert f"It has {count:,} parameters. `config.json`" in model_card(smaller, TRAINING)
+    for dataset in ("cifar10-dvs", "n-caltech101"):
+        start = preset_for(dataset)
+        known = dataclasses.replace(start, model=dataclasses.replace(start.model, class_names=("a", "b")))
+        assert "the first 90 % of every class are for training" in model_card(known, TRAINING)
 
 
 def test_the_card_names_further_data_without_the_folders_above_it() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from spikevae.classifier_presets import CLASSIFIERS
 from spikevae.config import ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.card_metadata import ShownScore, card_metadata
 from spikevae.hub.checkpoints import is_known_anywhere
 from spikevae.hub.pushed import without_place
+from spikevae.nn.networks import count_parameters
 
+_NO_SPLIT = "there is no official split: the first 90 % of every class are for training, as the authors of TCJA have it"
 _SOURCES = {
     "n-mnist": "N-MNIST, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015), CC BY-SA 4.0",
     "fashion-mnist": "Fashion-MNIST, Zalando's article images (Xiao, Rasul and Vollgraf, 2017), MIT licence",
@@ -17,10 +20,13 @@ _SOURCES = {
     "cifar10": "CIFAR-10 (Krizhevsky, 2009), no licence stated by its authors",
     "cifar100": "CIFAR-100 (Krizhevsky, 2009), no licence stated by its authors",
     "dvs128-gesture": "DVS128 Gesture, recordings of an event camera (Amir et al., 2017)",
-    "cifar10-dvs": "CIFAR10-DVS, recordings of an event camera (Li et al., 2017)",
-    "n-caltech101": "N-Caltech101, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015)",
+    "cifar10-dvs": f"CIFAR10-DVS, recordings of an event camera (Li et al., 2017); {_NO_SPLIT}",
+    "n-caltech101": "N-Caltech101, recordings of an event camera (Orchard, Jayawant, Cohen and Thakor, 2015); "
+    f"{_NO_SPLIT}",
     "celeba": "CelebA (Liu, Luo, Wang and Tang, 2015), non-commercial research only; its images may not be passed on",
 }
+_OF_THE_PAPER = {"dvs128-gesture": (CLASSIFIERS["tcja-dvs128"].model.layers, "about 1.83 million")}
+"""By data set, the layers of the network in the paper on TCJA, and its parameters where they are known."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def model_card(
     lines = [
         f"# {name or 'A model'}: {_kind(model)} of {dataset}",
         "",
-        f"{_purpose(model)} `config.json` and `model.safetensors` are all that `spikevae.load` reads.",
+        f"{_purpose(model)} {_size(config)} `config.json` and `model.safetensors` are all that `spikevae.load` reads.",
         "",
         *_usage(model, name),
         "## Data",
@@ -191,6 +197,13 @@ def _purpose(model: ModelConfig) -> str:
     latent = f"latent: {model.latent}, {model.time_steps} x {model.latent_size} bits"
     outputs = f"event recordings, in frames of {size}" if model.takes_events else f"{size} images"
     return f"{verbs} {outputs} {spikes} ({parts}; {latent})."
+
+
+def _size(config: RunConfig) -> str:
+    """How many parameters it has, beside those of the paper's network."""
+    layers, papers = _OF_THE_PAPER.get(config.data.dataset, ("", ""))
+    beside = f"; the paper's network has {papers}" if layers and layers == config.model.layers else ""
+    return f"It has {count_parameters(config.model):,} parameters{beside}."
 
 
 def _usage(model: ModelConfig, name: str | None) -> list[str]:

@@ -52,6 +52,12 @@ def weights_of(config: ModelConfig) -> dict[str, Tensor]:
     return weights
 
 
+def count_parameters(config: ModelConfig) -> int:
+    """Numbers that a network of these settings learns; what is fitted afterwards, such as a density, does not count."""
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in build_network(config).parameters())
+
+
 def unwrapped(model: object) -> Network:
     """The model, without what ``torch.compile`` puts around it.
 
