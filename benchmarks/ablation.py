@@ -5,6 +5,9 @@ tla, cla and none, from several seeds; everything else stays the same. The held-
 beforehand, and tested once, after its last epoch. Then N-MNIST is learned with tcja on four fifths of all its
 recordings, five times.
 
+Who has one of the large sets names it: ``--only dvs128-gesture``, ``cifar10-dvs`` or ``n-caltech101``. The paper's
+preset is then trained with each attention on its training split, and tested on its test split.
+
 OUT is a folder. A run in its ``results.json`` is skipped, and an interrupted one goes on where it stopped.
 """
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,11 +36,12 @@ from spikevae.evaluation.energy import counting, parameter_count
 from spikevae.hub.checkpoints import load
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.classifiers import SpikingClassifier
-from spikevae.presets import PRESETS
+from spikevae.presets import PRESETS, preset_for
 from spikevae.runtime import reuse_freed_memory, sleep_while_waiting
 from spikevae.training.loop import train
 
 ATTENTIONS = ("tcja", "none", "tla", "cla")
+LARGE_SETS = ("dvs128-gesture", "cifar10-dvs", "n-caltech101")
 _FOLDS = 5
 _COUNTED = 100  # recordings behind the energy
 _BATCH = 100
@@ -63,8 +67,24 @@ def task_of(key: str) -> Task:
     return Task(name, attention, int(number))
 
 
-def queue(seeds: int) -> list[Task]:
-    """All runs, the most telling ones first: tcja against none, the branches where time matters, and the folds."""
+def queue(seeds: int, only: Sequence[str] = ()) -> list[Task]:
+    """All runs, the most telling ones first: tcja against none, the branches where time matters, and the folds.
+
+    Args:
+        seeds: trainings of each kind.
+        only: names of tasks; without any, all but the large sets.
+
+    Raises:
+        ValueError: if there is no such task.
+    """
+    known = ("sim-gestures", "n-mnist", "n-mnist-folds", *LARGE_SETS)
+    if unknown := [name for name in only if name not in known]:
+        raise ValueError(f"--only {unknown[0]} is none of {', '.join(known)}")
+    large = [Task(name, attention, seed) for name in LARGE_SETS for seed in range(seeds) for attention in ATTENTIONS]
+    return [task for task in (*_small(seeds), *large) if task.name in (only or known[:3])]
+
+
+def _small(seeds: int) -> list[Task]:
     some, others = ATTENTIONS[:2], ATTENTIONS[2:]
     kinds = [("sim-gestures", some), ("n-mnist", some), ("sim-gestures", others), ("n-mnist", others)]
     runs = [
@@ -88,10 +108,11 @@ def main(
         out: Folder for results.json and the runs.
         data_root: Where N-MNIST, MNIST and Fashion-MNIST lie.
         seeds: Trainings of each kind.
-        only: Tasks, of sim-gestures, n-mnist and n-mnist-folds; otherwise all.
+        only: Tasks, of sim-gestures, n-mnist, n-mnist-folds, dvs128-gesture, cifar10-dvs and n-caltech101; otherwise
+            the first three.
         quick: One epoch of 64 recordings: shows that everything works.
     """
-    keys = [task.key for task in queue(seeds) if not only or task.name in only]
+    keys = [task.key for task in queue(seeds, only)]
     results = run_missing(out, keys, partial(run, data_root=data_root, is_quick=quick))
     print("\n".join(table(results)))
     for key in results:
@@ -103,6 +124,14 @@ def main(
 
 def settings(task: Task, data_root: str) -> RunConfig:
     """The settings of a run: the preset's but for the attention, the seed, and what keeps the queue short."""
+    if task.name in LARGE_SETS:
+        preset = preset_for(task.name)
+        return dataclasses.replace(
+            preset,
+            model=dataclasses.replace(preset.model, attention=task.attention),
+            data=dataclasses.replace(preset.data, data_root=data_root).taken_by(preset.model),
+            train=dataclasses.replace(preset.train, seed=task.number, preview_epochs=preset.train.epochs),
+        )
     name = task.name.removesuffix("-folds")
     preset = PRESETS["n-mnist-classifier" if name == "n-mnist" else name]
     seed = 0 if task.name != name else task.number
@@ -129,13 +158,13 @@ def parts(task: Task, config: RunConfig) -> tuple[EventSet, EventSet]:
     """What a run learns from and what it is tested on.
 
     600 and 400 of N-MNIST's training recordings, four fifths and one fifth of all of them, or the training and the test
-    split of sim-gestures.
+    split of another set.
     """
     whole = dataclasses.replace(config.data, validation_share=0.0)
     train_set, test_set = (load_split(whole, split) for split in ("train", "test"))
     assert isinstance(train_set, EventSet)
     assert isinstance(test_set, EventSet)
-    if task.name == "sim-gestures":
+    if task.name == "sim-gestures" or task.name in LARGE_SETS:
         return train_set, test_set
     if task.name == "n-mnist":
         order = torch.from_numpy(np.random.RandomState(0).permutation(len(train_set)))
@@ -152,6 +181,8 @@ def run(key: str, folder: Path, is_new: bool, *, data_root: str, is_quick: bool)
     task = task_of(key)
     config = settings(task, data_root)
     train_set, test_set = parts(task, config)
+    if not config.model.classes:  # N-Caltech101 names its own
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, class_names=train_set.class_names))
     if is_quick:
         train_set, test_set = train_set.subset(64), test_set.subset(20)
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=1))

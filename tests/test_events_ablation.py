@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.ablation import ATTENTIONS, Task, parts, queue, settings, table
-from tests.made_events import write_n_mnist
+from benchmarks.ablation import ATTENTIONS, LARGE_SETS, Task, parts, queue, run, settings, table
+from spikevae.presets import PRESETS
+from tests.made_events import write_dvs128, write_n_mnist
 
 
 def test_the_queue_begins_with_what_tells_most() -> None:
@@ -17,6 +18,26 @@ def test_the_queue_begins_with_what_tells_most() -> None:
     assert {task.attention for task in tasks[:12]} == {"tcja", "none"}
     assert {task.name for task in tasks[:6]} == {"sim-gestures"}
     assert [task.name for task in tasks].count("n-mnist-folds") == 5
+
+
+def test_the_large_sets_are_asked_for_by_name_and_take_the_papers_presets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tasks = queue(3, ("dvs128-gesture",))
+    assert [task.key for task in tasks[:2]] == ["dvs128-gesture/tcja/0", "dvs128-gesture/none/0"]
+    assert len(tasks) == 12
+    with pytest.raises(ValueError, match="--only dvs is none of sim-gestures, n-mnist, n-mnist-folds, dvs128-gesture"):
+        queue(3, ("dvs",))
+    write_dvs128(tmp_path / "root", "class,startTime_usec,endTime_usec\n1,0,100000\n11,150000,250000\n")
+    for name in LARGE_SETS:
+        config = settings(Task(name, "none", 1), str(tmp_path / "root"))
+        paper = PRESETS[f"tcja-{name.removesuffix('-gesture')}"]
+        assert (config.model.layers, config.train.epochs) == (paper.model.layers, paper.train.epochs)
+        assert (config.model.attention, config.train.seed) == ("none", 1)
+    found = run("dvs128-gesture/none/0", tmp_path / "run", True, data_root=str(tmp_path / "root"), is_quick=True)
+    assert found["recordings"] == [2, 2]
+    assert found["parameters"] == 1_832_576 - 2 * (128 * 128 * 4 + 20 * 20 * 4)
 
 
 def test_runs_differ_in_attention_and_seed_alone(tmp_path: Path) -> None:
