@@ -98,6 +98,21 @@ def test_statistics_of_a_single_value_are_refused_and_ruin_no_norm() -> None:
     assert stage(torch.rand(1, 2, 3, 2, 2)).isfinite().all()
 
 
+@pytest.mark.parametrize("part", ["attention.gate", "attention.gate_of_means", "neurons.multi_step_forward"])
+def test_a_method_that_is_replaced_on_one_module_takes_part(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = convolutional_stage(TINY, 4, 5, "same").eval()
+    x_seq = 3 * torch.randn(T, N, 4, 6, 6)
+    before = stage(x_seq)
+    owner, method = part.split(".")
+    module = getattr(stage, owner)
+    plain = getattr(module, method)
+    monkeypatch.setattr(module, method, lambda *given: plain(*given) / 2)
+    fused = stage(x_seq)
+    monkeypatch.setenv("SPIKEVAE_OPS", "reference")
+    torch.testing.assert_close(fused, stage(x_seq), rtol=0, atol=0)
+    assert not torch.equal(fused, before)
+
+
 def test_latent_spikes_become_maps() -> None:
     stage = latent_stage(TINY, 6, 3)
     assert stage(torch.ones(T, N, 5)).shape == (T, N, 6, 3, 3)
