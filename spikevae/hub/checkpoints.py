@@ -95,6 +95,8 @@ def load(
 ) -> Any:
     """Read a model, ready for use in eval mode: a ``SpikingVAE``, ``SpikingEventVAE`` or ``SpikingClassifier``.
 
+    The weights stand still; ``model.requires_grad_(True)`` lets them learn.
+
     Args:
         name_or_folder: a bundled name (such as "fashion-mnist" or "cifar10-classifier"), a release or run folder, or
             "hf:USER/NAME" of the Hugging Face hub, which is kept in its cache.
