@@ -111,6 +111,32 @@ def test_an_atis_clock_that_has_run_over_goes_on() -> None:
     assert decode_recording(rows.tobytes(), ".bin", name="a", size=(34, 34)).is_equal(late)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.random.default_rng(0).bytes(5_000), r"[56]\d of its 1,000 events lie below row 239"),
+        (
+            np.random.default_rng(0).integers(0, 200, 5_000, dtype=np.uint8).tobytes(),
+            r"run backwards in [34]\d% of the",
+        ),
+        (("A letter of some length, which is no recording.\n" * 5).encode(), r"run backwards in [345]\d% of the"),
+    ],
+    ids=["random", "random below 200", "text"],
+)
+def test_random_bytes_and_texts_are_no_atis_recordings(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^a\.bin .*{message}.*no ATIS file or damaged"):
+        decode_recording(content[: len(content) // 5 * 5], ".bin", name="a.bin")
+
+
+def test_a_few_events_of_an_atis_file_may_come_late_and_are_sorted() -> None:
+    recording = made_recording(400)
+    rows = np.frombuffer(encode_atis(recording), np.uint8).reshape(-1, 5).copy()
+    rows[[10, 11, 100, 300, 301]] = rows[[11, 10, 90, 301, 300]]
+    found = decode_recording(rows.tobytes(), ".bin", name="a", size=(34, 34))
+    assert len(found) == 400
+    assert found.t[10:12].tolist() == recording.t[10:12].tolist()
+
+
 def test_an_aedat_3_clock_that_has_run_over_goes_on() -> None:
     recording = made_recording(4)
     late = Recording(recording.t + 5 * 2**31, recording.x, recording.y, recording.p, recording.size)

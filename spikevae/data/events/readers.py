@@ -20,6 +20,7 @@ from spikevae.data.events.recording import MOST_EVENTS, Recording, Size, recordi
 RECORDING_SUFFIXES = frozenset({".bin", ".aedat", ".aedat4", ".npz"})
 
 _OVERFLOW_ROW, _OVERFLOW_TIME = 240, 2**13  # an event in this row of an ATIS file moves on the clock
+_MOST_LATE = 0.05  # share of an ATIS file's events; real recordings have none, random bytes about 0.38
 _LARGEST_FILE = 8 * MOST_EVENTS + 2**20  # bytes
 _LONGEST_HEADER = 10_000  # bytes of an array's; numpy refuses longer ones, but reads them first
 _MOST_EMPTY = 1_000  # recordings of a file without an event
@@ -106,7 +107,8 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
 
     An event with y = 240 is none: the times of all that follow grow by 2^13 (Orchard's own ``read_dataset``). Where the
     time falls by more than half of what 23 bits hold, the clock has run over, as in recordings of 9 seconds. (An event
-    that comes late there is taken for a second such fall.)
+    that comes late there is taken for a second such fall.) The format has no mark of its own: a file is none where
+    events lie in later rows, or many come late.
     """
     if len(content) % 5:
         raise ValueError(
@@ -119,12 +121,24 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
     for byte in (middle, low):
         t <<= 8
         t |= byte
+    outside = int(np.count_nonzero(y > _OVERFLOW_ROW))
+    if outside:
+        raise ValueError(
+            f"{outside:,} of its {len(y):,} events lie below row {_OVERFLOW_ROW - 1}, the last of an ATIS camera; it "
+            "is no ATIS file or damaged; get it again, or write t, x, y and p to an .npz file"
+        )
     is_overflow = y == _OVERFLOW_ROW
     late = _OVERFLOW_TIME * np.cumsum(is_overflow)
     if is_overflow.any():
         t, x, y, high, late = (values[~is_overflow] for values in (t, x, y, high, late))
     late[1:] += 2**23 * np.cumsum(np.diff(t) < -(2**22))  # the clock has 23 bits
     t += late
+    falls = int(np.count_nonzero(t[1:] < t[:-1]))
+    if falls > 1 + _MOST_LATE * len(t):
+        raise ValueError(
+            f"its times run backwards in {falls / len(t):.0%} of the events; it is no ATIS file or damaged; get it "
+            "again, or write t, x, y and p to an .npz file"
+        )
     return recording_of(t, x, y, high >> 7, size)
 
 
