@@ -157,6 +157,19 @@ def test_an_event_that_comes_late_is_no_second_run_over_of_an_aedat_2_clock() ->
     assert (recording.t - recording.t[0]).tolist() == [0, 9, 13, 18]
 
 
+def test_compressed_packets_of_aedat_3_are_refused_and_not_passed_over() -> None:
+    content = encode_aedat3(made_recording(5)) + struct.pack("<Hhiiiiii", 1 | 1 << 15, 1, 8, 4, 0, 5, 5, 5) + bytes(30)
+    with pytest.raises(ValueError, match=r"^a\.aedat .*holds compressed packets.*save it uncompressed"):
+        decode_recording(content, ".aedat", name="a.aedat")
+
+
+def test_the_version_of_an_aedat_file_may_follow_other_comments() -> None:
+    content = encode_aedat2(made_recording(5, size=(128, 128)))
+    assert decode_recording(b"# by me\r\n" + content, ".aedat", name="a").is_equal(
+        decode_recording(content, ".aedat", name="a")
+    )
+
+
 def test_events_that_aedat_3_marks_as_invalid_are_left_out() -> None:
     content = bytearray(encode_aedat3(made_recording(3), packet=3))
     content[-8] &= 0xFE  # the last event's mark
@@ -238,6 +251,9 @@ def test_an_npz_with_objects_is_not_unpickled() -> None:
         ("a.bin", bytes((0, 240, 0, 0, 0)), "holds no events"),
         ("a.aedat", b"RIFF....", "no AEDAT file"),
         ("a.aedat", b"#!AER-DAT4.0\r\n....", "AEDAT 4"),
+        ("a.aedat", b"#!AER-DAT5.0\r\n" + bytes(8), r"says version 5; read are 2\.0 and 3\.1"),
+        ("a.aedat", b"#!AER-DAT25.0\r\n" + bytes(8), "says version 25"),
+        ("a.aedat", b"#junk\r\n# more\n" + bytes(8), r"no line #!AER-DAT2\.0 or #!AER-DAT3\.1"),
         ("a.aedat4", b"#!AER-DAT4.0\r\n....", "AEDAT 4"),
         ("a.aedat", b"#!AER-DAT2.0\r\n" + struct.pack(">II", 1 << 20, 0), "none of a DVS128"),
         ("a.npz", b"PK", "damaged or no .npz"),

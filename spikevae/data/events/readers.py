@@ -7,6 +7,7 @@ leaves N-MNIST's overflow events in, and its AEDAT 3.1 reader is a Python loop o
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -145,16 +146,20 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
 def _decode_aedat(content: bytes, size: Size | None) -> Recording:
     if not content.startswith(b"#"):
         raise ValueError("it does not begin with a line #!AER-DAT2.0 or #!AER-DAT3.1; it is no AEDAT file")
-    version = content[: content.find(b"\n") + 1].strip().removeprefix(b"#!AER-DAT")
-    if version.startswith(b"4"):
+    mark = re.match(rb"(?:#[^\n]*\n)*?#!AER-DAT(\d{1,4})", content[:_LONGEST_HEADER])
+    version = int(mark[1]) if mark else 0
+    if version == 2:
+        return _decode_aedat2(content, size or (_DVS128, _DVS128))
+    if version == 3:
+        return _decode_aedat3(content, size)
+    if version == 4:
         raise ValueError(
             "it is AEDAT 4, for which no reader is installed; write t, x, y and p to an .npz file (dv-processing can)"
         )
-    if version.startswith(b"3"):
-        return _decode_aedat3(content, size)
-    if version.startswith(b"1"):
+    if version == 1:
         raise ValueError("it is AEDAT 1.0; save it as 2.0 with jAER")
-    return _decode_aedat2(content, size or (_DVS128, _DVS128))
+    said = f"says version {version}" if mark else "has no line #!AER-DAT2.0 or #!AER-DAT3.1"
+    raise ValueError(f"its header {said}; read are 2.0 and 3.1: save it as one of these, or as .npz")
 
 
 def _decode_aedat2(content: bytes, size: Size) -> Recording:
@@ -201,6 +206,8 @@ def _decode_aedat3(content: bytes, size: Size | None) -> Recording:
             raise ValueError(f"a packet begins at byte {start:,} and the file ends in its header; it is truncated")
         kind, _, event_size, _, overflow, capacity, number, _ = _PACKET.unpack_from(content, start)
         start += _PACKET.size
+        if kind < 0:  # the top bit
+            raise ValueError("it holds compressed packets, which are not read; save it uncompressed")
         if event_size < 8 or not 0 <= number <= capacity or overflow < 0:
             raise ValueError(
                 f"the packet that ends at byte {start:,} says {number} of {capacity} events of {event_size} bytes; "
