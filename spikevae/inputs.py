@@ -179,12 +179,20 @@ def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
     from spikevae.data.events.frames import FrameConfig, to_frames
 
     cut = FrameConfig.taken_by(config)
-    frames, guessed = [], []
+    frames, guessed, smaller = [], [], []
     for file, recording in zip(files, read_all(files), strict=True):
         height, width = (max(sides) for sides in zip(recording.size, config.frame_size, strict=True))
         frames.append(to_frames(replace(recording, size=(height, width)), cut))
         if not recording.is_size_known and (height, width) != config.frame_size:
             guessed.append(f"{file.name}, for which {recording.size[0]}x{recording.size[1]} pixels are assumed")
+        if recording.is_size_known and (height, width) != recording.size:
+            smaller.append(f"{file.name}, {recording.size[0]}x{recording.size[1]}")
+    if smaller:
+        log.warning(
+            "%d of %d recordings are of a smaller sensor (%s) than this model's %dx%d frames and stand in their "
+            "corner; give recordings of the sensor that it learned from",
+            len(smaller), len(frames), smaller[0], *config.frame_size,
+        )  # fmt: skip
     if guessed:
         log.warning(
             "%d of %d recordings do not say how large their sensor is (%s); if it is larger, "

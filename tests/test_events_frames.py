@@ -298,6 +298,12 @@ def test_joined_sets_hold_the_recordings_of_both(event_set: EventSet) -> None:
         event_set.joined(EventSet(event_set.frames().numpy()[:, :2], None, name="other", split="train"))
 
 
+def test_frames_larger_than_the_sensor_are_refused_with_the_name_of_the_data_set(tmp_path: Path) -> None:
+    recording, large = made_recording(20, size=(32, 32)), FrameConfig(4, size=(34, 34))
+    with pytest.raises(ValueError, match=r"^sim-shapes: frames of 34x34 .* larger than the sensor's 32x32"):
+        kept_frames(lambda: [recording], 1, large, key="a", name="sim-shapes", folder=tmp_path)
+
+
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="time_steps=0"):
         FrameConfig(time_steps=0)

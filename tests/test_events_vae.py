@@ -362,6 +362,18 @@ def test_classify_warns_where_a_larger_sensor_would_make_other_frames(
     assert ("one.bin, for which 40x40 pixels are assumed" in caplog.text) == warned
 
 
+@pytest.mark.parametrize("command", ["classify", "reconstruct"])
+@pytest.mark.parametrize(("height", "width", "warned"), [(SIZE - 2, SIZE, True), (SIZE, SIZE, False)])
+def test_recordings_of_a_smaller_sensor_than_the_model_s_frames_are_told_of(
+    command: str, height: int, width: int, warned: bool, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    t, x, y = np.sort(rng.integers(0, 9_000, 50)), rng.integers(0, width, 50), rng.integers(0, height, 50)
+    save_recordings([recording_of(t, x, y, x % 2, (height, width))], tmp_path / "one.npz")
+    main([command, str(run), str(tmp_path / "one.npz")])
+    assert (f"one.npz, {height}x{width}) than this model's {SIZE}x{SIZE} frames" in caplog.text) == warned
+
+
 def test_a_file_of_several_recordings_is_taken_one_by_one(
     run: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,7 +159,10 @@ def _made(
     shape: tuple[int, ...] | None = None
     with progress(count, f"frames of {name}", unit="recording") as done:
         for recording in recordings:
-            frames = to_frames(recording, config)
+            try:
+                frames = to_frames(recording, config)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
             if shape not in (None, frames.shape):
                 raise ValueError(
                     f"{name} has recordings of {shape[-2:]} and of {frames.shape[-2:]} pixels; give a size"
