@@ -313,3 +313,18 @@ def test_settings_out_of_range_are_refused() -> None:
         EventAugmentation(roll=-1)
     with pytest.raises(ValueError, match="mixup=2"):
         EventAugmentation(mixup=2.0)
+
+
+@pytest.mark.parametrize("name", ["rotation", "shear", "scale", "mixup"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_augmentation_by_no_finite_number_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{name}={value} is no finite number"):
+        EventAugmentation(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["roll", "cutout"])
+def test_augmentation_by_more_pixels_than_the_frames_have_is_refused(name: str) -> None:
+    some = EventSet(np.zeros((3, 4, 2, 8, 10), np.uint8), None, name="made", split="train")
+    some.augmented(EventAugmentation(**{name: 8}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"^made: {name}=9 is more than the frames of 8x10 pixels have"):
+        some.augmented(EventAugmentation(**{name: 9}))  # type: ignore[arg-type]

@@ -39,6 +39,8 @@ class EventAugmentation:
 
     def __post_init__(self) -> None:
         for name in ("roll", "rotation", "shear", "scale", "cutout", "mixup"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)} is no finite number; use 0 to leave it out")
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is negative")
         if self.mixup > 1 or self.scale >= 1 or self.shear >= 90:

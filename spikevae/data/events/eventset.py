@@ -87,7 +87,17 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         return chosen
 
     def augmented(self, augmentation: EventAugmentation) -> EventSet:
-        """The same recordings, whose shuffled batches are augmented."""
+        """The same recordings, whose shuffled batches are augmented.
+
+        Raises:
+            ValueError: if roll or cutout is larger than the frames, of which nothing would be left.
+        """
+        for name in ("roll", "cutout"):
+            if (pixels := getattr(augmentation, name)) > min(self.frame_size):
+                height, width = self.frame_size
+                raise ValueError(
+                    f"{self.name}: {name}={pixels} is more than the frames of {height}x{width} pixels have; lower it"
+                )
         changed = copy.copy(self)
         changed.augmentation = augmentation
         return changed
