@@ -14,6 +14,7 @@ from spikevae.nn.decoder import SpikingDecoder, TimeReadOut
 from spikevae.nn.encoder import SpikingEncoder
 from spikevae.nn.stage import ExponentialSynapses, SpikingStage, convolutional_stage, latent_stage
 from spikevae.nn.synapses import SpikeConv2d
+from spikevae.ops.stage import fuses_norm
 
 T, N = 3, 2
 TINY = ModelConfig(image_size=12, time_steps=T, encoder_widths=(4, 6), decoder_widths=(6, 4), latent_size=5)
@@ -199,3 +200,15 @@ def test_a_norm_of_another_width_is_refused_as_torch_refuses_it() -> None:
     stage = SpikingStage(config, SpikeConv2d(2, 3), 5).eval()
     with torch.no_grad(), pytest.raises(RuntimeError, match="should contain 3 elements not 5"):
         stage(torch.ones(2, 1, 2, 4, 4))
+
+
+def test_a_norm_without_running_statistics_uses_those_of_the_batch_as_torch_does() -> None:
+    stage = convolutional_stage(replace(TINY, attention="none"), 4, 5, "same").eval()
+    norm, x_seq = stage.norm, 3 * torch.randn(T, N, 4, 6, 6)
+    assert isinstance(norm, nn.BatchNorm2d)
+    with torch.no_grad():
+        assert fuses_norm(norm)
+        norm.running_mean = norm.running_var = None
+        assert not fuses_norm(norm)
+        spike_seq = stage(x_seq)
+        assert (stage(4 * x_seq) != spike_seq).float().mean() < 0.01  # those of the batch take the factor away

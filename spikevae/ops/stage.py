@@ -132,6 +132,9 @@ def fuses_norm(norm: nn.Module, channels: int | None = None) -> bool:
         and is_known(norm)
         and norm.affine
         and norm.track_running_stats
+        and norm.running_mean is not None
+        and norm.running_var is not None
+        and norm.num_batches_tracked is not None
         and norm.momentum is not None
         and norm.weight.dtype == torch.float32
         and norm.training == torch.is_grad_enabled()
