@@ -32,10 +32,11 @@ from benchmarks.trainings import run_folder, run_missing
 from spikevae.config import DataConfig, RunConfig
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import load_split
-from spikevae.evaluation.energy import counting, parameter_count
+from spikevae.evaluation.energy import counting
 from spikevae.hub.checkpoints import load
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.networks import parameter_count
 from spikevae.presets import PRESETS, preset_for
 from spikevae.runtime import reuse_freed_memory, sleep_while_waiting
 from spikevae.training.loop import train

@@ -40,8 +40,9 @@ from benchmarks.subjects import (
 )
 from spikevae.config import ModelConfig, to_dict
 from spikevae.data.images import read_image, to_uint8
-from spikevae.evaluation.energy import counting, parameter_count
+from spikevae.evaluation.energy import counting
 from spikevae.hub.checkpoints import save_release
+from spikevae.nn.networks import parameter_count
 from spikevae.runtime import prefers_bfloat16
 
 PLAIN = "plain reference (FSVAE's data layout)"

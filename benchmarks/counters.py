@@ -42,8 +42,9 @@ from benchmarks.others import (
 from spikevae.config import DataConfig
 from spikevae.data.sets import load_split
 from spikevae.evaluation.costs import MAC_PICOJOULE
-from spikevae.evaluation.energy import counting, parameter_count
+from spikevae.evaluation.energy import counting
 from spikevae.hub.checkpoints import read_dataset_name
+from spikevae.nn.networks import parameter_count
 from spikevae.nn.vae import SpikingVAE
 
 

@@ -11,10 +11,11 @@ from spikingjelly.activation_based import op_counter
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.evaluation.energy import counting, measure_costs, parameter_count
+from spikevae.evaluation.energy import counting, measure_costs
 from spikevae.evaluation.metrics.spikes import spike_scores
 from spikevae.evaluation.operations import connections_used
 from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.networks import parameter_count
 from spikevae.nn.neurons import SpikingLayer
 from spikevae.nn.vae import SpikingVAE
 

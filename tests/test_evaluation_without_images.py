@@ -147,6 +147,10 @@ def test_a_metric_of_recordings_is_added_from_outside(
         spikevae.evaluate(classifier, metrics="longest")
     with pytest.raises(ValueError, match=r"other: spaces=\('edges',\) are of images"):
         spikevae.register_metric("other", spaces=("edges",), of="models")
+    with pytest.raises(ValueError, match="of='images' never has 'recordings'"):
+        spikevae.register_metric("other", needs=("recordings",))
+    with pytest.raises(ValueError, match=r"no metric 'domain' \(it compares recordings, and this model makes none\)"):
+        spikevae.evaluate(classifier, metrics="domain")
 
 
 def test_a_metric_of_images_says_that_it_needs_a_model_that_makes_some(

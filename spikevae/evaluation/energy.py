@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -85,8 +84,3 @@ def counting(network: nn.Module, *, images: int) -> Iterator[Cost]:
         yield counter.cost
     finally:
         counter.remove()
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Numbers that are learned."""
-    return sum(prod(weight.shape) for weight in network.parameters())

@@ -28,7 +28,7 @@ from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.runtime import check_memory, chosen_device
 
 _GENERATED = 1000  # recordings
-_OF_GIVEN = {"accuracy", "spikes", "reconstruction"}  # metrics that draw no thousand recordings
+_OF_GIVEN = {"accuracy", "spikes", "reconstruction"}  # metrics that draw no thousand recordings; others may
 _OF_IMAGES = (
     "report", "reference", "protocol", "fad_autoencoder", "fad_statistics", "inception_weights", "inception_sha256",
 )  # fmt: skip

@@ -10,7 +10,7 @@ from spikevae.config import ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.card_metadata import ShownScore, card_metadata
 from spikevae.hub.checkpoints import is_known_anywhere
 from spikevae.hub.pushed import without_place
-from spikevae.nn.networks import count_parameters
+from spikevae.nn.networks import parameter_count
 
 _NO_SPLIT = "there is no official split: the first 90 % of every class are for training, as the authors of TCJA have it"
 _SOURCES = {
@@ -203,7 +203,7 @@ def _size(config: RunConfig) -> str:
     """How many parameters it has, beside those of the paper's network."""
     layers, papers = _OF_THE_PAPER.get(config.data.dataset, ("", ""))
     beside = f"; the paper's network has {papers}" if layers and layers == config.model.layers else ""
-    return f"It has {count_parameters(config.model):,} parameters{beside}."
+    return f"It has {parameter_count(config.model):,} parameters{beside}."
 
 
 def _usage(model: ModelConfig, name: str | None) -> list[str]:

@@ -52,10 +52,12 @@ def weights_of(config: ModelConfig) -> dict[str, Tensor]:
     return weights
 
 
-def count_parameters(config: ModelConfig) -> int:
-    """Numbers that a network of these settings learns; what is fitted afterwards, such as a density, does not count."""
-    with torch.device("meta"):
-        return sum(weight.numel() for weight in build_network(config).parameters())
+def parameter_count(network: nn.Module | ModelConfig) -> int:
+    """Numbers that a network, or one of these settings, learns; a density, fitted afterwards, does not count."""
+    if isinstance(network, ModelConfig):
+        with torch.device("meta"):
+            network = build_network(network)
+    return sum(weight.numel() for weight in network.parameters())
 
 
 def unwrapped(model: object) -> Network:

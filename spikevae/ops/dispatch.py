@@ -87,7 +87,8 @@ def is_known(module: nn.Module, *, may_be_metered: bool = False) -> bool:
         module: any.
         may_be_metered: whether meters of firing rates do not count as watching.
     """
-    if type(module) not in _KNOWN or not _methods_of(type(module)).isdisjoint(vars(module)):
+    kind = type(module)
+    if kind not in _KNOWN or not _methods_of(kind).isdisjoint(vars(module)):  # type: ignore[arg-type]
         return False  # of another class, or with a method of its own in the place of its class's
     meters = len(meters_of(module)) if may_be_metered else 0
     has_hooks = module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks

@@ -90,13 +90,13 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         """The same recordings, whose shuffled batches are augmented.
 
         Raises:
-            ValueError: if roll or cutout is larger than the frames, of which nothing would be left.
+            ValueError: if roll or cutout is as large as the frames, of which nothing might be left.
         """
         for name in ("roll", "cutout"):
-            if (pixels := getattr(augmentation, name)) > min(self.frame_size):
+            if (pixels := getattr(augmentation, name)) >= min(self.frame_size):
                 height, width = self.frame_size
                 raise ValueError(
-                    f"{self.name}: {name}={pixels} is more than the frames of {height}x{width} pixels have; lower it"
+                    f"{self.name}: {name}={pixels} can leave nothing of frames of {height}x{width} pixels; lower it"
                 )
         changed = copy.copy(self)
         changed.augmentation = augmentation

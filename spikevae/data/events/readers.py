@@ -22,8 +22,9 @@ RECORDING_SUFFIXES = frozenset({".bin", ".aedat", ".aedat4", ".npz"})
 
 _OVERFLOW_ROW, _OVERFLOW_TIME = 240, 2**13  # an event in this row of an ATIS file moves on the clock
 _MOST_LATE = 0.05  # share of an ATIS file's events; real recordings have none, random bytes about 0.38
+_FEW = 10  # events that may be late in any file
 _LARGEST_FILE = 8 * MOST_EVENTS + 2**20  # bytes
-_LONGEST_HEADER = 10_000  # bytes of an array's; numpy refuses longer ones, but reads them first
+_LONGEST_HEADER = 10_000  # bytes; of an array's numpy refuses longer ones, but reads them first
 _MOST_EMPTY = 1_000  # recordings of a file without an event
 _PACKET = struct.Struct("<hhiiiiii")  # AEDAT 3.1: type, source, size, time offset, overflow, capacity, number, valid
 _POLARITY_EVENTS = 1
@@ -135,7 +136,7 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
     late[1:] += 2**23 * np.cumsum(np.diff(t) < -(2**22))  # the clock has 23 bits
     t += late
     falls = int(np.count_nonzero(t[1:] < t[:-1]))
-    if falls > 1 + _MOST_LATE * len(t):
+    if falls > _FEW + _MOST_LATE * len(t):
         raise ValueError(
             f"its times run backwards in {falls / len(t):.0%} of the events; it is no ATIS file or damaged; get it "
             "again, or write t, x, y and p to an .npz file"

@@ -41,7 +41,8 @@ class Metric:
     spaces: tuple[str, ...] = ()
     """Feature spaces that it compares in; all metrics share one pass through their networks."""
     needs: tuple[Need, ...] = ()
-    """Without these it is not part of "everything"; asked for by name, it says what it lacks."""
+    """Without these it is not part of "everything"; asked for by name, it says what it lacks, or that there is no such
+    metric of this model."""
 
     def run(self, evaluation: Evaluation | ModelEvaluation) -> list[Score]:
         """The numbers, each with its name; those that could not be computed say why."""
@@ -119,6 +120,9 @@ def register(
         raise ValueError(f"{name}: needs={unknown[0]!r} is none of {', '.join(get_args(Need))}")
     if of not in get_args(Kind):
         raise ValueError(f"{name}: of={of!r} is none of {', '.join(get_args(Kind))}")
+    only = {"images": "recordings", "models": "papers' files"}[of]
+    if only in needed:
+        raise ValueError(f"{name}: what is of={of!r} never has {only!r}; leave it out of needs, or change of")
     if of == "models" and used:
         raise ValueError(f"{name}: spaces={used!r} are of images; leave them out with of='models'")
 
@@ -148,6 +152,7 @@ def chosen_metrics(evaluation: Evaluation | ModelEvaluation) -> list[Metric]:
     unknown = [name for name in wanted if name not in names]
     if unknown and isinstance(evaluation, ModelEvaluation):
         why = " (it compares images, and this model makes none)" if unknown[0] in METRICS else ""
+        why = " (it compares recordings, and this model makes none)" if unknown[0] in MODEL_METRICS else why
         raise ValueError(f"{evaluation.name} has no metric {unknown[0]!r}{why}; use {', '.join(names)}")
     if unknown:
         raise ValueError(f"there is no metric {unknown[0]!r}; use {', '.join(names)}")

@@ -12,7 +12,7 @@ from torch import nn
 from spikevae.data.division import some
 from spikevae.data.pixels import converted
 from spikevae.evaluation.costs import Cost
-from spikevae.evaluation.energy import count_calls, measure_costs, parameter_count
+from spikevae.evaluation.energy import count_calls, measure_costs
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, register
 from spikevae.evaluation.model_inputs import ModelEvaluation
@@ -20,6 +20,7 @@ from spikevae.evaluation.scores import Score
 from spikevae.evaluation.streams import first_images
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
+from spikevae.nn.networks import parameter_count
 
 _IMAGES = 250
 _INPUTS = 100  # of a model that makes no images
