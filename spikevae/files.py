@@ -100,8 +100,20 @@ def check_is_not_inside(out: Path, folder: Path, named: str) -> None:
     Raises:
         ValueError: if there is a file at ``out``, and it is inside.
     """
-    if out.is_file() and out.resolve().is_relative_to(folder.expanduser().resolve()):
+    if out.is_file() and out.resolve().is_relative_to(in_home(folder).resolve()):
         raise ValueError(f"{out} lies in {named}, which is read, and would be replaced; name another file")
+
+
+def in_home(path: str | Path) -> Path:
+    """A path whose leading ``~`` or ``~NAME`` is a home folder.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path}: there is no such home folder; write the path in full") from None
 
 
 def _check_above(path: Path) -> Path:

@@ -17,6 +17,7 @@ from tyro.conf import Positional, arg
 
 from spikevae.config import CLASS_NAMES, DataConfig, ModelConfig, RunConfig, own_place
 from spikevae.console import say
+from spikevae.files import in_home
 from spikevae.options import DataRoot, check_data_root
 from spikevae.presets import PRESETS, preset_for, settings_for
 
@@ -95,7 +96,7 @@ def _with_one_size(settings: RunConfig, default: RunConfig) -> RunConfig:
 def default_run(dataset: str) -> Path:
     """runs/NAME, of a data set or of a folder of pictures."""
     place = own_place(dataset)
-    return Path("runs") / (Path(place).expanduser().resolve().name if place else dataset)
+    return Path("runs") / (in_home(place).resolve().name if place else dataset)
 
 
 def check_resumed(arguments: Sequence[str]) -> None:

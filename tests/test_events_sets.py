@@ -292,6 +292,17 @@ def test_recordings_beside_subfolders_make_these_no_classes(tmp_path: Path, capl
     assert "subfolders are no classes here, since 1 recordings lie in none of them" in caplog.text
 
 
+def test_a_lone_part_for_testing_is_said_to_be_read_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = write_folders(tmp_path / "mine", {"test/a": 5, "test/b": 4})
+    assert sum(len(load(name, tmp_path / "root", split)) for split in ("train", "test")) == 9
+    assert "holds test and no part for training" in caplog.text
+
+
+def test_nobodys_home_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^~nobody-here/x: there is no such home folder"):
+        load("events:~nobody-here/x", tmp_path)
+
+
 def test_what_lies_beside_the_parts_of_a_folder_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     name = write_folders(tmp_path / "mine", {"train/a": 2, "test/a": 1, "extra": 1, ".hidden": 1})
     assert len(load(name, tmp_path / "root")) == 2

@@ -19,7 +19,7 @@ from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.names import ARCHIVES
 from spikevae.data.pixels import Channels, StreamedPixels, converted
-from spikevae.files import check_is_not_inside, check_is_not_read
+from spikevae.files import check_is_not_inside, check_is_not_read, in_home
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def check_is_not_among(out: Path, given: Iterable[Path | str | None]) -> None:
     Raises:
         ValueError: if ``out`` is such a file.
     """
-    places = [Path(place).expanduser() for place in given if place]
+    places = [in_home(place) for place in given if place]
     check_is_not_read(out, places)
     for place in places if out.suffix.lower() not in _RESULTS else ():
         check_is_not_inside(out, place, str(place))
@@ -70,7 +70,7 @@ def check_is_not_among(out: Path, given: Iterable[Path | str | None]) -> None:
 def folder_of(config: DataConfig) -> Path | None:
     """The path in ``folder:PATH``; None for a data set with a name."""
     kind, colon, path = config.dataset.partition(":")
-    return Path(path).expanduser() if kind == "folder" and colon else None
+    return in_home(path) if kind == "folder" and colon else None
 
 
 def read_own(

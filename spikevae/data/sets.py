@@ -31,7 +31,7 @@ from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, check_pixels, converted
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
-from spikevae.files import cache_folder
+from spikevae.files import cache_folder, in_home
 from spikevae.registry import register as add_part
 
 _MEMORY_LIMIT = 2**29  # bytes; a set that decodes to more is streamed
@@ -121,7 +121,7 @@ def class_names_of(config: DataConfig) -> tuple[str, ...]:
 def data_root(config: DataConfig) -> Path:
     """The folder of the data sets: ``config.data_root``, else $SPIKEVAE_DATA, else in the user's cache folder."""
     chosen = config.data_root or os.environ.get("SPIKEVAE_DATA")
-    return Path(chosen).expanduser() if chosen else cache_folder("data", "say --data-root FOLDER, or set SPIKEVAE_DATA")
+    return in_home(chosen) if chosen else cache_folder("data", "say --data-root FOLDER, or set SPIKEVAE_DATA")
 
 
 def is_events(config: DataConfig) -> bool:
@@ -146,7 +146,7 @@ def _opener(config: DataConfig) -> Opener:
         return DATASETS[name]
     known = [*(other for other in DATASETS if other not in kinds), "folder:PATH", "events:FOLDER"]
     near = difflib.get_close_matches(name, known, n=1)
-    if name and Path(name).expanduser().exists():
+    if name and in_home(name).exists():
         advice = f"for the pictures there, say folder:{name}"
     else:
         advice = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"

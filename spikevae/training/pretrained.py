@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from spikevae.config import RunConfig, own_place
+from spikevae.files import in_home
 from spikevae.hub.checkpoints import is_known_anywhere, load
 from spikevae.nn.networks import Network
 
@@ -26,13 +26,13 @@ def with_whole_paths(config: RunConfig) -> RunConfig:
 
 def _whole_data(name: str) -> str:
     place = own_place(name)
-    return f"{name.removesuffix(place)}{Path(place).expanduser().absolute()}" if place else name
+    return f"{name.removesuffix(place)}{in_home(place).absolute()}" if place else name
 
 
 def _whole(name: str | None) -> str | None:
     if name is None or is_known_anywhere(name):
         return name
-    return str(Path(name).expanduser().absolute())
+    return str(in_home(name).absolute())
 
 
 @torch.no_grad()

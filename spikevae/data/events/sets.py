@@ -19,6 +19,7 @@ from spikevae.data.events.frames import FrameConfig, kept_frames
 from spikevae.data.events.made import simulated_digits, simulated_gestures, simulated_shapes
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.sources import EventSource, cifar10_dvs, dvs128_gesture, from_folder, n_caltech101, n_mnist
+from spikevae.files import in_home
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def load_recordings(name: str, split: Split, *, root: Path | str, count: int) ->
 
 def _find(name: str) -> Callable[[Path, bool], EventSource]:
     if name.startswith("events:"):
-        folder = Path(name.removeprefix("events:")).expanduser()
+        folder = in_home(name.removeprefix("events:"))
         return lambda root, is_test: from_folder(folder, is_test)
     if name in EVENT_DATASETS:
         return EVENT_DATASETS[name]

@@ -246,6 +246,11 @@ def _parts_of(folder: Path) -> dict[Split, Path]:
     others = (path for path in inside if path not in found.values())
     beside = [path for path in others if path.is_dir() or is_recording(Path(path.name))]
     is_alone = len(found) == 1 and not any(path.is_file() or list_recordings(path) for path in beside)
+    if found and "train" not in found and not beside:
+        log.warning(
+            "%s holds %s and no part for training, so all of it is for training; put a folder named train beside",
+            folder, " and ".join(path.name for path in found.values()),
+        )  # fmt: skip
     if "train" not in found or (len(found) == 1 and not is_alone):
         return {"train": folder}
     if beside and not is_alone:
