@@ -179,7 +179,7 @@ def test_the_page_of_results_lists_a_classifier_among_classifiers_alone(tmp_path
     text = write_results(files, tmp_path / "results.md").read_text(encoding="utf-8")
     drawn, classified = text.split("\n## n-mnist\n")
     assert "| **mnist, paper protocol** | one shot |" in drawn
-    assert "| **n-mnist, paper protocol** | 9" in classified
+    assert "| **n-mnist, paper protocol** | 100% |" in classified
     assert "one shot" not in classified
     assert "| – | – |" not in classified
 

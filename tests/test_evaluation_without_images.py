@@ -143,7 +143,8 @@ def test_a_metric_of_recordings_is_added_from_outside(
     made = spikevae.load(recorder_release).sample_events(10, seed=0, label=torch.arange(10) % 2)
     assert found["longest"].value == max(len(one) for one in made) > 0
     assert found["longest"].name == "most events"
-    with pytest.raises(ValueError, match=r"has no metric 'longest'; use accuracy, spikes$"):
+    message = r"has no metric 'longest' \(it compares recordings, and this model makes none\); use accuracy, spikes$"
+    with pytest.raises(ValueError, match=message):
         spikevae.evaluate(classifier, metrics="longest")
     with pytest.raises(ValueError, match=r"other: spaces=\('edges',\) are of images"):
         spikevae.register_metric("other", spaces=("edges",), of="models")
