@@ -113,12 +113,12 @@ def classify(
         json_file: Where to write every image's probabilities, or a data set's accuracy by class.
     """
     from spikevae.data.own import check_is_not_among
-    from spikevae.files import check_can_write, write_text
+    from spikevae.files import check_can_write, files_of_model, write_text
     from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs
 
     if json_file is not None:
         check_can_write(json_file)
-        check_is_not_among(json_file, [own_place(data or "")])
+        check_is_not_among(json_file, [own_place(data or ""), *files_of_model(model)])
     network = load_model(model, device)
     if invert and network.config.takes_events:
         raise ValueError("--invert: recordings are neither light nor dark; leave it out")

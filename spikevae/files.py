@@ -14,6 +14,8 @@ from typing import Any
 
 import platformdirs
 
+_MODEL_FILES = ("config.json", "model.safetensors", "run.json", "state.pt", "stats.jsonl", "README.md")
+
 
 def open_regular(path: Path | str) -> BufferedReader:
     """Open a file to read bytes from; links are followed. A pipe or a device, which might never answer, is refused.
@@ -87,6 +89,11 @@ def check_is_not_read(out: Path, given: Iterable[Path]) -> None:
     """
     if out.is_file() and any(path.exists() and path.samefile(out) for path in given):
         raise ValueError(f"{out} is read, and would be replaced; name another file")
+
+
+def files_of_model(folder: str | None) -> list[Path]:
+    """What a model or a run keeps in its folder, and no result may replace; its scores are one."""
+    return [Path(folder, name) for name in _MODEL_FILES] if folder else []
 
 
 def check_is_not_inside(out: Path, folder: Path, named: str) -> None:

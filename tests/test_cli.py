@@ -164,6 +164,18 @@ def test_a_file_that_is_read_is_not_replaced_by_the_result(
     assert Path("a.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_result_is_not_written_over_the_model(
+    name: str, folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "mine")
+    before = (tmp_path / "mine" / name).read_bytes()
+    for words in (("classify", tmp_path / "mine", picture), ("evaluate", tmp_path / "mine", "--reference", picture)):
+        assert run(*words, "--json", tmp_path / "mine" / name) == 1
+        assert f"{name} is read, and would be replaced; name another file" in one_line(capsys)
+    assert (tmp_path / "mine" / name).read_bytes() == before
+
+
 def test_a_result_is_not_written_over_a_picture_of_the_data(
     folder: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

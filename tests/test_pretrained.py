@@ -208,6 +208,9 @@ def test_a_card_says_what_was_taken_and_not_where_it_lay() -> None:
     assert "It began" not in model_card(settings(), training)
     followed = model_card(settings(start_from="mnist"), training, name="mnist")
     assert "It began with the weights of the model that had this name before." in followed
+    began = model_card(settings(start_from="faces"), training)
+    assert "It began with the weights of faces, whose data's terms hold on: CelebA" in began
+    assert "non-commercial research only" in began
 
 
 @pytest.mark.parametrize(("name", "value"), [("teacher_weight", 1.5), ("teacher_temperature", 0.0)])

@@ -22,7 +22,7 @@ from spikevae.evaluation.reports.html import PAGE, write_report
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Score, Scores, merge_scores_json, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
-from spikevae.files import check_can_write
+from spikevae.files import check_can_write, files_of_model
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import is_main_process
@@ -93,7 +93,7 @@ def _check_files(config: EvaluationConfig) -> Scores | None:
     """Refuse files that could not be written or read, before any work; returns the scores to merge with."""
     read = (
         config.images, config.reference, own_place(config.data or ""), config.fad_autoencoder, config.fad_statistics,
-        config.inception_weights,
+        config.inception_weights, *files_of_model(config.model),
     )  # fmt: skip
     for out in (config.json, None if config.report is None else config.report / PAGE):
         if out is not None:

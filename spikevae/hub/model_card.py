@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from spikevae.classifier_presets import CLASSIFIERS
 from spikevae.config import ModelConfig, RunConfig, TrainConfig
 from spikevae.hub.card_metadata import ShownScore, card_metadata
-from spikevae.hub.checkpoints import is_known_anywhere
+from spikevae.hub.checkpoints import CONFIG_NAME, RELEASED, is_known_anywhere, read_dataset_name
 from spikevae.hub.pushed import without_place
 from spikevae.nn.networks import parameter_count
 
@@ -126,7 +126,8 @@ def _before(config: RunConfig, name: str | None) -> str:
     if settings.start_from:
         is_own = settings.start_from == name
         began = "the model that had this name before" if is_own else _public_name(settings.start_from)
-        said.append(f"It began with the weights of {began}. ")
+        terms = "" if is_own else _terms_of(settings.start_from)
+        said.append(f"It began with the weights of {began}{terms}. ")
     if settings.teacher:
         teacher = _public_name(settings.teacher)
         learns_classes = config.model.classes and (is_classifier or settings.adversarial_epochs < settings.epochs)
@@ -138,6 +139,14 @@ def _before(config: RunConfig, name: str | None) -> str:
         elif is_judged:
             said.append(f"Its {judged} in the feature maps of {teacher}. ")
     return "".join(said)
+
+
+def _terms_of(model: str) -> str:
+    """What holds on of the data that a bundled model learned from, as half a sentence; nothing of other models."""
+    if not (RELEASED / model / CONFIG_NAME).is_file():
+        return ""
+    source = _SOURCES.get(read_dataset_name(model))
+    return f", whose data's terms hold on: {source}" if source else ""
 
 
 def _kind_of_own(config: RunConfig) -> str:
