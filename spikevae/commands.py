@@ -117,8 +117,7 @@ def classify(
     from spikevae.inputs import advise_on_ground, batch_of, compute, list_files, load_model, read_inputs
 
     if json_file is not None:
-        check_can_write(json_file)
-        check_is_not_among(json_file, [own_place(data or ""), *files_of_model(model)])
+        check_is_not_among(check_can_write(json_file), [own_place(data or ""), *files_of_model(model)])
     network = load_model(model, device)
     if invert and network.config.takes_events:
         raise ValueError("--invert: recordings are neither light nor dark; leave it out")

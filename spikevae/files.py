@@ -14,7 +14,7 @@ from typing import Any
 
 import platformdirs
 
-_MODEL_FILES = ("config.json", "model.safetensors", "run.json", "state.pt", "stats.jsonl", "README.md")
+_MODEL_FILES = ("run.json", "state.pt", "stats.jsonl", "model.safetensors", "config.json", "README.md")
 
 
 def open_regular(path: Path | str) -> BufferedReader:
@@ -91,7 +91,7 @@ def check_is_not_read(out: Path, given: Iterable[Path]) -> None:
         raise ValueError(f"{out} is read, and would be replaced; name another file")
 
 
-def files_of_model(folder: str | None) -> list[Path]:
+def files_of_model(folder: str | Path | None) -> list[Path]:
     """What a model or a run keeps in its folder, and no result may replace; its scores are one."""
     return [Path(folder, name) for name in _MODEL_FILES] if folder else []
 

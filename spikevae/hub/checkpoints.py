@@ -93,9 +93,7 @@ def load(
     device: str | torch.device = "cpu",
     revision: str | None = None,
 ) -> Any:
-    """Read a model, ready for use in eval mode: a ``SpikingVAE``, ``SpikingEventVAE`` or ``SpikingClassifier``.
-
-    The weights stand still; ``model.requires_grad_(True)`` lets them learn.
+    """Read a ``SpikingVAE``, ``SpikingEventVAE`` or ``SpikingClassifier``, in eval mode and with frozen weights.
 
     Args:
         name_or_folder: a bundled name (such as "fashion-mnist" or "cifar10-classifier"), a release or run folder, or

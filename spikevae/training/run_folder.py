@@ -22,8 +22,8 @@ from spikevae.data.division import some
 from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import save_recordings
 from spikevae.data.images import save_images
-from spikevae.files import refuse_standard_output, write_atomically, write_text
-from spikevae.hub.checkpoints import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, save_release, write_weights
+from spikevae.files import files_of_model, refuse_standard_output, write_atomically, write_text
+from spikevae.hub.checkpoints import WEIGHTS_NAME, save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
 from spikevae.hub.run_settings import RUN_NAME
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -70,9 +70,9 @@ def check_run_place(run: Path) -> None:
     refuse_standard_output(run)
     if (run / RUN_NAME).exists():
         raise FileExistsError(f"{run} already holds a run; go on with --resume {run}, or choose another --out")
-    for name in (STATE_NAME, STATS_NAME, WEIGHTS_NAME, CONFIG_NAME, CARD_NAME):
-        if os.path.lexists(run / name):
-            raise FileExistsError(f"{run} holds {name}, which a new run would write over; choose another --out")
+    for path in files_of_model(run):
+        if os.path.lexists(path):
+            raise FileExistsError(f"{run} holds {path.name}, which a new run would write over; choose another --out")
     existing = next(path for path in (run, *run.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise NotADirectoryError(f"{run} cannot be made: {existing} is not a folder; choose another --out")

@@ -22,6 +22,7 @@ RECORDING_SUFFIXES = frozenset({".bin", ".aedat", ".aedat4", ".npz"})
 
 _OVERFLOW_ROW, _OVERFLOW_TIME = 240, 2**13  # an event in this row of an ATIS file moves on the clock
 _MOST_LATE = 0.05  # share of an ATIS file's events; real recordings have none, random bytes about 0.38
+_NO_ATIS = "it is no ATIS file or damaged; get it again, or write t, x, y and p to an .npz file"
 _FEW = 10  # events that may be late in any file
 _LARGEST_FILE = 8 * MOST_EVENTS + 2**20  # bytes
 _LONGEST_HEADER = 10_000  # bytes; of an array's numpy refuses longer ones, but reads them first
@@ -125,10 +126,7 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
         t |= byte
     outside = int(np.count_nonzero(y > _OVERFLOW_ROW))
     if outside:
-        raise ValueError(
-            f"{outside:,} of its {len(y):,} events lie below row {_OVERFLOW_ROW - 1}, the last of an ATIS camera; it "
-            "is no ATIS file or damaged; get it again, or write t, x, y and p to an .npz file"
-        )
+        raise ValueError(f"{outside:,} of its {len(y):,} events lie below row {_OVERFLOW_ROW - 1}; {_NO_ATIS}")
     is_overflow = y == _OVERFLOW_ROW
     late = _OVERFLOW_TIME * np.cumsum(is_overflow)
     if is_overflow.any():
@@ -137,10 +135,7 @@ def _decode_atis(content: bytes, size: Size | None) -> Recording:
     t += late
     falls = int(np.count_nonzero(t[1:] < t[:-1]))
     if falls > _FEW + _MOST_LATE * len(t):
-        raise ValueError(
-            f"its times run backwards in {falls / len(t):.0%} of the events; it is no ATIS file or damaged; get it "
-            "again, or write t, x, y and p to an .npz file"
-        )
+        raise ValueError(f"its times run backwards in {falls / len(t):.0%} of the events; {_NO_ATIS}")
     return recording_of(t, x, y, high >> 7, size)
 
 
