@@ -20,7 +20,7 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.distributed import shared_batches, together, world_size
 from spikevae.files import check_is_not_inside, check_is_not_read
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
-from spikevae.hub.run_settings import data_divided_for
+from spikevae.hub.run_settings import data_divided_for, require_same_division
 from spikevae.labels import class_numbers
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
@@ -123,6 +123,7 @@ def read_inputs(
     if is_events(settings) != config.takes_events:
         raise ValueError(f"{model} takes {kind}, and {data} holds others; choose another data set or model")
     images = load_split(settings, split or "test", image_channels=channels)
+    require_same_division(model, images)
     is_compared = is_compared and config.classes > 0
     if is_compared:
         if not images.class_names or images.labels is None or not (images.labels >= 0).any():

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import filelock
 import numpy as np
@@ -25,9 +25,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import spikevae
 from spikevae import runtime
-from spikevae.config import DataConfig, RunConfig, TrainConfig
-from spikevae.data.sets import ImageSet
-from spikevae.hub.run_settings import data_divided_for, read_run
+from spikevae.config import DataConfig, RunConfig, Split, TrainConfig
+from spikevae.data.events.writers import encode_atis
+from spikevae.data.sets import ImageSet, load_split
+from spikevae.hub.run_settings import data_divided_for, read_run, require_unchanged
 from spikevae.nn.latents.bernoulli import PotentialLatent
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training import learner, loop, validation
@@ -39,6 +40,7 @@ from spikevae.training.run_folder import Progress, TrainingError, describe_run
 from spikevae.training.sets import load_sets
 from tests import forked
 from tests.made_data import write_made_data
+from tests.made_events import made_recording, write_files
 
 
 @pytest.fixture(scope="module")
@@ -870,6 +872,70 @@ def test_a_folder_is_divided_as_in_training_however_it_is_spelt(
         assert data_divided_for(tmp_path / "run", name) == replace(data, dataset=name)
     for name in ("folder:run", "events:cls", "mnist", "folder:"):
         assert data_divided_for(tmp_path / "run", name) == DataConfig(dataset=name)
+
+
+def test_a_run_of_pictures_that_were_renamed_since_is_not_resumed(config: RunConfig, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "mine", 24)
+    settings = RunConfig(
+        model=replace(config.model, image_size=16, image_channels=3, class_names=()),
+        data=DataConfig(dataset=f"folder:{tmp_path / 'mine'}", image_size=16, validation_share=0.2),
+        train=short(config, image_limit=None, batch_size=8).train,
+    )
+    train(settings, tmp_path / "run")
+    (tmp_path / "mine" / "03.png").rename(tmp_path / "mine" / "x.png")
+    with pytest.raises(ValueError, match="files were added, removed or renamed"):
+        train(settings, tmp_path / "run", is_new=False)
+    (tmp_path / "mine" / "x.png").rename(tmp_path / "mine" / "03.png")
+    train(settings, tmp_path / "run", is_new=False)
+
+
+@pytest.mark.parametrize("kind", ["folder", "events", "arrays"])
+def test_what_a_folder_was_divided_from_is_remembered_until_it_changes(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / ("mine.npy" if kind == "arrays" else "mine")
+    write_own(kind, place, 24)
+    data = DataConfig(dataset=f"{'folder' if kind == 'arrays' else kind}:{place}", validation_share=0.2)
+    splits: tuple[Split, ...] = ("train", "validation", "test")
+    divided_from = load_split(data, "train").divided_from
+    describe_run(RunConfig(data=data), tmp_path, divided_from=divided_from)
+    for split in splits:
+        require_unchanged(tmp_path, load_split(data, split))
+    write_own(kind, place, 25)
+    for split in splits:
+        with pytest.raises(ValueError, match="files were added, removed or renamed"):
+            require_unchanged(tmp_path, load_split(data, split))
+    describe_run(RunConfig(), tmp_path, divided_from=divided_from)  # of another data set
+    require_unchanged(tmp_path, load_split(data, "test"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "events"])
+def test_parts_that_a_folder_brings_do_not_change_with_the_others(kind: str, tmp_path: Path) -> None:
+    data = DataConfig(dataset=f"{kind}:{tmp_path / 'mine'}", validation_share=0.2)
+    for part, count in (("train", 12), ("test", 4)):
+        write_own(kind, tmp_path / "mine" / part, count)
+    describe_run(RunConfig(data=data), tmp_path, divided_from=load_split(data, "train").divided_from)
+    write_own(kind, tmp_path / "mine" / "train", 13)
+    require_unchanged(tmp_path, load_split(data, "test"))
+    with pytest.raises(ValueError, match="files were added, removed or renamed"):
+        require_unchanged(tmp_path, load_split(data, "validation"))
+    write_own(kind, tmp_path / "mine" / "val", 4)
+    assert [load_split(data, split).divided_from for split in get_args(Split)] == [None] * 3
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.RandomState(0)
+    for number in range(count):
+        Image.fromarray(random.randint(0, 256, (20, 20, 3), dtype=np.uint8)).save(folder / f"{number:02}.png")
+
+
+def write_own(kind: str, place: Path, count: int) -> None:
+    """Pictures in a folder or in an array, or recordings."""
+    if kind == "arrays":
+        np.save(place, np.random.RandomState(0).randint(0, 256, (count, 16, 16, 3), dtype=np.uint8))
+    elif kind == "folder":
+        write_pictures(place, count)
+    else:
+        write_files(place, {f"{number:02}.bin": encode_atis(made_recording(seed=number)) for number in range(count)})
 
 
 def test_the_autoregressive_latent_trains(config: RunConfig, tmp_path: Path) -> None:

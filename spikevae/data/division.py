@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,11 @@ def divide(
     number = min(max(1, round(count * share)), count - 1) if share > 0 else 0
     order = torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)
     return order[number:].sort().values, order[:number].sort().values
+
+
+def fingerprint(names: Iterable[str]) -> str:
+    """A short digest of names in their order: who has it can tell whether something was added, removed or renamed."""
+    return sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def sample(total: int, count: int, labels: Int64[Tensor, " total"] | None = None) -> Int64[Tensor, " n"]:

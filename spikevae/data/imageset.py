@@ -51,6 +51,8 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self.name = name
         self.split: Split = split
         self.class_names = checked_names(class_names, name)
+        self.divided_from: str | None = None
+        """What the parts of one's own pictures were chosen from, as a `fingerprint`; None if they brought this one."""
         self.cutout = 0  # side of the square that images of a shuffled batch lose, in pixels; see `with_cutout`
         self.image_channels = int(pixels.shape[1])
         self.image_size = int(pixels.shape[-1])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikevae.config import DataConfig, Split
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
-from spikevae.data.division import choose, divide
+from spikevae.data.division import choose, divide, fingerprint
 from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.names import ARCHIVES
@@ -26,6 +26,17 @@ log = logging.getLogger(__name__)
 FILE_SIZE = 64  # pixels; images of folders and of CelebA, as in the papers
 _TEST_SHARE = 0.1  # of pictures that have no test split of their own
 _RESULTS = (".json", ".html", ".txt", ".md")  # of files that commands write, and none reads as data
+
+
+@dataclass(frozen=True)
+class OwnPart:
+    """One part of one's own pictures."""
+
+    pixels: UInt8[Tensor, "N C H H"] | StreamedPixels
+    labels: Int64[Tensor, " N"] | None = None
+    class_names: tuple[str, ...] = ()
+    divided_from: str | None = None
+    """As :attr:`ImageSet.divided_from`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -73,10 +84,8 @@ def folder_of(config: DataConfig) -> Path | None:
     return in_home(path) if kind == "folder" and colon else None
 
 
-def read_own(
-    path: Path, config: DataConfig, split: Split, channels: Channels | None
-) -> tuple[UInt8[Tensor, "N C H H"] | StreamedPixels, Int64[Tensor, " N"] | None, tuple[str, ...]]:
-    """Pixels, labels and class names of one part; without classes no labels, and no names.
+def read_own(path: Path, config: DataConfig, split: Split, channels: Channels | None) -> OwnPart:
+    """One part; without classes it has no labels, and no names of classes.
 
     Raises:
         ValueError: if there are too few pictures, or too few of a class, or a file is wrong.
@@ -86,10 +95,15 @@ def read_own(
     if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file():
         images = read_array(path)
         indices = _indices(len(images), config, split, None, has_validation=False, has_test=False)
-        return converted(_square(images[indices]), size, channels or 3), None, ()
+        counted = fingerprint(map(str, range(len(images))))
+        return OwnPart(converted(_square(images[indices]), size, channels or 3), divided_from=counted)
     parts = list_parts(path)
     names = class_names(parts, config)
     pictures = {"train": parts.train, "validation": parts.validation, "test": parts.test}[split]
+    is_divided = parts.validation is None or parts.test is None
+    divided_from: str | None = None
+    if pictures is None or (split == "train" and is_divided):
+        divided_from = fingerprint(str(picture.place) for picture in parts.train)
     if pictures is None or split == "train":
         labels = _labels(parts.train, names, config)
         has = {"has_validation": parts.validation is not None, "has_test": parts.test is not None}
@@ -98,7 +112,7 @@ def read_own(
     if split == "train" and names:
         _warn_of_foreign(parts.test or [], names, config)
     pixels = StreamedPixels([picture.file for picture in pictures], channels or 3, size)
-    return pixels, _labels(pictures, names, config), names
+    return OwnPart(pixels, _labels(pictures, names, config), names, divided_from)
 
 
 def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:

@@ -182,8 +182,11 @@ def _open_celeba(config: DataConfig, split: Split, image_channels: Channels | No
 def _open_folder(config: DataConfig, split: Split, image_channels: Channels | None) -> ImageSet:
     path = folder_of(config)
     assert path is not None
-    pixels, labels, names = read_own(path, config, split, image_channels)
-    return ImageSet(_in_memory_if_small(pixels), labels, name=config.dataset, split=split, class_names=names)
+    own = read_own(path, config, split, image_channels)
+    pixels = _in_memory_if_small(own.pixels)
+    part = ImageSet(pixels, own.labels, name=config.dataset, split=split, class_names=own.class_names)
+    part.divided_from = own.divided_from
+    return part
 
 
 def _open_events(config: DataConfig, split: Split, image_channels: Channels | None) -> Any:

@@ -19,7 +19,7 @@ from spikevae.evaluation.opened import open_model
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.evaluation.streams import ImageStream, drawn, from_image_set, from_model, from_path, keeping_first
 from spikevae.hub.checkpoints import load_generator
-from spikevae.hub.run_settings import data_divided_for
+from spikevae.hub.run_settings import data_divided_for, require_same_division
 from spikevae.nn.vae import SpikingVAE
 from spikevae.runtime import check_memory, chosen_device
 
@@ -197,4 +197,5 @@ def _reference(
         raise FileNotFoundError(
             f"{error}; or compare with faces of your own, square and centred: --data folder:PATH"
         ) from error
+    require_same_division(trained, reference_set)
     return from_image_set(reference_set), reference_set, data

@@ -22,7 +22,7 @@ from spikevae.data.sets import ImageSet, is_events, load_split, wanted_channels
 from spikevae.evaluation.opened import open_model
 from spikevae.evaluation.settings import EvaluationConfig
 from spikevae.hub.checkpoints import load, model_folder, read_config
-from spikevae.hub.run_settings import data_divided_for
+from spikevae.hub.run_settings import data_divided_for, require_same_division
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.runtime import check_memory, chosen_device
@@ -47,6 +47,8 @@ class ModelEvaluation:
     """The data set, cut into frames or resized as the model takes it."""
     weights_hash: str = ""
     """As that of an `Evaluation`."""
+    trained: str | None = None
+    """Its name or folder, whose training divided the data; None of a model in memory."""
     details: dict[str, Any] = field(default_factory=dict)
     """Tables by name, ready for JSON, that metrics add to."""
     missing_spaces: dict[str, str] = field(default_factory=dict)
@@ -76,7 +78,9 @@ class ModelEvaluation:
     def given(self) -> ImageSet | EventSet:
         """The split that was asked for."""
         channels = wanted_channels(self.data.dataset, self.model.config.image_channels)
-        return load_split(self.data, self.config.split, image_channels=channels)  # type: ignore[no-any-return]
+        given: ImageSet | EventSet = load_split(self.data, self.config.split, image_channels=channels)
+        require_same_division(self.trained, given)
+        return given
 
     @cached_property
     def generated(self) -> tuple[list[Recording], Tensor | None]:
@@ -135,7 +139,7 @@ def open_model_evaluation(config: EvaluationConfig, model: Any = None) -> ModelE
         count = config.count or _GENERATED
         kept = "memory for their frames alone"
         check_memory(count * frames, f"{count:,} samples", "ask for fewer (--count)", memory=kept)
-    return ModelEvaluation(config, config.model, model, data.taken_by(model.config), opened.weights_hash)
+    return ModelEvaluation(config, config.model, model, data.taken_by(model.config), opened.weights_hash, trained)
 
 
 def _refuse_unused(config: EvaluationConfig, others: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from spikevae.config import DataConfig, RunConfig, from_dict
 from spikevae.hub.checkpoints import RELEASED, model_folder
@@ -52,6 +53,34 @@ def data_divided_for(
     if trained_on is not None and is_same_data(trained_on.dataset, dataset):
         return replace(trained_on, dataset=dataset)
     return DataConfig(dataset=dataset, unlabelled=unlabelled)
+
+
+def require_same_division(name_or_folder: str | os.PathLike[str] | None, part: Any) -> None:
+    """Refuse a part of a folder that has changed since a model learned from it, and is divided anew.
+
+    Args:
+        name_or_folder: as in :func:`data_divided_for`.
+        part: an ``ImageSet`` or ``EventSet`` that was read with its settings.
+
+    Raises:
+        ValueError: if the pictures have other names or another number than they had.
+    """
+    if part.divided_from is not None and name_or_folder is not None:
+        require_unchanged(model_folder(name_or_folder), part)
+
+
+def require_unchanged(run: Path, part: Any) -> None:
+    """The same of a run folder, which may hold no model yet."""
+    path = run / RUN_NAME
+    if part.divided_from is None or not path.is_file() or not is_same_data(read_run(run).data.dataset, part.name):
+        return
+    former = json.loads(path.read_text(encoding="utf-8")).get("divided_from")
+    if former not in (None, part.divided_from):
+        raise ValueError(
+            f"{part.name} has changed since {run} was trained on it: files were added, removed or renamed. So its "
+            "parts are others, and what is held out now may have been learned; put it back as it was, or put the new "
+            "files into another folder and give that"
+        )
 
 
 def is_same_data(first: str, second: str) -> bool:

@@ -98,7 +98,7 @@ def train(
             lock.acquire()
             if is_new:
                 check_run_place(run)  # another run may have begun here while the data was read
-                describe_run(trainer.config, run, trainer.counts)
+                describe_run(trainer.config, run, trainer.counts, trainer.train_set.divided_from)
         return trainer.fit()
     except filelock.Timeout:
         raise TrainingError(f"another process trains in {run}; wait until it ends, or stop it and resume it") from None
@@ -280,7 +280,7 @@ class Trainer:
             self.seconds_before = self.progress.seconds
         if self.is_main:
             drop_statistics_after(self.run, self.progress)
-            require_same_images(self.run, self.counts)
+            require_same_images(self.run, self.counts, self.train_set)
             self.events = EventFile(self.run / "tensorboard", self.progress.images_seen)
 
     def _stop_if_asked(self) -> None:

@@ -25,7 +25,7 @@ from spikevae.data.images import save_images
 from spikevae.files import files_of_model, refuse_standard_output, write_atomically, write_text
 from spikevae.hub.checkpoints import WEIGHTS_NAME, save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
-from spikevae.hub.run_settings import RUN_NAME
+from spikevae.hub.run_settings import RUN_NAME, require_unchanged
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -80,14 +80,24 @@ def check_run_place(run: Path) -> None:
         raise PermissionError(f"{run} cannot be written: no permission for {existing}; choose another --out")
 
 
-def describe_run(config: RunConfig, run: Path, counts: Mapping[str, int] | None = None) -> None:
-    """Write what a run folder needs to explain itself: settings, versions, command, and numbers of images."""
+def describe_run(
+    config: RunConfig, run: Path, counts: Mapping[str, int] | None = None, divided_from: str | None = None
+) -> None:
+    """Write what a run folder needs to explain itself: settings, versions, command, and which images it has.
+
+    Args:
+        config: its settings.
+        run: its folder.
+        counts: how many images there are, by name.
+        divided_from: as :attr:`ImageSet.divided_from`.
+    """
     record = {
         "config": to_dict(config),
         "command": shlex.join(["spikevae", *sys.argv[1:]]),
         "machine": machine(),
         "versions": library_versions(),
         "images": dict(counts or {}),
+        "divided_from": divided_from,
     }
     write_text(run / RUN_NAME, json.dumps(record, indent=2) + "\n")
 
@@ -113,12 +123,13 @@ def drop_statistics_after(run: Path, progress: Progress) -> None:
         write_atomically(path, lambda new: new.write_bytes(kept))
 
 
-def require_same_images(run: Path, counts: Mapping[str, int]) -> None:
-    """Refuse to go on with a data set that has grown or shrunk: another division would train on what was held out.
+def require_same_images(run: Path, counts: Mapping[str, int], part: Any) -> None:
+    """Refuse to go on with a data set that has changed: another division would train on what was held out.
 
     Args:
-        run: its folder, which says how many images it began with.
-        counts: how many there are now, by the same names.
+        run: its folder, which says what it began with.
+        counts: how many images there are now, by the same names.
+        part: those to learn from.
 
     Raises:
         ValueError: if they differ.
@@ -133,6 +144,7 @@ def require_same_images(run: Path, counts: Mapping[str, int]) -> None:
             f"{run} was started with {before}, and now there are {now}; "
             "put back the data and the version of spikevae that it had, or start a new run"
         )
+    require_unchanged(run, part)
 
 
 def _former_counts(run: Path, names: Set[str]) -> dict[str, int]:
