@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -28,6 +29,7 @@ COMMANDS = {
     "demo": "Open a web page to sample, reconstruct, classify and look inside.",
 }
 """By name, the first line of each command's own help."""
+_NARROWEST = 20  # columns; in fewer than ten, tyro never comes to the end of a help
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(name: str, arguments: Sequence[str]) -> None:
     log_to_stderr()
+    if shutil.get_terminal_size().columns < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)
 
     import tyro
 

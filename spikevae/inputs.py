@@ -257,8 +257,10 @@ def advise_on_ground(images: ImageSet | EventSet | Tensor, network: Network) -> 
     light = int(is_light(x).sum())
     if network.config.image_channels == 1 and 2 * light > len(x) and not is_light(network.sample(16, seed=0)).any():
         log.warning(
-            "%d of %d pictures have a light ground, and this model knows dark ones: say --invert", light, len(x)
-        )
+            "%d of %d pictures have a light ground, and this model knows dark ones: say --invert "
+            "(light things that were cut out are put on black instead)",
+            light, len(x),
+        )  # fmt: skip
 
 
 def batch_of(images: ImageSet | EventSet, numbers: range, *, is_inverted: bool = False) -> Tensor:

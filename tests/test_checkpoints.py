@@ -21,6 +21,7 @@ import spikevae
 from spikevae.config import ModelConfig
 from spikevae.files import write_atomically
 from spikevae.hub.checkpoints import Precision, load, read_dataset_name, save_release, write_weights
+from spikevae.hub.run_settings import RUN_NAME
 from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(
@@ -136,6 +137,8 @@ def test_a_name_that_is_neither_a_model_nor_a_folder_is_refused(tmp_path: Path) 
 def test_a_missing_file_is_named_with_what_to_do(folder: Path, name: str) -> None:
     (folder / name).unlink()
     assert_refused(folder, f"{name} is missing. Train one with", FileNotFoundError)
+    (folder / RUN_NAME).touch()
+    assert_refused(folder, f"go on with --resume {folder}, or start another", FileNotFoundError)
 
 
 # ---------------------------------------------------------------- weights that are not what they should be

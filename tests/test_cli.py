@@ -11,6 +11,8 @@ import re
 import resource
 import shlex
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -726,6 +728,12 @@ def test_presets_fit_the_data_set_that_they_are_used_on(capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     assert "(default: 16)" in text  # T
     assert "(default: 0 1 2 3 4 5 6 7 8 9)" in text
+
+
+def test_a_help_comes_to_its_end_in_a_terminal_of_two_columns() -> None:
+    words = [sys.executable, "-m", "spikevae.cli", "push", "--help"]
+    done = subprocess.run(words, env=os.environ | {"COLUMNS": "2"}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_overview_says_of_every_command_what_its_own_help_says(capsys: pytest.CaptureFixture[str]) -> None:

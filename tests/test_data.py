@@ -32,6 +32,7 @@ from spikevae.data.division import divide, sample, some
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.sets import load_events, load_recordings
 from spikevae.data.image_files import ImageFile
+from spikevae.data.images import read_image
 from spikevae.data.passes import batch_count
 from spikevae.data.pixels import StreamedPixels, converted
 from spikevae.data.sets import ImageSet, data_root, load_split
@@ -784,6 +785,22 @@ def test_every_damaged_file_of_a_streamed_set_is_named_at_once(tmp_path: Path, m
         path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"files that cannot be read: \d+\. .*/0\d\d\.png .*; and \d+ more$"):
         kept.require_readable()
+
+
+@pytest.mark.parametrize("has_its_own", [True, False])
+def test_a_damaged_picture_for_testing_is_named_before_the_training(has_its_own: bool, tmp_path: Path) -> None:
+    write_images(tmp_path / ("train" if has_its_own else ""), 40)
+    if has_its_own:
+        write_images(tmp_path / "test", 40)
+    config = DataConfig(dataset=f"folder:{tmp_path}", image_size=8)
+    images = load_split(config, "train")
+    images.require_readable()
+    tested = load_split(config, "test").images(0, 1)[0]
+    paths = [path for path in tmp_path.rglob("*.png") if "train" not in path.parts]
+    damaged = next(path for path in paths if read_image(path, channels=3, size=8).equal(tested))
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    with pytest.raises(ValueError, match=rf"files that cannot be read: 1\. .*{damaged.name}"):
+        load_split(config, "train").require_readable()
 
 
 @pytest.mark.parametrize(("name", "mean"), [("fashion-mnist", 0.2860), ("mnist", 0.1307)])

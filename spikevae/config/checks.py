@@ -7,6 +7,8 @@ from typing import Any
 
 from spikevae.config.reading import hints_of, typed
 
+_MOST = 10**9
+
 
 def require_types(config: Any) -> None:
     """Refuse settings of other types than those of the config, as a file of settings would be refused."""
@@ -22,7 +24,10 @@ def require_positive(config: Any, *names: str) -> None:
 
 
 def require_not_negative(config: Any, *names: str) -> None:
-    """Refuse settings of these names that are not finite and at least 0."""
+    """Refuse settings of these names that are not finite and at least 0, and counts that no machine reaches."""
     for name in names:
-        if not 0 <= getattr(config, name) < math.inf:
-            raise ValueError(f"{name}={getattr(config, name)} must be at least 0")
+        value = getattr(config, name)
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}={value} must be at least 0")
+        if isinstance(value, int) and value > _MOST:
+            raise ValueError(f"{name}={value} must be at most {_MOST:,}")

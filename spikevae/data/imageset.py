@@ -53,6 +53,8 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self.class_names = checked_names(class_names, name)
         self.divided_from: str | None = None
         """What the parts of one's own pictures were chosen from, as a `fingerprint`; None if they brought this one."""
+        self.for_testing: StreamedPixels | None = None
+        """Beside the training part of one's own pictures, those that it will be tested on."""
         self.cutout = 0  # side of the square that images of a shuffled batch lose, in pixels; see `with_cutout`
         self.image_channels = int(pixels.shape[1])
         self.image_size = int(pixels.shape[-1])
@@ -83,17 +85,17 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         return chosen
 
     def require_readable(self) -> None:
-        """Read every file that is not in memory once, since one that cannot be read would stop a training late.
+        """Read every file that is not in memory once, since one that cannot be read would stop a training late, or its
+        test. So beside the training part of one's own pictures those for testing are read, too.
 
         Processes that are connected share the work, and all of them raise.
 
         Raises:
             ValueError: if some cannot; it names them.
         """
-        if not isinstance(self._pixels, StreamedPixels):
-            return
-        share = range(rank(), len(self), world_size())
-        damaged = sorted(line for part in from_all(self._pixels.damaged(share)) for line in part)
+        streams = [pixels for pixels in (self._pixels, self.for_testing) if isinstance(pixels, StreamedPixels)]
+        own = [line for pixels in streams for line in pixels.damaged(range(rank(), len(pixels), world_size()))]
+        damaged = sorted(line for part in from_all(own) for line in part)
         if damaged:
             more = f"; and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
             shown = "; ".join(damaged[:_MOST_NAMED])

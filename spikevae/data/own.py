@@ -37,6 +37,8 @@ class OwnPart:
     class_names: tuple[str, ...] = ()
     divided_from: str | None = None
     """As :attr:`ImageSet.divided_from`."""
+    for_testing: StreamedPixels | None = None
+    """As :attr:`ImageSet.for_testing`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -105,14 +107,23 @@ def read_own(path: Path, config: DataConfig, split: Split, channels: Channels | 
     if pictures is None or (split == "train" and is_divided):
         divided_from = fingerprint(str(picture.place) for picture in parts.train)
     if pictures is None or split == "train":
-        labels = _labels(parts.train, names, config)
-        has = {"has_validation": parts.validation is not None, "has_test": parts.test is not None}
-        indices = _indices(len(parts.train), config, split, labels, **has)
-        pictures = [parts.train[index] for index in indices.tolist()]
-    if split == "train" and names:
-        _warn_of_foreign(parts.test or [], names, config)
+        pictures = _chosen(parts, config, split, names)
+    for_testing: StreamedPixels | None = None
+    if split == "train":
+        tested = _chosen(parts, config, "test", names) if parts.test is None else parts.test
+        for_testing = StreamedPixels([picture.file for picture in tested], channels or 3, size)
+        if names:
+            _warn_of_foreign(parts.test or [], names, config)
     pixels = StreamedPixels([picture.file for picture in pictures], channels or 3, size)
-    return OwnPart(pixels, _labels(pictures, names, config), names, divided_from)
+    return OwnPart(pixels, _labels(pictures, names, config), names, divided_from, for_testing)
+
+
+def _chosen(parts: Parts, config: DataConfig, split: Split, names: tuple[str, ...]) -> list[Picture]:
+    """The pictures for training that are in a part."""
+    labels = _labels(parts.train, names, config)
+    has = {"has_validation": parts.validation is not None, "has_test": parts.test is not None}
+    indices = _indices(len(parts.train), config, split, labels, **has)
+    return [parts.train[index] for index in indices.tolist()]
 
 
 def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:

@@ -79,10 +79,10 @@ def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None
         )
     for part in (CONFIG_NAME, WEIGHTS_NAME):
         if not (folder / part).is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no model: {part} is missing. "
-                f"Train one with `spikevae train fashion-mnist --out {folder}`."
-            )
+            advice = f"Train one with `spikevae train fashion-mnist --out {folder}`."
+            if (folder / "run.json").is_file():  # as `run_settings` calls it, which reads models by this module
+                advice = f"Its training ended before it wrote one: go on with --resume {folder}, or start another."
+            raise FileNotFoundError(f"{folder} holds no model: {part} is missing. {advice}")
     return folder
 
 

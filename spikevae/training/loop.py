@@ -160,8 +160,8 @@ class Trainer:
         except FloatingPointError as error:
             phase = next(phase for phase in self.phases if self.progress.epoch in phase.epochs)
             raise TrainingError(
-                f"{error} after {self.progress.images_seen:,} images; {what_is_kept(self.run)}. "
-                f"Lower --train.{phase.rate_setting} (now {phase.peak_rate}) and start again"
+                f"{error} after {self.progress.images_seen:,} images; {what_is_kept(self.run, may_go_on=False)}. "
+                f"Lower --train.{phase.rate_setting} (now {phase.peak_rate}) and start again, with another --out"
             ) from None
 
     def _run_phases(self) -> dict[str, float]:

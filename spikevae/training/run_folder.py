@@ -239,11 +239,11 @@ def load_state(run: Path) -> tuple[dict[str, Any], Progress] | None:
     return state | networks, progress
 
 
-def what_is_kept(run: Path) -> str:
-    """What to say of a training that ended early."""
-    if (run / STATE_NAME).is_file():
-        return f"the last saved state is kept, go on with --resume {run}"
-    return "no state was saved yet"
+def what_is_kept(run: Path, *, may_go_on: bool = True) -> str:
+    """What to say of a training that ended early; ``may_go_on``: whether it would not end so again."""
+    if not (run / STATE_NAME).is_file():
+        return "no state was saved yet"
+    return "the last saved state is kept" + (f", go on with --resume {run}" if may_go_on else "")
 
 
 def _progress_of(state: dict[str, Any]) -> Progress:
