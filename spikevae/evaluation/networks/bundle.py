@@ -80,8 +80,9 @@ def networks_folder(domain: Domain) -> Path:
     """
     found = domain.folder if domain.folder is not None else BUNDLED / domain.name
     if not (found / CONFIG_NAME).is_file():
+        missing = "" if domain.folder is None else f"{found / CONFIG_NAME} is missing; "
         raise NoNetworkError(
-            f"no domain networks for {domain.name}: {found / CONFIG_NAME} is missing; bundled are "
+            f"no domain networks for {domain.name}: {missing}bundled are "
             f"{', '.join(bundled_networks())}, others are made by `python -m spikevae.evaluation.networks.train "
             f"--data {domain.name} --out FOLDER` and named by --networks FOLDER"
         )
