@@ -11,8 +11,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from spikevae.config import DataConfig
 from spikevae.data.events.recording import Recording
+from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.simulate import record_digits
+from spikevae.data.sets import class_names_of, data_root
 from spikevae.nn.event_vae import SpikingEventVAE
 
 from . import limits
@@ -24,6 +27,8 @@ from .slices import Slices, sliced, sliced_file
 DecodeRecording = Callable[[bytes, str, int, int], Slices]
 """A file, its suffix, time steps and side of the frames into slices; ValueError if it is no recording."""
 
+_RECORDED = ("n-mnist", "dvs128-gesture", "cifar10-dvs", "n-caltech101")  # data sets of a camera
+_REAL_EXAMPLES = 6
 _DIGITS = ("n-mnist", "sim-n-mnist")  # data sets that the simulated camera's recordings of digits are like
 _FIRST_SEED, _OWN_EXAMPLES = 100, 4  # recordings that a model of other things draws itself
 
@@ -42,6 +47,19 @@ class Seen(NamedTuple):
     slices: Slices
     probabilities: Float[Tensor, "T K"] | None
     """Of each class after 1, 2 … T time steps; None without a classifier."""
+
+
+def _real(dataset: str) -> list[Example]:
+    """Some of a camera's recordings for testing; none where the data set is not on this machine, or not whole."""
+    if dataset not in _RECORDED:
+        return []
+    data = DataConfig(dataset=dataset)
+    try:
+        found = load_recordings(dataset, "test", root=data_root(data), count=_REAL_EXAMPLES)
+        names = class_names_of(data)
+    except (ValueError, OSError):
+        return []
+    return [Example(f"{names[label]}, real", f"Real camera, {names[label]}", recording) for recording, label in found]
 
 
 class Recordings:
@@ -89,9 +107,12 @@ class Recordings:
     def examples(self, model: str) -> list[Example]:
         """Recordings to show beside new ones.
 
-        For models of digits, what the simulated camera reports of the page's test images; for others, what the model
-        draws itself.
+        Real ones of the data set's test split, where it is on this machine. Beside them, for models of digits, what the
+        simulated camera reports of the page's test images; for others, what the model draws itself.
         """
+        return [*_real(self.models.dataset(model)), *self._made(model)]
+
+    def _made(self, model: str) -> list[Example]:
         if self.models.dataset(model) not in _DIGITS:
             seeds = range(_FIRST_SEED, _FIRST_SEED + _OWN_EXAMPLES)
             return [Example(f"seed {n}", f"Made up, seed {n}", self.sample(model, n, None)) for n in seeds]

@@ -24,7 +24,7 @@ from spikevae.cli import main
 from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.readers import read_recording
 from spikevae.data.events.writers import encode_atis
-from tests.made_events import made_recording
+from tests.made_events import made_recording, write_n_mnist
 from tests.visitor import Visitor
 
 MODEL = "recorder"
@@ -85,7 +85,10 @@ def test_the_moving_picture_has_all_moments_of_both(actions: Actions) -> None:
         )
 
 
-def test_examples_are_of_the_simulated_camera_where_the_model_knows_digits(tiny_release: Path) -> None:
+def test_examples_are_of_the_simulated_camera_where_the_model_knows_digits(
+    tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEVAE_DATA", str(tmp_path))  # where there are no real ones
     recordings = Actions([str(tiny_release), "n-mnist"]).recordings
     found = recordings.examples("n-mnist")
     assert sorted(example.name for example in found) == ["2", "3", "4", "5", "7", "8"]
@@ -94,6 +97,21 @@ def test_examples_are_of_the_simulated_camera_where_the_model_knows_digits(tiny_
     assert (
         sum(name == example.name for name, example in zip(named, found, strict=True)) >= 4
     )  # it learned from real ones
+
+
+def test_examples_are_real_ones_first_where_the_data_set_is_there(
+    tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIKEVAE_DATA", str(tmp_path))
+    write_n_mnist(tmp_path, test=30)
+    recordings = Actions([str(tiny_release), "n-mnist"]).recordings
+    found = recordings.examples("n-mnist")
+    assert [example.title.partition(",")[0] for example in found] == ["Real camera"] * 6 + ["Simulated camera"] * 6
+    real = {int(name.partition(",")[0]): recording for name, _, recording in found[:6]}
+    for digit, recording in real.items():
+        assert any(recording.is_equal(made_recording(seed=digit + ten)) for ten in (0, 10, 20))
+    (tmp_path / "NMNIST" / "Test.zip").write_bytes(b"damaged")
+    assert len(recordings.examples("n-mnist")) == 6
 
 
 def test_examples_of_another_model_are_its_own(actions: Actions) -> None:

@@ -37,7 +37,7 @@ _EXPLAINED = (
     "other is yours (.bin of N-MNIST, .npz or .aedat) or an example. The model names both, and is not told which class "
     "was asked for."
 )
-_EXAMPLES = "Or one of these: of a simulated camera, or made up"
+_EXAMPLES = "Or one of these: of a camera, of a simulated one, or made up"
 _DOWNLOADS = ("Download NPZ", "Download BIN", "Download GIF of both")
 
 

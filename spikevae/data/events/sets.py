@@ -15,6 +15,7 @@ from spikevae.data.checks import check_split
 from spikevae.data.division import divide, sample
 from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
+from spikevae.data.events.files import read_all
 from spikevae.data.events.frames import FrameConfig, kept_frames
 from spikevae.data.events.made import simulated_digits, simulated_gestures, simulated_shapes
 from spikevae.data.events.recording import Recording
@@ -97,10 +98,14 @@ def load_recordings(name: str, split: Split, *, root: Path | str, count: int) ->
     """
     check_split(split)
     source = _find(name)(Path(root), split == "test")
-    rows = set(sample(source.count, count, source.labels).tolist())
-    labels = [-1] * source.count if source.labels is None else source.labels.tolist()
-    each = enumerate(zip(source.read(), labels, strict=True))
-    return [(recording, label) for row, (recording, label) in each if row in rows]
+    rows = sample(source.count, count, source.labels).tolist()
+    labels = [-1] * len(rows) if source.labels is None else source.labels[rows].tolist()
+    if source.files:
+        read = read_all([source.files[row] for row in rows])
+    else:
+        chosen = set(rows)
+        read = (recording for row, recording in enumerate(source.read()) if row in chosen)
+    return list(zip(read, labels, strict=True))
 
 
 def _find(name: str) -> Callable[[Path, bool], EventSource]:

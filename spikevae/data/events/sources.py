@@ -34,6 +34,7 @@ class EventSource:
     key: Any  # what the recordings follow from, in values that JSON knows
     labels: Tensor | None  # int64 [count]
     class_names: tuple[str, ...]
+    files: Sequence[RecordingFile] = ()  # one for each, where any can be read alone
     held_out: int = 0  # how many of a training split, the last ones, are a validation part of its own
     divided_from: str | None = None  # of a folder; see `EventSet.divided_from`
 
@@ -46,6 +47,7 @@ def _of_files(files: Sequence[RecordingFile], labels: Sequence[int] | None, name
         _versions(files),
         None if labels is None else torch.tensor(list(labels)),
         names,
+        files,
     )
 
 
@@ -222,7 +224,8 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
     divided_from = None
     if len(parts) == 1 or not (is_test or held_out):
         divided_from = fingerprint(_place_in(places["train"], file) for file in parts["train"])
-    return replace(source, read=read, key=key, held_out=0 if is_test else len(held_out), divided_from=divided_from)
+    held = 0 if is_test else len(held_out)
+    return replace(source, read=read, files=(), key=key, held_out=held, divided_from=divided_from)
 
 
 def _place_in(folder: Path, file: RecordingFile) -> str:
