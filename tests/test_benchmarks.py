@@ -289,7 +289,7 @@ def test_a_layer_alone_does_what_it_does_in_the_network() -> None:
     x = torch.rand(N, 1, 16, 16)
     with torch.inference_mode():
         found = {part.name: part for part in parts(model, lambda: model(x), batch=N, is_training=False, bfloat16=False)}
-        gated_seq = model.encoder.stages[0].forward_constant(2 * x - 1)  # type: ignore[operator]
+        gated_seq = model.encoder.stages[0]((2 * x - 1).expand(T, *x.shape))
         currents = second.synapses(gated_seq.flatten(0, 1))
     convolution = found["encoder.stages.1.synapses"]
     # 3x3 kernels from 6 channels of 8x8 places to 8 of 4x4, T x N times

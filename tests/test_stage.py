@@ -24,7 +24,7 @@ TINY = ModelConfig(image_size=12, time_steps=T, encoder_widths=(4, 6), decoder_w
 def test_an_input_convolved_once_gives_what_its_copies_give(is_training: bool) -> None:
     stage = convolutional_stage(TINY, 3, 4, "down").train(is_training)
     x = 2 * torch.randn(N, 3, 9, 9)
-    once = stage.forward_constant(x)
+    once = stage(x.expand(T, *x.shape))
     copied = stage(torch.stack([x] * T))
     assert once.count_nonzero() > 20
     torch.testing.assert_close(once, copied)
@@ -32,6 +32,24 @@ def test_an_input_convolved_once_gives_what_its_copies_give(is_training: bool) -
     once_grads = torch.autograd.grad((once * weights).sum(), list(stage.parameters()))
     copied_grads = torch.autograd.grad((copied * weights).sum(), list(stage.parameters()))
     torch.testing.assert_close(once_grads, copied_grads, rtol=1e-4, atol=1e-5)
+
+
+def test_hooks_see_what_the_first_stage_makes_of_an_image() -> None:
+    encoder = SpikingEncoder(TINY).eval()
+    seen: list[torch.Tensor] = []
+    for stage in encoder.stages:
+        stage.register_forward_hook(lambda _, inputs, output: seen.extend([inputs[0], output]))
+    x = torch.randn(N, 1, 12, 12)
+    encoder(x)
+    assert [len(x_seq) for x_seq in seen] == [T] * 4
+    assert torch.equal(seen[0][-1], x)
+    assert torch.equal(seen[1], seen[2])
+
+
+def test_an_input_shown_at_every_step_still_passes_synapses_that_last() -> None:
+    stage = latent_stage(replace(TINY, latent_synapses="exponential"), 6, 3).eval()
+    z = (torch.rand(N, 5) < 0.5).float()
+    torch.testing.assert_close(stage(z.expand(T, N, 5)), stage(torch.stack([z] * T)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("upsampling", ["subpixel", "transposed"])

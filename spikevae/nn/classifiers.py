@@ -34,7 +34,7 @@ from spikevae.nn.frames import require_frames
 from spikevae.nn.images import in_batches, require_images
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.residual import ResidualBlock, each_step
-from spikevae.nn.stage import SpikingStage, convolutional_stage
+from spikevae.nn.stage import convolutional_stage
 from spikevae.nn.synapses import SpikeConv2d
 
 _WORD = re.compile(
@@ -149,11 +149,8 @@ class SpikingClassifier(nn.Module):
 
     def _states(self, x_seq: Float[Tensor, "T N ..."]) -> Iterator[Float[Tensor, "T N ..."]]:
         """What each layer but the last gives."""
-        for place, layer in enumerate(self.layers[:-1]):
-            if place == 0 and isinstance(layer, SpikingStage) and not self.config.takes_events:
-                x_seq = layer.forward_constant(x_seq[0])
-            else:
-                x_seq = layer(x_seq)
+        for layer in self.layers[:-1]:
+            x_seq = layer(x_seq)
             yield x_seq
 
     def _as_sequence(self, x: Tensor, *, checks: bool = True) -> Tensor:

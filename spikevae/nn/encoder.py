@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.stage import SpikingStage, convolutional_stage
+from spikevae.nn.stage import convolutional_stage
 
 
 class SpikingEncoder(nn.Module):
@@ -21,6 +21,7 @@ class SpikingEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         side = config.padded_size
+        self.time_steps = config.time_steps
         self.stages = nn.ModuleList()
         self.latent_stages = 0  # stages up to the maps of a grid latent; 0: latent spikes come from all of them
         for before, after in pairwise((config.image_channels, *config.encoder_widths)):
@@ -40,10 +41,8 @@ class SpikingEncoder(nn.Module):
 
         ``x`` is a centred image, in [-1, 1], or counts of events.
         """
-        first, *others = self.stages[: self.latent_stages or None]
-        assert isinstance(first, SpikingStage)
-        x_seq = first.forward_constant(x) if x.dim() == 4 else first(x)
-        for stage in others:
+        x_seq = x.expand(self.time_steps, *x.shape) if x.dim() == 4 else x
+        for stage in self.stages[: self.latent_stages or None]:
             x_seq = stage(x_seq)
         return x_seq if self.latent_stages else x_seq.flatten(2)
 

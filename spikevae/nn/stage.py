@@ -40,20 +40,17 @@ class SpikingStage(nn.Module):
         self.attention = attention_layer(config, channels)
 
     def forward(self, x_seq: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N C H W"]:
-        """Gated spikes of a sequence that changes over time.
+        """Gated spikes. Of one input that is expanded over T steps, without a copy, the synapses are computed once.
 
         Raises:
             ValueError: if the sequence has not T steps.
         """
         if x_seq.shape[0] != self.time_steps:
             raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
+        if x_seq.stride(0) == 0 and isinstance(self.filter, nn.Identity):
+            current_seq = at_every_step(self.norm(self.synapses(x_seq[0])), self.time_steps)
+            return norm_fire_gate(current_seq, nn.Identity(), self.neurons, self.attention)
         return spiking_stage(x_seq, self.synapses, self.filter, self.norm, self.neurons, self.attention)
-
-    def forward_constant(self, x: Float[Tensor, "N ..."]) -> Float[Tensor, "T N C H W"]:
-        """Gated spikes of one input shown at every step: the same as ``forward`` on T copies, convolved once."""
-        current = self.norm(self.synapses(x))  # [N, C, H, W]
-        current_seq = at_every_step(current, self.time_steps)
-        return norm_fire_gate(current_seq, nn.Identity(), self.neurons, self.attention)
 
 
 def convolutional_stage(config: ModelConfig, in_channels: int, out_channels: int, resize: Resize) -> SpikingStage:
