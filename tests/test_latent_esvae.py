@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +142,14 @@ def test_the_divergence_compares_the_rates_with_those_of_noise() -> None:
     prior = (PRIOR_GAIN * (noise @ module.bottleneck.weight.T + module.bottleneck.bias)).sigmoid()
     found = posterior.kl(generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(found, squared_mmd(posterior.unit_rate, prior))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_seed_in_place_of_a_generator_is_refused_by_the_divergence_too() -> None:
+    anything: Any = latent().posterior(features())
+    for seed in (0, 3):
+        with pytest.raises(ValueError, match=rf"generator={seed}: expected a torch\.Generator"):
+            anything.kl(generator=seed)
 
 
 def test_the_divergence_teaches_the_prior_and_the_encoder() -> None:

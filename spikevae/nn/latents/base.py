@@ -143,8 +143,24 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: t
     """Numbers from U(0, 1), drawn where the generator lives.
 
     Raises:
-        ValueError: if it is none, as a seed.
+        ValueError: if the generator is something else, such as a seed.
     """
-    if generator is not None and not isinstance(generator, torch.Generator):
+    return torch.rand(shape, generator=generator, device=_source(generator, device)).to(device)
+
+
+def normal(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Numbers from N(0, 1), drawn where the generator lives.
+
+    Raises:
+        ValueError: if the generator is something else, such as a seed.
+    """
+    return torch.randn(shape, generator=generator, device=_source(generator, device)).to(device)
+
+
+def _source(generator: torch.Generator | None, device: torch.device) -> torch.device:
+    """Where random numbers are drawn."""
+    if generator is None:
+        return device
+    if not isinstance(generator, torch.Generator):
         raise ValueError(f"generator={generator!r}: expected a torch.Generator; a seed goes to its manual_seed")
-    return torch.rand(shape, generator=generator, device=generator.device if generator else device).to(device)
+    return generator.device

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, straight_through, uniform
+from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, normal, straight_through, uniform
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.precision import at_least_float32
 
@@ -43,9 +43,8 @@ class PoissonPosterior(Posterior):
 
     def kl(self, spikes: LatentSpikes | None = None, generator: torch.Generator | None = None) -> Tensor:
         """ESVAE's stand-in for it: the squared MMD between the batch's rates and as many rates of the prior."""
-        device = self.unit_rate.device
-        noise = torch.randn(self.unit_rate.shape, generator=generator, device=generator.device if generator else device)
-        return squared_mmd(self.unit_rate, self.latent.prior_rate(noise.to(device)))
+        noise = normal(tuple(self.unit_rate.shape), generator, self.unit_rate.device)
+        return squared_mmd(self.unit_rate, self.latent.prior_rate(noise))
 
 
 class PoissonLatent(Latent):
