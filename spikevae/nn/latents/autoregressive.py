@@ -12,9 +12,8 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, uniform
-from spikevae.nn.neurons import SequenceNorm, SpikingLayer, spiking_layer, threshold_scaled
-from spikevae.nn.precision import at_least_float32
+from spikevae.nn.latents.base import LatentSpikes, NeuronLatent, Posterior, uniform
+from spikevae.nn.neurons import SequenceNorm, SpikingLayer, threshold_scaled
 
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
 SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes in training, not the posterior's
@@ -89,7 +88,7 @@ class AutoregressivePosterior(Posterior):
         return (post_synaptic_potential(rate) - post_synaptic_potential(prior_rate)).square().mean()
 
 
-class AutoregressiveLatent(Latent):
+class AutoregressiveLatent(NeuronLatent):
     """FSVAE's latent: q(z_t | x_<=t, z_<t) and p(z_t | z_<t) by small spiking networks.
 
     Each network has k outputs per latent unit of which one is chosen at random, so a unit fires with the share of its
@@ -100,20 +99,14 @@ class AutoregressiveLatent(Latent):
     """
 
     def __init__(self, config: ModelConfig, features: int) -> None:
-        super().__init__()
-        self.shape = (config.time_steps, config.latent_size)
+        super().__init__(config, features)
         self.choices = config.latent_choices
-        self.synapses = nn.Linear(features, config.latent_size, bias=False)
-        self.norm = threshold_scaled(nn.BatchNorm1d(config.latent_size), config)
-        self.neurons = spiking_layer(config)
         self.posterior_network = StepNetwork(config, 2 * config.latent_size)
         self.prior_network = StepNetwork(config, config.latent_size)
 
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> AutoregressivePosterior:
         """q(z | x) from the encoder's gated spikes."""
-        time_steps = feature_seq.shape[0]
-        current = self.norm(self.synapses(feature_seq.flatten(0, 1))).unflatten(0, (time_steps, -1))
-        return AutoregressivePosterior(self, self.neurons(at_least_float32(current)))
+        return AutoregressivePosterior(self, self.fire(feature_seq))
 
     def outputs(
         self,

@@ -11,6 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from spikevae.config import ModelConfig
+from spikevae.nn.neurons import spiking_layer, threshold_scaled
+from spikevae.nn.precision import at_least_float32
+
 
 class LatentSpikes(NamedTuple):
     """Latent spikes, and the probabilities that they fired with."""
@@ -132,6 +136,23 @@ class Latent(nn.Module):
             ValueError: if a class has fewer than two images.
         """
         raise NotImplementedError
+
+
+class NeuronLatent(Latent):
+    """Base class of latents with L neurons of their own: encoder spikes → linear → norm → spiking neurons."""
+
+    def __init__(self, config: ModelConfig, features: int) -> None:
+        super().__init__()
+        self.shape = (config.time_steps, config.latent_size)
+        self.synapses = nn.Linear(features, config.latent_size, bias=False)
+        self.norm = threshold_scaled(nn.BatchNorm1d(config.latent_size), config)
+        self.neurons = spiking_layer(config)
+
+    def fire(self, feature_seq: Float[Tensor, "T N F"]) -> Float[Tensor, "T N L"]:
+        """Spikes of the latent neurons."""
+        current: Tensor = self.norm(self.synapses(feature_seq.flatten(0, 1)))  # [T*N, L]
+        spike_seq: Tensor = self.neurons(at_least_float32(current).unflatten(0, (feature_seq.shape[0], -1)))
+        return spike_seq
 
 
 def straight_through(spikes: Tensor, rate: Tensor) -> Tensor:

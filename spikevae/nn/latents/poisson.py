@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from spikevae.config import ModelConfig
-from spikevae.nn.latents.base import Latent, LatentSpikes, Posterior, normal, straight_through, uniform
-from spikevae.nn.neurons import spiking_layer, threshold_scaled
+from spikevae.nn.latents.base import LatentSpikes, NeuronLatent, Posterior, normal, straight_through, uniform
 from spikevae.nn.precision import at_least_float32
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels, times the mean squared distance of two points
@@ -47,7 +46,7 @@ class PoissonPosterior(Posterior):
         return squared_mmd(self.unit_rate, self.latent.prior_rate(noise))
 
 
-class PoissonLatent(Latent):
+class PoissonLatent(NeuronLatent):
     """ESVAE's latent: q(z | x) fires with the rates of latent neurons, p(z) with rates made from noise.
 
     Encoder spikes → linear → norm → spiking neurons, whose mean over T is the rate of each unit, [N, L] in [0, 1]. The
@@ -62,11 +61,7 @@ class PoissonLatent(Latent):
     """
 
     def __init__(self, config: ModelConfig, features: int) -> None:
-        super().__init__()
-        self.shape = (config.time_steps, config.latent_size)
-        self.synapses = nn.Linear(features, config.latent_size, bias=False)
-        self.norm = threshold_scaled(nn.BatchNorm1d(config.latent_size), config)
-        self.neurons = spiking_layer(config)
+        super().__init__(config, features)
         self.bottleneck = nn.Linear(config.latent_size, config.latent_size)
         with torch.no_grad():
             for weight in self.bottleneck.parameters():
@@ -74,9 +69,7 @@ class PoissonLatent(Latent):
 
     def posterior(self, feature_seq: Float[Tensor, "T N F"]) -> PoissonPosterior:
         """q(z | x) from the encoder's gated spikes."""
-        current: Tensor = self.norm(self.synapses(feature_seq.flatten(0, 1)))  # [T*N, L]
-        spike_seq = self.neurons(at_least_float32(current).unflatten(0, (len(feature_seq), -1)))
-        return PoissonPosterior(self, spike_seq.mean(dim=0))
+        return PoissonPosterior(self, self.fire(feature_seq).mean(dim=0))
 
     def prior_rate(self, noise: Float[Tensor, "N L"]) -> Float[Tensor, "N L"]:
         """Firing rates of new images, from N(0, I)."""
