@@ -86,7 +86,8 @@ def _partial(network: SpikingVAE, x_seq: Tensor, stages: int) -> Tensor:
 def _keep_spikes(fired: dict[str, list[Tensor]], name: str, step_mode: str) -> Any:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         steps = output if step_mode == "m" else output[None]  # [T or 1, 1, ...]
-        fired.setdefault(name, []).append(steps[:, 0].detach().clone())  # gates will be applied to it in place
+        # A copy: an attention of the user's own may scale the spikes in place.
+        fired.setdefault(name, []).append(steps[:, 0].detach().clone())
 
     return hook
 
