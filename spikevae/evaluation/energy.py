@@ -25,32 +25,39 @@ from torch import Tensor, nn
 
 from spikevae.evaluation.costs import Cost, LayerCost
 from spikevae.evaluation.operations import Counter
+from spikevae.nn.classifiers import SpikingClassifier
+from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.latents.mixture import Mixtures
-from spikevae.nn.vae import SpikingVAE
+from spikevae.nn.networks import Network
 
 
-def measure_costs(model: SpikingVAE, x: Tensor, *, seed: int) -> dict[str, Cost]:
-    """Costs per image of encoding, decoding, sampling and (if the model can) classifying.
+def measure_costs(model: Network, x: Tensor, *, seed: int) -> dict[str, Cost]:
+    """Costs per image, or recording, of what the model can do of encoding, decoding, sampling and classifying.
 
     ``classify`` looks at each image once; ``classify_flip``, of models made for it, at its mirror image too.
 
     Args:
         model: in eval mode.
-        x: images [N, C, H, W] in [0, 1] to encode, decode and classify; as many are sampled.
+        x: images [N, C, H, W] in [0, 1], or event frames [T, N, 2, H, W], to encode, decode and classify; as many are
+            sampled.
         seed: of the samples.
     """
-    with torch.inference_mode():
-        z_seq = model.encode(x).mode()
-        calls: dict[str, Callable[[], object]] = {
-            "encode": lambda: model.encode(x).mode(),
-            "decode": lambda: model.decode(z_seq),
-            "sample": lambda: model.sample(len(x), seed=seed, batch_size=len(x)),
-        }
-        if model.classifier is not None:
-            calls["classify"] = lambda: model.classify(x, batch_size=len(x), flip_tta=False)
-            if model.config.classify_mirrored:
-                calls["classify_flip"] = lambda: model.classify(x, batch_size=len(x), flip_tta=True)
-    return count_calls(model, calls, images=len(x))
+    count = x.shape[1] if x.dim() == 5 else len(x)
+    calls: dict[str, Callable[[], object]] = {}
+    if not isinstance(model, SpikingClassifier):
+        with torch.inference_mode():
+            z_seq = model.encode(x).mode()
+        calls["encode"] = lambda: model.encode(x).mode()
+        calls["decode"] = lambda: model.decode(z_seq)
+        calls["sample"] = lambda: model.sample(count, seed=seed, batch_size=count)
+    if isinstance(model, SpikingEventVAE):
+        if model.config.classes:
+            calls["classify"] = lambda: model.classify(x, batch_size=count)
+    elif model.config.classes:
+        calls["classify"] = lambda: model.classify(x, batch_size=count, flip_tta=False)
+        if model.config.classify_mirrored:
+            calls["classify_flip"] = lambda: model.classify(x, batch_size=count, flip_tta=True)
+    return count_calls(model, calls, images=count)
 
 
 @torch.inference_mode()

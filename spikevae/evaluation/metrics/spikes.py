@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-import torch
 from torch import nn
 
 from spikevae.data.division import some
 from spikevae.data.pixels import converted
 from spikevae.evaluation.costs import Cost
-from spikevae.evaluation.energy import count_calls, measure_costs
+from spikevae.evaluation.energy import measure_costs
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import NotComputedError, register
 from spikevae.evaluation.model_inputs import ModelEvaluation
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.streams import first_images
-from spikevae.nn.classifiers import SpikingClassifier
-from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import parameter_count
 
 _IMAGES = 250
@@ -62,20 +59,7 @@ def measure_spikes_of_model(evaluation: ModelEvaluation) -> Iterable[Score]:
     """Mean firing rate, and energy of each call (docs/energy.md). Events of the input accumulate."""
     model, x = evaluation.model, evaluation.inputs(min(_INPUTS, len(evaluation.given)))
     count = x.shape[1] if x.dim() == 5 else len(x)
-    calls: dict[str, Callable[[], object]] = {}
-    if isinstance(model, SpikingEventVAE):
-        with torch.inference_mode():
-            z_seq = model.encode(x).mode()
-        calls["encode"] = lambda: model.encode(x).mode()
-        calls["decode"] = lambda: model.decode(z_seq)
-        calls["sample"] = lambda: model.sample(count, seed=evaluation.config.seed, batch_size=count)
-    if isinstance(model, SpikingClassifier):
-        calls["classify"] = lambda: model.classify(x, batch_size=count, flip_tta=False)
-        if model.config.classify_mirrored:
-            calls["classify_flip"] = lambda: model.classify(x, batch_size=count, flip_tta=True)
-    elif model.config.classes:
-        calls["classify"] = lambda: model.classify(x, batch_size=count)
-    costs = count_calls(model, calls, images=count)
+    costs = measure_costs(model, x, seed=evaluation.config.seed)
     once = (cost for name, cost in costs.items() if name != "classify_flip")  # which has the steps of two images
     rates = {layer: steps for cost in once for layer, steps in cost.firing_rates.items()}
     evaluation.details |= spike_details(model, costs, rates)
