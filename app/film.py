@@ -96,9 +96,9 @@ def running_counts(seen: Observation, layers: list[str]) -> list[list[Count]]:
     costs = []
     for room in rooms:
         found = [cost for name, cost in seen.cost.layers.items() if name.startswith(f"{room}.")]
-        additions = sum(cost.folded_accumulates for cost in found)
-        multiplications = sum(cost.folded_multiplies + cost.folded_multiply_accumulates for cost in found)
-        shifts = sum(cost.folded_shifts for cost in found)
+        additions = sum(cost.folded.accumulates for cost in found)
+        multiplications = sum(cost.folded.multiplies + cost.folded.multiply_accumulates for cost in found)
+        shifts = sum(cost.folded.shifts for cost in found)
         costs.append(Count(additions, multiplications, shifts, sum(cost.dense for cost in found)))
     arriving = [torch.ones(time_steps), *(seen.spikes[name].sum(dim=1) for name in layers)]
     counts, sums = [], Count(0.0, 0.0, 0.0, 0.0)

@@ -142,11 +142,11 @@ def _by_layer(cost: Cost) -> str:
     for layer in cost.layers.values():
         values = (
             layer.picojoule / 1e3,
-            layer.picojoule_folded / 1e3,
+            layer.folded.picojoule / 1e3,
             MAC_PICOJOULE * layer.dense / 1e3,
-            layer.folded_accumulates,
-            layer.folded_multiplies + layer.folded_multiply_accumulates,
-            layer.folded_shifts,
+            layer.folded.accumulates,
+            layer.folded.multiplies + layer.folded.multiply_accumulates,
+            layer.folded.shifts,
         )
         before = groups.get(layer_title(layer.name), [0.0] * len(values))
         groups[layer_title(layer.name)] = [total + value for total, value in zip(before, values, strict=True)]

@@ -38,7 +38,7 @@ from app.server import bundled, running
 from app.show import Show
 from app.tabs.parts import Examples
 from app.watch import Observation
-from spikevae.evaluation.costs import Cost, LayerCost
+from spikevae.evaluation.costs import Cost, Folded, LayerCost
 from spikevae.evaluation.energy import measure_costs
 from spikevae.evaluation.scores import Score, Scores, write_scores_json
 from spikevae.hub.checkpoints import load_generator
@@ -422,15 +422,15 @@ def test_the_panels_say_in_words_what_they_show(actions: Actions) -> None:
     for energy in (seen.cost.microjoule, seen.cost.microjoule_folded, seen.cost.ann_microjoule):
         assert f"{energy:.2f} µJ" in parts[3]
         assert f"{1000 * energy:,.1f}</td>" in parts[3]  # the sum of the layers
-    assert f"{sum(layer.folded_accumulates for layer in seen.cost.layers.values()):,.0f}</td>" in parts[3]
+    assert f"{sum(layer.folded.accumulates for layer in seen.cost.layers.values()):,.0f}</td>" in parts[3]
     assert "encoder stage 1" in page
     assert "decoder entry" in page
 
 
 def test_the_longest_bar_is_the_costliest_and_the_others_are_in_proportion() -> None:
-    layer = LayerCost("decoder.expand.synapses", accumulates=1e6, multiply_accumulates=2e6, dense=1e6)
-    layer.folded_accumulates, layer.folded_multiplies = 2e6, 1e5
-    energies = layer.picojoule / 1e6, layer.picojoule_folded / 1e6, 4.6
+    folded = Folded(accumulates=2e6, multiplies=1e5)
+    layer = LayerCost("decoder.expand.synapses", accumulates=1e6, multiply_accumulates=2e6, dense=1e6, folded=folded)
+    energies = layer.picojoule / 1e6, layer.folded.picojoule / 1e6, 4.6
     one = torch.zeros(1, 4, 4)
     page = panels.energy_panel(Observation(one, one[None], one[None], {}, {}, Cost({layer.name: layer})))
     shares = [float(share) for share in re.findall(r"--share:([\d.]+)%", page)]
@@ -439,8 +439,8 @@ def test_the_longest_bar_is_the_costliest_and_the_others_are_in_proportion() -> 
 
 
 def test_the_columns_of_a_layer_can_be_computed_from_its_operations() -> None:
-    layer = LayerCost("decoder.expand.synapses", accumulates=9.0, dense=9.0)
-    layer.folded_accumulates, layer.folded_multiplies, layer.folded_shifts = 5_000, 2_000, 7_000
+    folded = Folded(accumulates=5_000.0, multiplies=2_000.0, shifts=7_000.0)
+    layer = LayerCost("decoder.expand.synapses", accumulates=9.0, dense=9.0, folded=folded)
     one = torch.zeros(1, 4, 4)
     page = panels.energy_panel(Observation(one, one[None], one[None], {}, {}, Cost({layer.name: layer})))
     nanojoule = f"{(0.9 * 5_000 + 3.7 * 2_000 + 0.1 * 7_000) / 1e3:,.1f}"

@@ -60,7 +60,7 @@ def test_a_film_ends_with_the_picture_and_counts_what_was_measured(actions: Acti
     assert torch.allclose(seen.partial[-1], model.sample(1, seed=3)[0], atol=1e-6)
     assert seen.partial[4::5].equal(seen.forming)
     found = sampled_film(actions, MODEL, 3, "any", 6)
-    assert found.total.additions == pytest.approx(sum(cost.folded_accumulates for cost in seen.cost.layers.values()))
+    assert found.total.additions == pytest.approx(sum(cost.folded.accumulates for cost in seen.cost.layers.values()))
     assert found.total.ordinary == pytest.approx(sum(cost.dense for cost in seen.cost.layers.values()))
     with Image.open(io.BytesIO(found.content)) as moving:
         times = []
@@ -78,7 +78,7 @@ def test_gates_that_are_shifts_are_counted_as_such(grid_release: Path) -> None:
             module.is_rounded = True
     seen = watch(network, lambda: network.sample(1, seed=3), stages=5)
     total = film(seen, 6).total
-    assert total.shifts == pytest.approx(sum(cost.folded_shifts for cost in seen.cost.layers.values()))
+    assert total.shifts == pytest.approx(sum(cost.folded.shifts for cost in seen.cost.layers.values()))
     assert total.shifts > 0
 
 

@@ -183,8 +183,8 @@ def test_folding_gates_costs_what_it_costs_by_hand_and_changes_nothing() -> None
     layer = cost.layers["convolution"]
     uses = (4 + 9 + 6) * 3  # of a spike by a weight
     assert (layer.accumulates, layer.multiply_accumulates) == (0, uses)
-    assert (layer.folded_accumulates, layer.folded_multiply_accumulates) == (uses, 0)
-    assert layer.folded_multiplies == 2 * 2 * 3 * 9  # T x C_in x C_out x k²
+    assert (layer.folded.accumulates, layer.folded.multiply_accumulates) == (uses, 0)
+    assert layer.folded.multiplies == 2 * 2 * 3 * 9  # T x C_in x C_out x k²
     assert cost.microjoule == pytest.approx(57 * 4.6 / 1e6)
     assert cost.microjoule_folded == pytest.approx((108 * 3.7 + 57 * 0.9) / 1e6)
     # Adding up the kernels that are folded gives what the gated spikes give.
@@ -208,8 +208,8 @@ def test_linear_layers_on_rates_take_the_cheaper_order() -> None:
         rates_first = spikes * 0.9 + rates * outputs * 4.6
         spikes_first = spikes * outputs * 0.9 + 3 * 6 * outputs * 4.6  # T x C sums for each output, each times a gate
         assert cost.picojoule == pytest.approx(rates * outputs * 4.6)
-        assert cost.picojoule_folded == pytest.approx(min(rates_first, spikes_first))
-        assert cost.folded_order == ("rates first" if rates_first < spikes_first else "spikes first")
+        assert cost.folded.picojoule == pytest.approx(min(rates_first, spikes_first))
+        assert cost.folded.order == ("rates first" if rates_first < spikes_first else "spikes first")
 
 
 def test_layers_of_a_grid_on_rates_take_the_cheaper_order_too() -> None:
@@ -226,19 +226,19 @@ def test_layers_of_a_grid_on_rates_take_the_cheaper_order_too() -> None:
     rates_first = float((maps != 0).sum()) / 2 * 0.9 + rates * 4.6
     spikes_first = connections_used(convolution, maps.flatten(0, 1)) / 2 * 0.9 + 3 * convolution.weight.numel() * 3.7
     assert layer.picojoule == pytest.approx(rates * 4.6)
-    assert layer.picojoule_folded == pytest.approx(min(rates_first, spikes_first))
+    assert layer.folded.picojoule == pytest.approx(min(rates_first, spikes_first))
     linear = costs["classify"].layers["classifier.linear"]
     rates_first = float((features != 0).sum()) / 2 * 0.9 + float((features.mean(0) != 0).sum()) / 2 * 2 * 4.6
     spikes_first = float((features != 0).sum()) / 2 * 2 * 0.9 + 3 * 8 * 2 * 4.6
-    assert linear.picojoule_folded == pytest.approx(min(rates_first, spikes_first))
+    assert linear.folded.picojoule == pytest.approx(min(rates_first, spikes_first))
 
 
 def test_without_gates_nothing_is_folded_and_a_read_out_adds_weights_alone() -> None:
     model = lively(dataclasses.replace(CONFIG, attention="none"))
     layers = measure_costs(model, torch.rand(2, 1, 28, 28), seed=0)["decode"].layers
-    assert layers["decoder.read_out.convolution"].folded_order in ("sums first", "spikes first")
-    assert all(layer.folded_multiplies == 0 for layer in layers.values())
-    assert layers["decoder.stages.0.synapses.0"].folded_accumulates == layers["decoder.stages.0.synapses.0"].accumulates
+    assert layers["decoder.read_out.convolution"].folded.order in ("sums first", "spikes first")
+    assert all(layer.folded.multiplies == 0 for layer in layers.values())
+    assert layers["decoder.stages.0.synapses.0"].folded.accumulates == layers["decoder.stages.0.synapses.0"].accumulates
 
 
 def test_gates_that_are_powers_of_two_shift_and_multiply_nothing() -> None:
@@ -254,11 +254,11 @@ def test_gates_that_are_powers_of_two_shift_and_multiply_nothing() -> None:
         layers[network] = cost.layers
     kernel = 3 * 4 * 6 * 9  # T x C_in x C_out x k²
     convolution = "encoder.stages.1.synapses"
-    assert (layers[model][convolution].folded_multiplies, layers[model][convolution].folded_shifts) == (kernel, 0)
+    assert (layers[model][convolution].folded.multiplies, layers[model][convolution].folded.shifts) == (kernel, 0)
     layer = layers[rounded][convolution]
-    assert (layer.folded_multiplies, layer.folded_shifts) == (0, kernel)
-    assert layer.picojoule_folded == pytest.approx(0.9 * layer.folded_accumulates + 0.1 * kernel)
-    assert all(layer.folded_multiplies == 0 for layer in layers[rounded].values())
+    assert (layer.folded.multiplies, layer.folded.shifts) == (0, kernel)
+    assert layer.folded.picojoule == pytest.approx(0.9 * layer.folded.accumulates + 0.1 * kernel)
+    assert all(layer.folded.multiplies == 0 for layer in layers[rounded].values())
 
 
 @pytest.mark.parametrize(("gate", "picojoule"), [("sigmoid", 3.7 + 0.9), ("pow2", 0.1 + 0.9)])
@@ -277,7 +277,7 @@ def test_gates_on_the_currents_of_a_residual_block_are_counted_for_every_current
     products = cost.layers["layers.1.attention.products"]
     currents = 4 * 3 * 4 * 4  # T, C, H, W
     assert (products.multiply_accumulates, products.accumulates) == (currents, 0)
-    assert products.picojoule_folded == pytest.approx(currents * picojoule)
+    assert products.folded.picojoule == pytest.approx(currents * picojoule)
 
 
 def test_flips_are_counted_beside_a_plain_classification() -> None:
@@ -301,9 +301,9 @@ def test_a_read_out_of_whole_numbers_is_counted_once(read_out: Literal["membrane
         model.decode(torch.ones(1, 2, 7))
     convolution = cost.layers["decoder.read_out.convolution"]
     assert convolution.accumulates > 0
-    assert convolution.folded_accumulates == convolution.accumulates
+    assert convolution.folded.accumulates == convolution.accumulates
     operations = ("accumulates", "multiplies", "multiply_accumulates", "shifts")
-    assert all(getattr(layer, f"folded_{name}") >= 0 for layer in cost.layers.values() for name in operations)
+    assert all(getattr(layer.folded, name) >= 0 for layer in cost.layers.values() for name in operations)
 
 
 def test_the_first_layer_and_every_call_are_counted() -> None:

@@ -11,64 +11,26 @@ AC_PICOJOULE = 0.9
 SHIFT_PICOJOULE = 0.1  # k added to an exponent, as a 32-bit integer addition
 
 
-@dataclass
-class LayerCost:
-    """Operations of one layer, for one image."""
-
-    name: str
-    accumulates: float = 0.0
-    multiply_accumulates: float = 0.0
-    dense: float = 0.0
-    """Multiply-accumulates of the same layer in an ordinary network, run once; 0 where such a one has no such layer."""
-    folded_accumulates: float = 0.0
-    folded_multiplies: float = 0.0
-    folded_multiply_accumulates: float = 0.0
-    folded_shifts: float = 0.0
-    """Multiplications by a gate that is a power of two."""
-    folded_order: str = ""
-    """Of layers that could be computed in two orders, the cheaper one."""
-
-    @property
-    def picojoule(self) -> float:
-        """Energy of the spiking layer, every use of a gated spike a multiply-accumulate."""
-        return MAC_PICOJOULE * self.multiply_accumulates + AC_PICOJOULE * self.accumulates
-
-    @property
-    def picojoule_folded(self) -> float:
-        """Energy of the spiking layer with gates folded."""
-        return (
-            MAC_PICOJOULE * self.folded_multiply_accumulates
-            + MULTIPLY_PICOJOULE * self.folded_multiplies
-            + AC_PICOJOULE * self.folded_accumulates
-            + SHIFT_PICOJOULE * self.folded_shifts
-        )
-
-    def as_plain(self) -> LayerCost:
-        """The same layer, where nothing can be folded: both columns are equal."""
-        self.folded_accumulates = self.accumulates
-        self.folded_multiply_accumulates = self.multiply_accumulates
-        return self
-
-    def add(self, accumulates: float, multiply_accumulates: float, folded: Folded) -> None:
-        """Add the operations of one run."""
-        self.accumulates += accumulates
-        self.multiply_accumulates += multiply_accumulates
-        self.folded_accumulates += folded.accumulates
-        self.folded_multiplies += folded.multiplies
-        self.folded_multiply_accumulates += folded.multiply_accumulates
-        self.folded_shifts += folded.shifts
-        self.folded_order = folded.order or self.folded_order
-
-
 @dataclass(frozen=True)
 class Folded:
-    """Operations of one run with gates folded."""
+    """Operations with gates folded."""
 
     accumulates: float = 0.0
     multiplies: float = 0.0
     multiply_accumulates: float = 0.0
     shifts: float = 0.0
+    """Multiplications by a gate that is a power of two."""
     order: str = ""
+    """Of layers that could be computed in two orders, the cheaper one."""
+
+    def __add__(self, other: Folded) -> Folded:
+        return Folded(
+            self.accumulates + other.accumulates,
+            self.multiplies + other.multiplies,
+            self.multiply_accumulates + other.multiply_accumulates,
+            self.shifts + other.shifts,
+            other.order or self.order,
+        )
 
     def with_shifts(self) -> Folded:
         """The same where gates are powers of two: a product with a gate is a shift, then perhaps an accumulate."""
@@ -78,9 +40,41 @@ class Folded:
     @property
     def picojoule(self) -> float:
         """Energy."""
-        layer = LayerCost("")
-        layer.add(0.0, 0.0, self)
-        return layer.picojoule_folded
+        return (
+            MAC_PICOJOULE * self.multiply_accumulates
+            + MULTIPLY_PICOJOULE * self.multiplies
+            + AC_PICOJOULE * self.accumulates
+            + SHIFT_PICOJOULE * self.shifts
+        )
+
+
+@dataclass
+class LayerCost:
+    """Operations of one layer, for one image."""
+
+    name: str
+    accumulates: float = 0.0
+    multiply_accumulates: float = 0.0
+    dense: float = 0.0
+    """Multiply-accumulates of the same layer in an ordinary network, run once; 0 where such a one has no such layer."""
+    folded: Folded = Folded()
+
+    @property
+    def picojoule(self) -> float:
+        """Energy of the spiking layer, every use of a gated spike a multiply-accumulate."""
+        return MAC_PICOJOULE * self.multiply_accumulates + AC_PICOJOULE * self.accumulates
+
+    def add(self, accumulates: float, multiply_accumulates: float, folded: Folded) -> None:
+        """Add the operations of one run."""
+        self.accumulates += accumulates
+        self.multiply_accumulates += multiply_accumulates
+        self.folded += folded
+
+    def to_dict(self) -> dict[str, Any]:
+        """One level of numbers, ready for JSON."""
+        plain = asdict(self)
+        folded = plain.pop("folded")
+        return plain | {f"folded_{name}": value for name, value in folded.items()}
 
 
 @dataclass
@@ -109,7 +103,7 @@ class Cost:
     @property
     def microjoule_folded(self) -> float:
         """Energy of all layers with gates folded."""
-        return sum(layer.picojoule_folded for layer in self.layers.values()) / 1e6
+        return sum(layer.folded.picojoule for layer in self.layers.values()) / 1e6
 
     @property
     def ann_microjoule(self) -> float:
@@ -119,16 +113,17 @@ class Cost:
     def to_dict(self) -> dict[str, Any]:
         """Totals and layers, ready for JSON."""
         layers = self.layers.values()
+        folded = [layer.folded for layer in layers]
         return {
             "accumulates": self.accumulates,
             "multiply_accumulates": self.multiply_accumulates,
             "microjoule": self.microjoule,
-            "folded_accumulates": sum(layer.folded_accumulates for layer in layers),
-            "folded_multiplies": sum(layer.folded_multiplies for layer in layers),
-            "folded_multiply_accumulates": sum(layer.folded_multiply_accumulates for layer in layers),
-            "folded_shifts": sum(layer.folded_shifts for layer in layers),
+            "folded_accumulates": sum(part.accumulates for part in folded),
+            "folded_multiplies": sum(part.multiplies for part in folded),
+            "folded_multiply_accumulates": sum(part.multiply_accumulates for part in folded),
+            "folded_shifts": sum(part.shifts for part in folded),
             "microjoule_folded": self.microjoule_folded,
             "ann_multiply_accumulates": sum(layer.dense for layer in layers),
             "ann_microjoule": self.ann_microjoule,
-            "layers": [asdict(layer) for layer in layers],
+            "layers": [layer.to_dict() for layer in layers],
         }

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from spikevae.evaluation.costs import Cost, LayerCost
+from spikevae.evaluation.costs import Cost, Folded, LayerCost
 from spikevae.evaluation.operations import Counter
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -77,7 +77,8 @@ def add_density(cost: Cost, model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, Mixtures):
             products = float(module.connections)
-            cost.layers[name] = LayerCost(name, multiply_accumulates=products, dense=products).as_plain()
+            layer = cost.layers[name] = LayerCost(name, dense=products)
+            layer.add(0.0, products, Folded(multiply_accumulates=products))
 
 
 @contextmanager

@@ -157,7 +157,7 @@ class Counter:
             ),
         }
         order, (in_time, in_space) = min(orders.items(), key=lambda item: sum(part.picojoule for part in item[1]))
-        convolution.folded_multiply_accumulates -= used  # counted a moment ago, as if sums came first
+        convolution.folded += Folded(multiply_accumulates=-used)  # counted a moment ago, as if sums came first
         convolution.add(0.0, 0.0, replace(in_space, order=order))
         self._layer(f"{name}.time").add(0.0, added, replace(in_time, order=order))
 
