@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from spikevae.text import printable
+from spikevae.text import did_you_mean, printable
 
 Part = TypeVar("Part")
 
@@ -37,6 +36,5 @@ def choose(parts: Mapping[str, Part], setting: str, name: str) -> Part:
     """
     if name in parts:
         return parts[name]
-    near = difflib.get_close_matches(name, parts, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{setting}={name!r} is none of {', '.join(parts)}{hint}")
+    hint = did_you_mean(name, parts)
+    raise ValueError(f"{setting}={name!r} is none of {', '.join(parts)}" + (f"; {hint}" if hint else ""))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 def printable(text: object, limit: int = 200) -> str:
     r"""Return a text with every control character escaped (``\x1b``, ``\n``), cut to ``limit`` characters.
@@ -26,3 +29,13 @@ def kind_of(x: object) -> str:
     'list []'
     """
     return f"{getattr(x, 'dtype', type(x).__name__)} {list(getattr(x, 'shape', ()))}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the known name that is most like a mistyped one; empty if none is like it.
+
+    >>> did_you_mean("nmist", ("mnist", "cifar10"))
+    "did you mean 'mnist'?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import numbers
 import operator
@@ -13,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from spikevae.text import did_you_mean
 
 _FORMER_NAMES = {
     "settling_share": "deterministic_share",
@@ -49,10 +50,8 @@ def from_dict(config_class: type[Config], values: object) -> Config:
             raise ValueError(f"{name}={value!r}: this setting is gone; only models with {_REMOVED[name]} are read")
     unknown = [name for name in values if name not in hints]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], hints, n=1)
-        raise ValueError(
-            f"{config_class.__name__} has no setting {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-        )
+        hint = did_you_mean(unknown[0], hints)
+        raise ValueError(f"{config_class.__name__} has no setting {unknown[0]!r}" + (f"; {hint}" if hint else ""))
     fields = dataclasses.fields(config_class)
     older = {field.name: field.metadata["before"] for field in fields if "before" in field.metadata}
     values = {**older, **values}  # a setting that an older version did not know had the effect of this value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,6 +32,7 @@ from spikevae.data.pixels import StreamedPixels, check_pixels, converted
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
 from spikevae.files import cache_folder, in_home
 from spikevae.registry import register as add_part
+from spikevae.text import did_you_mean
 
 _MEMORY_LIMIT = 2**29  # bytes; a set that decodes to more is streamed
 _CELEBA_CROP = 148  # pixels, of 178x218, as in the papers
@@ -145,11 +145,10 @@ def _opener(config: DataConfig) -> Opener:
     if name in DATASETS and name not in kinds:
         return DATASETS[name]
     known = [*(other for other in DATASETS if other not in kinds), "folder:PATH", "events:FOLDER"]
-    near = difflib.get_close_matches(name, known, n=1)
     if name and in_home(name).exists():
         advice = f"for the pictures there, say folder:{name}"
     else:
-        advice = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
+        advice = did_you_mean(name, known) or f"use {', '.join(known)}"
     raise ValueError(f"there is no data set {name!r}; {advice}")
 
 

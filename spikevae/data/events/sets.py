@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from spikevae.data.events.made import simulated_digits, simulated_gestures, simu
 from spikevae.data.events.recording import Recording
 from spikevae.data.events.sources import EventSource, cifar10_dvs, dvs128_gesture, from_folder, n_caltech101, n_mnist
 from spikevae.files import in_home
+from spikevae.text import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -115,10 +115,8 @@ def _find(name: str) -> Callable[[Path, bool], EventSource]:
     if name in EVENT_DATASETS:
         return EVENT_DATASETS[name]
     known = [*EVENT_DATASETS, "events:FOLDER"]
-    near = difflib.get_close_matches(name, known, n=1)
-    raise ValueError(
-        f"there is no event data set {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}")
-    )
+    advice = did_you_mean(name, known) or f"use {', '.join(known)}"
+    raise ValueError(f"there is no event data set {name!r}; {advice}")
 
 
 EVENT_DATASETS: dict[str, Callable[[Path, bool], EventSource]] = {
