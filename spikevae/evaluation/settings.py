@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -93,15 +93,18 @@ class EvaluationConfig:
 
     def command(self) -> str:
         """The command that does the same."""
-        words = ["spikevae", "evaluate"]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value == field.default:
-                continue
-            if field.name == "model":
-                words.append(str(value))
-                continue
-            words.append(f"--{field.name.replace('_', '-')}")
-            if value is not True:
-                words += map(str, value if isinstance(value, tuple) else (value,))
-        return shlex.join(words)
+        model = [] if self.model is None else [str(self.model)]
+        return shlex.join(["spikevae", "evaluate", *model, *options_of(self, but=("model",))])
+
+
+def options_of(settings: Any, but: tuple[str, ...]) -> list[str]:
+    """Words of a command line for the settings that are not their defaults, less those that ``but`` names."""
+    words = []
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in but or value == field.default:
+            continue
+        words.append(f"--{field.name.replace('_', '-')}")
+        if value is not True:
+            words += map(str, value if isinstance(value, tuple) else (value,))
+    return words

@@ -26,6 +26,7 @@ from spikevae.data.sets import ImageSet, load_split
 from spikevae.evaluation.networks.autoencoder import Autoencoder, AutoencoderConfig
 from spikevae.evaluation.networks.bundle import BUNDLED, prepared, save_networks
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
+from spikevae.evaluation.settings import options_of
 from spikevae.hub.checkpoints import write_weights
 from spikevae.runtime import pick_device, prefers_bfloat16, reuse_freed_memory, sleep_while_waiting
 from spikevae.versions import library_versions
@@ -77,13 +78,8 @@ class NetworkTraining:
 
     def command(self) -> str:
         """The command that trains the same network again, wherever data and weights lie."""
-        words = ["python", "-m", "spikevae.evaluation.networks.train"]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("data_root", "out") and (value != field.default or field.name == "data"):
-                values = value if isinstance(value, tuple) else (value,)
-                words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
-        return shlex.join(words)
+        words = ["python", "-m", "spikevae.evaluation.networks.train", "--data", self.data]
+        return shlex.join(words + options_of(self, but=("data", "data_root", "out")))
 
 
 def train_networks(settings: NetworkTraining) -> Path:
