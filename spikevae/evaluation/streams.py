@@ -82,7 +82,7 @@ def from_image_set(images: ImageSet, count: int | None = None, *, seed: int = 0)
     if count > len(images):
         raise ValueError(f"{name} has {len(images)} images, fewer than the {count} asked for; lower --count")
     # The first images of a split need not be like the rest: MNIST's first half is the easier one.
-    chosen = _permuted(len(images), seed)[:count].sort().values
+    chosen = drawn_numbers(len(images), count, seed).sort().values
 
     def open_batches(batch_size: int) -> Iterator[Tensor]:
         for part in chosen.split(batch_size):
@@ -91,8 +91,11 @@ def from_image_set(images: ImageSet, count: int | None = None, *, seed: int = 0)
     return ImageStream(name, count, open_batches)
 
 
-def _permuted(count: int, seed: int) -> Tensor:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+def drawn_numbers(count: int, wanted: int, seed: int) -> Tensor:
+    """Numbers of ``wanted`` of ``count`` images, by a permutation that the seed determines; all in order if equal."""
+    if wanted == count:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:wanted]
 
 
 def drawn(stream: ImageStream, count: int | None, *, seed: int) -> ImageStream:
@@ -106,7 +109,7 @@ def drawn(stream: ImageStream, count: int | None, *, seed: int) -> ImageStream:
     if count is None or limited(stream, count) is stream:
         return stream
     is_chosen = torch.zeros(stream.count, dtype=torch.bool)
-    is_chosen[_permuted(stream.count, seed)[:count]] = True
+    is_chosen[drawn_numbers(stream.count, count, seed)] = True
 
     def open_batches(batch_size: int) -> Iterator[Tensor]:
         start = 0

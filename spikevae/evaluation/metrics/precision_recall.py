@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.registry import check_features, register, share_score
 from spikevae.evaluation.scores import Score
+from spikevae.evaluation.streams import drawn_numbers
 
 _NEIGHBOURS = 3
 _BATCH = 2000  # bounds the matrix of distances held at once
@@ -46,18 +46,11 @@ def equal_precision_recall(ours: Tensor, theirs: Tensor, prefix: str, seed: int,
     """Both shares as scores, of as many samples as reference images; ``about`` is what else a `Score` takes."""
     _check(ours, theirs)  # before they are cut to one length, and the larger set is blamed too
     count = min(len(ours), len(theirs))
-    shares = precision_recall(*(each[chosen(len(each), count, seed)] for each in (ours, theirs)))
+    shares = precision_recall(*(each[drawn_numbers(len(each), count, seed)] for each in (ours, theirs)))
     return [
         share_score(f"{prefix}_{name}", share, count, reference_count=count, **about)
         for name, share in zip(("precision", "recall"), shares, strict=True)
     ]
-
-
-def chosen(count: int, wanted: int, seed: int) -> Tensor:
-    """Numbers of ``wanted`` of ``count`` images, by a permutation that the seed determines; all in order if equal."""
-    if wanted == count:
-        return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:wanted]
 
 
 def precision_recall(samples: Tensor, reference: Tensor) -> tuple[float, float]:

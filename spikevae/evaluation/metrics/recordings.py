@@ -15,10 +15,11 @@ from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.frechet import frechet_with_error
-from spikevae.evaluation.metrics.precision_recall import chosen, equal_precision_recall
+from spikevae.evaluation.metrics.precision_recall import equal_precision_recall
 from spikevae.evaluation.metrics.registry import NotComputedError, counted_share, register
 from spikevae.evaluation.model_inputs import ModelEvaluation, check_judge, event_split, frames_of
 from spikevae.evaluation.scores import Score
+from spikevae.evaluation.streams import drawn_numbers
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import WEIGHTS_NAME, load, read_dataset_name
 from spikevae.labels import OtherClassesError, class_numbers
@@ -206,6 +207,7 @@ def _features(judge: SpikingClassifier, frames: Tensor) -> Tensor:
 def _floor(judge: SpikingClassifier, evaluation: ModelEvaluation, theirs: Tensor) -> str:
     """What the distance is for real recordings of the training split: as many as of the test split, or all."""
     train = event_split(judge, evaluation.data, "train")
-    some = train.chosen(chosen(len(train), len(theirs), evaluation.config.seed)).frames().transpose(0, 1).float()
+    drawn = drawn_numbers(len(train), len(theirs), evaluation.config.seed)
+    some = train.chosen(drawn).frames().transpose(0, 1).float()
     value, error = frechet_with_error(_features(judge, some), theirs)
     return f"{some.shape[1]} real recordings of the training split: {value:.3g} ± {error:.2g}"
