@@ -99,13 +99,16 @@ class ModelEvaluation:
 
 def makes_no_images(config: EvaluationConfig, model: object) -> bool:
     """Whether what is measured is a classifier, or a VAE of event recordings."""
-    if model is not None or config.model is None:
-        return isinstance(model, SpikingClassifier | SpikingEventVAE)
-    return _network_of(config.model) in ("classifier", "event-vae")
+    return _network_of(config, model) in ("classifier", "event-vae")
 
 
-def _network_of(model: str) -> str:
-    return read_config(model_folder(model)).network
+def _network_of(config: EvaluationConfig, model: object) -> str | None:
+    """The kind of network that is measured; None of images, and of a model at hand that makes images."""
+    if model is None and config.model is not None:
+        return read_config(model_folder(config.model)).network
+    if isinstance(model, SpikingClassifier):
+        return "classifier"
+    return "event-vae" if isinstance(model, SpikingEventVAE) else None
 
 
 def open_model_evaluation(config: EvaluationConfig, model: Any = None) -> ModelEvaluation:
@@ -119,9 +122,7 @@ def open_model_evaluation(config: EvaluationConfig, model: Any = None) -> ModelE
         ValueError, OSError: if they cannot be had, or do not go together.
     """
     assert config.model is not None  # makes_no_images saw to it
-    is_classifier = (
-        isinstance(model, SpikingClassifier) if model is not None else _network_of(config.model) == "classifier"
-    )
+    is_classifier = _network_of(config, model) == "classifier"
     _refuse_unused(config, _OF_GENERATED if is_classifier else ())
     if not is_classifier and config.networks is not None:
         check_judge(config.networks)
