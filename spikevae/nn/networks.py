@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
@@ -58,6 +58,14 @@ def parameter_count(network: nn.Module | ModelConfig) -> int:
         with torch.device("meta"):
             network = build_network(network)
     return sum(weight.numel() for weight in network.parameters())
+
+
+def decaying(weights: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Groups for an optimizer: matrices and kernels decay; norms, biases and time constants do not."""
+    weights = list(weights)
+    matrices = [weight for weight in weights if weight.dim() > 1]
+    others = [weight for weight in weights if weight.dim() <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def unwrapped(model: object) -> Network:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spikevae.config import TrainConfig
+from spikevae.nn.networks import decaying
 
 
 class KernelMuon(torch.optim.Muon):
@@ -72,14 +73,5 @@ def optimizers_of(model: nn.Module, settings: TrainConfig) -> list[torch.optim.O
     taken = set(map(id, kernels))
     others = [each for each in model.parameters() if id(each) not in taken]
     rate, decay = settings.learning_rate, settings.weight_decay
-    adamw = torch.optim.AdamW(_decaying(others, decay), lr=rate, fused=True)
+    adamw = torch.optim.AdamW(decaying(others, decay), lr=rate, fused=True)
     return [adamw, KernelMuon(kernels, rate, decay)] if kernels else [adamw]
-
-
-def _decaying(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; norms, biases and time constants do not."""
-
-    def of(is_matrix: bool) -> list[Tensor]:
-        return [parameter for parameter in parameters if (parameter.dim() > 1) == is_matrix]
-
-    return [{"params": of(True), "weight_decay": weight_decay}, {"params": of(False), "weight_decay": 0.0}]

@@ -28,6 +28,7 @@ from spikevae.evaluation.networks.bundle import BUNDLED, prepared, save_networks
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.evaluation.settings import options_of
 from spikevae.hub.checkpoints import write_weights
+from spikevae.nn.networks import decaying
 from spikevae.runtime import pick_device, prefers_bfloat16, reuse_freed_memory, sleep_while_waiting
 from spikevae.versions import library_versions
 
@@ -160,7 +161,8 @@ def _fit(
     """Train to the last epoch, from wherever ``states`` is; returns the seconds that all epochs took."""
     device = pick_device()
     network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _new_optimizer(network, settings.weight_decay if role == "classifier" else 0.0)
+    decay = settings.weight_decay if role == "classifier" else 0.0
+    optimizer = torch.optim.AdamW(decaying(network.parameters(), decay))
     steps = settings.epochs * -(-len(train) // settings.batch_size)
     # The cycle needs a few steps for its way up.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -193,14 +195,6 @@ def _fit(
             write_weights(path, lambda file: torch.save(states, file))
     network.eval()
     return float(seconds)
-
-
-def _new_optimizer(network: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
-    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
-    others = [weight for weight in network.parameters() if weight.ndim <= 1]
-    return torch.optim.AdamW(
-        [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    )
 
 
 def _run_epoch(
