@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+_WIDTHS = (64, 128, 256)  # feature maps of the layers of patches; each but the last halves the image
 _GROUP = 4  # images whose variety is compared
 _SIDE = 4  # height and width of the maps of the judgement of a whole image
 
@@ -33,15 +34,14 @@ class Discriminator(nn.Module):
     Args:
         image_channels: C.
         classes: K; 0 without labels.
-        widths: feature maps of the layers of patches; each but the last halves the image.
     """
 
-    def __init__(self, image_channels: int, classes: int, widths: tuple[int, ...] = (64, 128, 256)) -> None:
+    def __init__(self, image_channels: int, classes: int) -> None:
         super().__init__()
         layers = []
         before = image_channels
-        for depth, width in enumerate(widths):
-            is_last = depth == len(widths) - 1
+        for depth, width in enumerate(_WIDTHS):
+            is_last = depth == len(_WIDTHS) - 1
             layers.append(_layer(before, width, *((3, 1) if is_last else (4, 2))))
             before = width
         self.layers = nn.ModuleList(layers)

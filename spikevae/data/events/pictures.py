@@ -11,6 +11,7 @@ from PIL import Image
 
 # Vermilion and blue of Okabe and Ito's palette, told apart with every common colour vision; ON is warm.
 _ON, _OFF, _NOTHING = (213, 94, 0), (0, 114, 178), (255, 255, 255)
+_PAUSE = 100  # milliseconds a time step
 _BORDER = 200  # grey level of the lines between pictures
 
 
@@ -58,16 +59,12 @@ def write_film_strip(path: Path, frames: UInt8[np.ndarray, "N T 2 H W"]) -> None
         Image.fromarray(film_strip(frames)).save(file, format="PNG")
 
 
-def write_animation(
-    path: Path, frames: UInt8[np.ndarray, "N T 2 H W"], *, image_format: str, milliseconds: int = 100
-) -> None:
-    """An endless GIF or WebP of `animation`; ``milliseconds`` a time step."""
+def write_animation(path: Path, frames: UInt8[np.ndarray, "N T 2 H W"], *, image_format: str) -> None:
+    """An endless GIF or WebP of `animation`."""
     first, *others = [Image.fromarray(picture) for picture in animation(frames)]
     settings = {"lossless": True} if image_format == "WEBP" else {"optimize": False}
     with path.open("wb") as file:
-        first.save(
-            file, format=image_format, save_all=True, append_images=others, duration=milliseconds, loop=0, **settings
-        )
+        first.save(file, format=image_format, save_all=True, append_images=others, duration=_PAUSE, loop=0, **settings)
 
 
 def _comparable(frames: UInt8[np.ndarray, "N T 2 H W"]) -> UInt8[np.ndarray, "N T H W 3"]:

@@ -21,6 +21,7 @@ SIMULATION_VERSION = 1
 """Another number wherever equal seeds give other recordings, so that frames that were kept are made anew."""
 
 _BATCH = 64  # recordings that are simulated at once
+_BLACK = 0.15  # of the screen; its white is 1
 
 
 @dataclass(frozen=True)
@@ -157,10 +158,10 @@ def record_digits(
     movement = saccades(config)
     for number, start in enumerate(range(0, len(images), _BATCH)):
         pixels = images[start : start + _BATCH].astype(np.float32) / 255
-        yield from record(-log_intensity(pixels), movement, config, np.random.default_rng((seed, number)))
+        yield from record(-_log_intensity(pixels), movement, config, np.random.default_rng((seed, number)))
 
 
-def log_intensity(pixels: Float32[np.ndarray, "n h w"], dark: float = 0.15) -> Float32[np.ndarray, "n h w"]:
-    """Of images in [0, 1] on a screen whose black still shines with ``dark`` of its white."""
-    shown: np.ndarray = np.log1p(pixels / np.float32(dark))
+def _log_intensity(pixels: Float32[np.ndarray, "n h w"]) -> Float32[np.ndarray, "n h w"]:
+    """Of images in [0, 1] on a screen, whose black shines too."""
+    shown: np.ndarray = np.log1p(pixels / np.float32(_BLACK))
     return shown.astype(np.float32)
