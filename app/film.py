@@ -11,12 +11,12 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from spikevae.data.images import to_uint8
+from spikevae.data.images import pil, to_uint8
 
 from . import limits
 from .actions import Actions
 from .limits import Number, Sent
-from .pictures import layer_title, pil
+from .pictures import layer_title
 from .watch import Observation, watch
 
 STAGES = 5

@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from spikevae.data.images import tiled, to_uint8
+from spikevae.data.images import pil, tiled, to_uint8
 
 _GRID_SCALE = 4  # screen pixels of a picture's pixel in the downloaded grid
 _GRID_GAP = 2  # screen pixels between its pictures
@@ -164,12 +164,6 @@ def _bar(share: float | None) -> str:
 
 def _enlarged(pixels: UInt8[Tensor, "N C H W"], scale: int) -> UInt8[Tensor, "N C H2 W2"]:
     return pixels.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-
-
-def pil(pixels: UInt8[Tensor, "C H W"]) -> Image.Image:
-    """Pixels as Pillow's image, grey or RGB."""
-    array = pixels.permute(1, 2, 0).numpy()  # [H, W, C]
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def png_file(image: Image.Image) -> bytes:

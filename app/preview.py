@@ -17,9 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from torch import Tensor
 
-from spikevae.data.images import to_uint8
+from spikevae.data.images import pil, to_uint8
 
-from .pictures import pil, png_file
+from .pictures import png_file
 
 TITLE = "spikevae: images from spikes"
 DESCRIPTION = (

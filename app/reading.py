@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikevae.config import ModelConfig
-from spikevae.data.images import read_image
+from spikevae.data.images import is_light, read_image
 from spikevae.text import printable
 
 from . import limits
@@ -58,7 +58,7 @@ def read_picture(
     x = _decoded(content, config.image_channels, config.image_size, decode)
     if config.image_channels == 3 or background == "dark":
         return x
-    return 1 - x if background == "light" or float(_edge(x).mean()) > 0.5 else x
+    return 1 - x if background == "light" or bool(is_light(x[None])) else x
 
 
 def read_drawing(drawing: Sent, config: ModelConfig, decode: Decode) -> Float[Tensor, "C H W"]:
@@ -124,7 +124,3 @@ def _decoded(content: bytes | None, channels: int, size: int, decode: Decode) ->
     if len(content) > limits.UPLOAD_BYTES:
         raise ValueError(f"The file is larger than {limits.UPLOAD_BYTES // 2**20} MiB; choose a smaller one")
     return decode(content, channels, size).float() / 255
-
-
-def _edge(x: Float[Tensor, "C H W"]) -> Tensor:
-    return torch.cat([x[:, 0].flatten(), x[:, -1].flatten(), x[:, :, 0].flatten(), x[:, :, -1].flatten()])

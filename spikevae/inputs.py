@@ -17,6 +17,7 @@ from spikevae.config import ModelConfig, Split, own_place
 from spikevae.console import progress
 from spikevae.data.division import some
 from spikevae.data.events.eventset import EventSet
+from spikevae.data.images import is_light
 from spikevae.distributed import shared_batches, together, world_size
 from spikevae.files import check_is_not_inside, check_is_not_read
 from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
@@ -240,13 +241,6 @@ def require_memory(count: int, shape: Sequence[int], copies: int = 1, bytes_each
 
 
 # ---------------------------------------------------------------- grounds
-
-
-def is_light(images: Tensor) -> Tensor:
-    """For each image, [N, C, H, W] in [0, 1], whether its edge is lighter than half grey."""
-    edge = torch.cat([images[..., :1, :].flatten(1), images[..., -1:, :].flatten(1),
-                      images[..., :, :1].flatten(1), images[..., :, -1:].flatten(1)], dim=1)  # fmt: skip
-    return edge.mean(1) > 0.5
 
 
 def advise_on_ground(images: ImageSet | EventSet | Tensor, network: Network) -> None:

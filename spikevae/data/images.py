@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -45,6 +45,13 @@ def to_uint8(images: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     if images.isnan().any():
         raise ValueError("the images hold NaN; the model that made them is damaged or diverged in training")
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def is_light(images: Float[Tensor, "N C H W"]) -> Bool[Tensor, " N"]:
+    """For each image, [N, C, H, W] in [0, 1], whether its edge is lighter than half grey."""
+    edge = torch.cat([images[..., :1, :].flatten(1), images[..., -1:, :].flatten(1),
+                      images[..., :, :1].flatten(1), images[..., :, -1:].flatten(1)], dim=1)  # fmt: skip
+    return edge.mean(1) > 0.5
 
 
 def tiled(
@@ -132,8 +139,12 @@ def _write_folder(path: Path, pixels: UInt8[Tensor, "N C H W"], originals: UInt8
             _write_png(path / f"{number:0{digits}}_original.png", originals[number])
 
 
-def _write_png(path: Path, pixels: UInt8[Tensor, "C H W"]) -> None:
+def pil(pixels: UInt8[Tensor, "C H W"]) -> Image.Image:
+    """Pixels as Pillow's image, grey or RGB."""
     array = pixels.permute(1, 2, 0).numpy()  # [H, W, C]
-    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def _write_png(path: Path, pixels: UInt8[Tensor, "C H W"]) -> None:
     with path.open("wb") as file:
-        image.save(file, format="PNG")
+        pil(pixels).save(file, format="PNG")
