@@ -9,7 +9,6 @@ from starlette.requests import Request
 from torch import Tensor
 
 from . import pictures
-from .studio import data_url
 
 _STYLE = """
 #first { position: absolute; inset: 0 0 auto; min-height: 100vh; z-index: 1000; box-sizing: border-box;
@@ -50,7 +49,7 @@ def first_paint(title: str, images: Float[Tensor, "N C H W"]) -> str:
         title: the page's, as HTML.
         images: those that the page opens with.
     """
-    urls = [data_url(pictures.png(image)) for image in images]
+    urls = [pictures.data_url(pictures.png(image)) for image in images]
     shown = "".join(f'<li><img src="{url}" alt="New picture {number}"></li>' for number, url in enumerate(urls, 1))
     return (
         f'<main id="first" aria-busy="true"><style>{_STYLE}</style><div>{title}'

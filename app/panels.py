@@ -12,7 +12,7 @@ from PIL import Image
 
 from spikevae.evaluation.costs import MAC_PICOJOULE, Cost
 
-from .pictures import Row, figure, layer_title, panel, png_url, table
+from .pictures import Row, data_url, figure, layer_title, panel, png_file, table
 from .watch import Observation
 
 _RASTER_ROWS = 96  # neurons shown of a layer
@@ -50,7 +50,7 @@ def spikes_panel(seen: Observation) -> str:
         shown = "all" if len(rows) == neurons else f"{len(rows)} of"
         figures.append(
             figure(
-                png_url(Image.fromarray(pixels)),
+                data_url(png_file(Image.fromarray(pixels))),
                 f"Spikes of {title}: {float(spikes.mean()):.1%} of neurons fire, by time step",
                 f"<b>{escape(title)}</b><br>{shown} {neurons:,} neurons",
                 "raster",
@@ -91,7 +91,7 @@ def gates_panel(seen: Observation) -> str:
         pixels = (colours(values)[..., :3] * 255).round().astype(np.uint8)
         figures.append(
             figure(
-                png_url(Image.fromarray(pixels)),
+                data_url(png_file(Image.fromarray(pixels))),
                 f"TCJA gate of {title}: {values.shape[0]} time steps by {values.shape[1]} channels, "
                 f"from {values.min():.2f} to {values.max():.2f}",
                 f"<b>{escape(title)}</b>, {values.shape[1]} channels, gate {values.min():.2f} to {values.max():.2f}",

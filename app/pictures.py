@@ -173,6 +173,6 @@ def png_file(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def png_url(image: Image.Image) -> str:
-    """An address that holds a picture."""
-    return f"data:image/png;base64,{base64.b64encode(png_file(image)).decode()}"
+def data_url(png: bytes) -> str:
+    """A PNG file as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -16,10 +16,9 @@ from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.pictures import coloured
 from spikevae.data.events.recording import Recording
 
-from .pictures import png_file
+from .pictures import data_url, png_file
 from .recordings import Seen
 from .slices import MOMENTS
-from .studio import data_url
 
 HTML = (
     '<div class="player"><div class="screens">'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -179,8 +178,3 @@ class Studio:
             return limits.label_index(label, ())
         found = limits.label_index(label, network.config.class_names)
         return 0 if found is None else found
-
-
-def data_url(png: bytes) -> str:
-    """A PNG file as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -16,8 +16,9 @@ import app
 from app import limits
 from app.actions import Actions
 from app.files import Files
+from app.pictures import data_url
 from app.show import Show
-from app.studio import SLIDERS, data_url
+from app.studio import SLIDERS
 from app.tabs.edit import EditTab
 from spikevae.hub.checkpoints import load_generator
 from spikevae.nn.editing import edit, principal_directions

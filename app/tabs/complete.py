@@ -12,7 +12,6 @@ from .. import limits, pictures
 from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
-from ..studio import data_url
 from .parts import LIVE, QUIET, Examples, content, gallery, hint, keep_answered, label_choices, label_dropdown, upload
 from .tab import PictureTab, paper_html, paper_script
 
@@ -40,7 +39,7 @@ class CompleteTab(PictureTab):
         super().__init__(actions, model, show, examples)
         first = actions.names[0]
         example = examples[first][0]
-        seen = data_url(Path(example).read_bytes())
+        seen = pictures.data_url(Path(example).read_bytes())
         with self._with_density(_CANNOT):
             with gr.Column(scale=3, min_width=260):
                 paper = paper_html("The picture: paint over the part to fill in", "Clear the paint", _halves_html())
@@ -96,7 +95,7 @@ class CompleteTab(PictureTab):
     def _seen(self, model: Sent, picture: Sent) -> tuple[str, list[str], str]:
         """The picture as the model sees it, to paint on; proposals for another one go."""
         file = content(self._show, picture)
-        seen = "" if file is None else data_url(pictures.png(self._actions.studio.read(model, file)))
+        seen = "" if file is None else pictures.data_url(pictures.png(self._actions.studio.read(model, file)))
         return seen, [], hint(_PAINT)
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from .. import limits, pictures
 from ..actions import Actions
 from ..limits import Sent
 from ..show import Show
-from ..studio import SLIDERS, Ends, data_url
+from ..studio import SLIDERS, Ends
 from ..traits import needs
 from .parts import LIVE, QUIET, SHARED, class_box, content, keep_answered, picture, ring, upload, where
 from .tab import Tab
@@ -176,7 +176,7 @@ def _names(ends: list[Ends]) -> list[tuple[str, bool]]:
 
 
 def _ends_html(ends: Ends) -> str:
-    low, high = (data_url(pictures.png(image)) for image in (ends.low, ends.high))
+    low, high = (pictures.data_url(pictures.png(image)) for image in (ends.low, ends.high))
     return pictures.ends_pair(low, high, ends.name)
 
 
