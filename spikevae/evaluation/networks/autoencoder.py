@@ -49,7 +49,7 @@ class Autoencoder(nn.Module):
         flat_size = config.widths[-1] * self.lowest_size**2
         downwards = (config.image_channels, *config.widths)
         upwards = (*config.widths[::-1], config.widths[0])
-        self.encoder = nn.Sequential(*(_down(a, b) for a, b in pairwise(downwards)))
+        self.encoder = nn.Sequential(*(halving(a, b) for a, b in pairwise(downwards)))
         self.to_latent = nn.Linear(flat_size, config.latent_size)
         self.from_latent = nn.Linear(config.latent_size, flat_size)
         self.decoder = nn.Sequential(
@@ -83,7 +83,8 @@ class Autoencoder(nn.Module):
         return errors
 
 
-def _down(in_channels: int, out_channels: int) -> nn.Module:
+def halving(in_channels: int, out_channels: int) -> nn.Module:
+    """A stage of the encoder, which halves the image."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1),
         nn.BatchNorm2d(out_channels),

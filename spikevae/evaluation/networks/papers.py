@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikevae.evaluation.networks.autoencoder import halving
 from spikevae.evaluation.networks.weights import read_weights
 from spikevae.files import hash_file, open_regular
 
@@ -35,12 +36,7 @@ class PapersEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.LeakyReLU())
-                for before, after in pairwise(_WIDTHS)
-            )
-        )
+        self.encoder = nn.Sequential(*(halving(before, after) for before, after in pairwise(_WIDTHS)))
         self.latent_layer = nn.Linear(_WIDTHS[-1] * (IMAGE_SIZE // 16) ** 2, LATENT_SIZE)
 
     def forward(self, x: Tensor) -> Tensor:
