@@ -170,7 +170,7 @@ class Trainer:
             for epoch in phase.epochs[max(0, self.progress.epoch - phase.epochs.start) :]:
                 if epoch == phase.epochs.start and self.progress.batches_done == 0:
                     if phase.samples and phase.epochs.start == 0:  # otherwise the phase before ended with it
-                        fit_density(self.learner, self.train_set, self._watched)
+                        fit_density(self.learner, self.train_set, self._stoppable)
                     self.learner.start_from_average()
                 self._train_epoch(phase)
                 scores = self._finish_epoch(phase)
@@ -178,7 +178,7 @@ class Trainer:
                 if scores:
                     self._save_state()
                 self._stop_if_asked()
-        return scores or validate(self.learner.averaged_model, self.validation_set, self._watched)
+        return scores or validate(self.learner.averaged_model, self.validation_set, self._stoppable)
 
     def _train_epoch(self, phase: Phase) -> None:
         settings, progress = self.settings, self.progress
@@ -228,9 +228,9 @@ class Trainer:
             return {}
         if not phase.samples:
             is_final = following is None or following.samples
-            fit_density(self.learner, self.train_set, self._watched, None if is_final else _PREVIEW_FIT)
+            fit_density(self.learner, self.train_set, self._stoppable, None if is_final else _PREVIEW_FIT)
         model = self.learner.averaged_model
-        scores = validate(model, self.validation_set, self._watched)
+        scores = validate(model, self.validation_set, self._stoppable)
         if not self.is_main:
             return scores
         entry = {"epoch": done, "seconds": round(self.seconds)} | self.counts | {"validation": scores}
@@ -288,7 +288,7 @@ class Trainer:
             log.info("stopping: the state is saved first; a second Ctrl-C stops at once")
             raise Stop
 
-    def _watched(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Any, Any]]:
+    def _stoppable(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Any, Any]]:
         for batch in batches:
             self._stop_if_asked()
             yield batch

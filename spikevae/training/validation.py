@@ -21,16 +21,16 @@ _BATCH = 256
 _MOST_POTENTIALS = 2**28  # behind a density; each takes 32 bytes while it is fitted
 _LEAST_IMAGES = 5_000
 
-Watch = Callable[[Iterable[tuple[Tensor, Tensor]]], Iterator[tuple[Any, Any]]]
+Stoppable = Callable[[Iterable[tuple[Tensor, Tensor]]], Iterator[tuple[Any, Any]]]
 """Passes batches on; it may stop between two of them."""
 
 
 @torch.inference_mode()
-def validate(model: Network, images: ImageSet | EventSet, watch: Watch) -> dict[str, float]:
+def validate(model: Network, images: ImageSet | EventSet, stoppable: Stoppable) -> dict[str, float]:
     """Reconstruction error of a VAE, and accuracy where there are labels, on held-out images or event frames."""
     model.eval()
     errors, right, labelled = 0.0, 0, 0
-    for x, labels in watch(images.batches(_BATCH)):
+    for x, labels in stoppable(images.batches(_BATCH)):
         x, labels = x.to(model.device), labels.to(model.device)
         if not isinstance(model, SpikingClassifier):
             measure = event_error if isinstance(model, SpikingEventVAE) else reconstruction_error
@@ -83,7 +83,7 @@ def check_classes(learner: Learner, images: ImageSet | EventSet, held_out: Image
 
 
 @torch.inference_mode()
-def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch, count: int | None = None) -> None:
+def fit_density(learner: Learner, images: ImageSet | EventSet, stoppable: Stoppable, count: int | None = None) -> None:
     """Fit the averaged model's density of the latents to images: ex-post density estimation (Ghosh et al., ICLR 2020).
 
     Where the settings call images symmetric, to their mirror images as well. At most ``count`` images are taken, of
@@ -105,7 +105,7 @@ def fit_density(learner: Learner, images: ImageSet | EventSet, watch: Watch, cou
     if len(images) > (count := min(count or most, most)):
         images = images.chosen(sample(len(images), count, images.labels))
     potentials, labels = [], []
-    for x, y in watch(images.batches(_BATCH)):
+    for x, y in stoppable(images.batches(_BATCH)):
         for view in [x, x.flip(-1)] if is_symmetric else [x]:
             potential = model.encode(view.to(model.device)).potential
             if potential is None:

@@ -88,12 +88,12 @@ def measure_domain(evaluation: ModelEvaluation) -> Iterator[Score]:
         "weights_hash": weights_hash,
         "reference": evaluation.reference_name,
     }
-    floor = _floor(judge, evaluation, theirs)
+    note = _distance_of_real(judge, evaluation, theirs)
     # Classes stand in turn, and the error is what leaving out every tenth one changes: that must be no class.
     mixed = torch.randperm(len(ours), generator=torch.Generator().manual_seed(evaluation.config.seed))
     value, error = frechet_with_error(ours[mixed], theirs)
     counts: dict[str, Any] = {"samples": len(ours), "reference_count": len(theirs)}
-    yield Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=floor, **counts, **common)
+    yield Score("domain_frechet", value, error, _JACKKNIFED, "lower", note=note, **counts, **common)
     yield _label_agreement(judge, evaluation, frames, labels, common)
     yield from equal_precision_recall(ours, theirs, "domain", evaluation.config.seed, **common)
 
@@ -204,7 +204,7 @@ def _features(judge: SpikingClassifier, frames: Tensor) -> Tensor:
     return torch.cat([judge.features(part.to(judge.device)).cpu() for part in frames.split(_BATCH, dim=1)])
 
 
-def _floor(judge: SpikingClassifier, evaluation: ModelEvaluation, theirs: Tensor) -> str:
+def _distance_of_real(judge: SpikingClassifier, evaluation: ModelEvaluation, theirs: Tensor) -> str:
     """What the distance is for real recordings of the training split: as many as of the test split, or all."""
     train = event_split(judge, evaluation.data, "train")
     drawn = drawn_numbers(len(train), len(theirs), evaluation.config.seed)
