@@ -67,7 +67,7 @@ def some(images: Any, count: int) -> Any:
     return images.chosen(sample(total, count, labels) if is_class_by_class else torch.arange(min(count, total)))
 
 
-def choose(
+def part_indices(
     count: int, config: DataConfig, split: Split, labels: Int64[Tensor, " count"] | None = None
 ) -> Int64[Tensor, " n"]:
     """Indices of the training or the validation part, of the ``count`` images of a training split.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikevae.config import DataConfig, Split
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
-from spikevae.data.division import choose, divide, fingerprint
+from spikevae.data.division import divide, fingerprint, part_indices
 from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.names import ARCHIVES
@@ -192,7 +192,7 @@ def _indices(
         return test
     if has_validation:
         return kept
-    return kept[choose(len(kept), config, split, None if labels is None else labels[kept])]
+    return kept[part_indices(len(kept), config, split, None if labels is None else labels[kept])]
 
 
 def _square(images: UInt8[Tensor, "N C H W"]) -> UInt8[Tensor, "N C S S"]:

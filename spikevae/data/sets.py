@@ -23,7 +23,7 @@ from spikevae.config import (
 )
 from spikevae.data.arrays import ARRAY_SUFFIXES
 from spikevae.data.checks import check_labels, check_split, checked_names
-from spikevae.data.division import choose
+from spikevae.data.division import part_indices
 from spikevae.data.folders import list_parts
 from spikevae.data.imageset import ImageSet as ImageSet
 from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
@@ -159,7 +159,7 @@ def _open_labelled(read: Reader, config: DataConfig, split: Split, image_channel
     if not len(pixels):
         raise ValueError(f"{config.dataset}: its {'test' if split == 'test' else 'training'} split has no images")
     if split != "test":
-        chosen = choose(len(pixels), config, split)
+        chosen = part_indices(len(pixels), config, split)
         pixels, labels = pixels[chosen], labels[chosen]
     pixels = converted(pixels, config.image_size, image_channels)
     return ImageSet(pixels, labels, name=config.dataset, split=split, class_names=CLASS_NAMES[config.dataset])
