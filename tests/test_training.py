@@ -25,10 +25,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import spikevae
 from spikevae import runtime
-from spikevae.config import DataConfig, RunConfig, Split, TrainConfig
+from spikevae.config import DataConfig, RunConfig, Split, TrainConfig, to_dict
 from spikevae.data.events.writers import encode_atis
 from spikevae.data.sets import ImageSet, load_split
-from spikevae.hub.run_settings import data_divided_for, read_run, require_unchanged
+from spikevae.hub.run_settings import data_divided_for, has_changed, read_run
 from spikevae.nn.latents.bernoulli import PotentialLatent
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training import learner, loop, validation
@@ -36,7 +36,7 @@ from spikevae.training.batches import batches_left
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
 from spikevae.training.phases import phases_of
-from spikevae.training.run_folder import Progress, TrainingError, describe_run
+from spikevae.training.run_folder import Progress, TrainingError, describe_run, require_same_images
 from spikevae.training.sets import load_sets
 from tests import forked
 from tests.made_data import write_made_data
@@ -466,6 +466,13 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, text: str) -> None:
         read_run(tmp_path)
 
 
+@pytest.mark.parametrize("images", [5, {"train_images": None, "validation_images": "4"}, None])
+def test_odd_numbers_of_images_in_a_run_file_are_as_good_as_none(images: Any, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"images": images, "config": to_dict(RunConfig())}))
+    part = SimpleNamespace(origins=None)
+    require_same_images(tmp_path, {"train_images": 34, "validation_images": 4}, part)
+
+
 @pytest.mark.parametrize("settings", [{"epochs": 4}, {"batch_size": 16}, {"seed": 1}], ids=str)
 def test_a_run_cannot_be_resumed_with_other_settings(
     config: RunConfig, finished: Path, tmp_path: Path, settings: dict[str, Any]
@@ -885,7 +892,7 @@ def test_a_run_of_pictures_that_were_renamed_since_is_not_resumed(config: RunCon
     )
     train(settings, tmp_path / "run")
     (tmp_path / "mine" / "03.png").rename(tmp_path / "mine" / "x.png")
-    with pytest.raises(ValueError, match="files were added, removed or renamed"):
+    with pytest.raises(ValueError, match="files were renamed, or its parts are others"):
         train(settings, tmp_path / "run", is_new=False)
     (tmp_path / "mine" / "x.png").rename(tmp_path / "mine" / "03.png")
     train(settings, tmp_path / "run", is_new=False)
@@ -897,16 +904,15 @@ def test_what_a_folder_was_divided_from_is_remembered_until_it_changes(kind: str
     write_own(kind, place, 24)
     data = DataConfig(dataset=f"{'folder' if kind == 'arrays' else kind}:{place}", validation_share=0.2)
     splits: tuple[Split, ...] = ("train", "validation", "test")
-    divided_from = load_split(data, "train").divided_from
-    describe_run(RunConfig(data=data), tmp_path, divided_from=divided_from)
-    for split in splits:
-        require_unchanged(tmp_path, load_split(data, split))
+    origins = load_split(data, "train").origins
+    describe_run(RunConfig(data=data), tmp_path, origins=origins)
+    assert not any(has_changed(tmp_path, load_split(data, split)) for split in splits)
     write_own(kind, place, 25)
-    for split in splits:
-        with pytest.raises(ValueError, match="files were added, removed or renamed"):
-            require_unchanged(tmp_path, load_split(data, split))
-    describe_run(RunConfig(), tmp_path, divided_from=divided_from)  # of another data set
-    require_unchanged(tmp_path, load_split(data, "test"))
+    assert all(has_changed(tmp_path, load_split(data, split)) for split in splits)
+    describe_run(RunConfig(), tmp_path, origins=origins)  # of another data set
+    assert not has_changed(tmp_path, load_split(data, "test"))
+    describe_run(RunConfig(data=data), tmp_path)  # as an older version did
+    assert not has_changed(tmp_path, load_split(data, "test"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "events"])
@@ -914,13 +920,49 @@ def test_parts_that_a_folder_brings_do_not_change_with_the_others(kind: str, tmp
     data = DataConfig(dataset=f"{kind}:{tmp_path / 'mine'}", validation_share=0.2)
     for part, count in (("train", 12), ("test", 4)):
         write_own(kind, tmp_path / "mine" / part, count)
-    describe_run(RunConfig(data=data), tmp_path, divided_from=load_split(data, "train").divided_from)
+    describe_run(RunConfig(data=data), tmp_path, origins=load_split(data, "train").origins)
     write_own(kind, tmp_path / "mine" / "train", 13)
-    require_unchanged(tmp_path, load_split(data, "test"))
-    with pytest.raises(ValueError, match="files were added, removed or renamed"):
-        require_unchanged(tmp_path, load_split(data, "validation"))
-    write_own(kind, tmp_path / "mine" / "val", 4)
-    assert [load_split(data, split).divided_from for split in get_args(Split)] == [None] * 3
+    assert not has_changed(tmp_path, load_split(data, "test"))
+    assert has_changed(tmp_path, load_split(data, "validation"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "events"])
+def test_parts_that_come_or_go_are_a_change(kind: str, tmp_path: Path) -> None:
+    """Which files are for testing then changes, with the names that the others have or without."""
+    data = DataConfig(dataset=f"{kind}:{tmp_path / 'mine'}", validation_share=0.2)
+    for part in ("train", "test", "val"):
+        write_own(kind, tmp_path / "mine" / part, 12)
+    describe_run(RunConfig(data=data), tmp_path, origins=load_split(data, "train").origins)
+    assert not any(has_changed(tmp_path, load_split(data, split)) for split in get_args(Split))
+    for part, gone in (("val", "validation"), ("test", "test")):
+        shutil.rmtree(tmp_path / "mine" / part)
+        assert has_changed(tmp_path, load_split(data, cast(Split, gone)))
+        assert has_changed(tmp_path, load_split(data, "train"))
+    data = replace(data, dataset=f"{kind}:{tmp_path / 'mine' / 'train'}")
+    describe_run(RunConfig(data=data), tmp_path, origins=load_split(data, "train").origins)
+    write_own(kind, tmp_path / "mine" / "train" / "train", 12)
+    write_own(kind, tmp_path / "mine" / "train" / "test", 12)
+    assert has_changed(tmp_path, load_split(data, "test"))
+
+
+def test_a_start_from_a_model_that_learned_what_is_held_out_now_is_told(
+    config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path / "mine", 24)
+    settings = RunConfig(
+        model=replace(config.model, image_size=16, image_channels=3, class_names=()),
+        data=DataConfig(dataset=f"folder:{tmp_path / 'mine'}", image_size=16, validation_share=0.2),
+        train=short(config, image_limit=None, batch_size=8).train,
+    )
+    train(settings, tmp_path / "run")
+    again = replace(settings, train=replace(settings.train, start_from=str(tmp_path / "run")))
+    train(again, tmp_path / "same")
+    assert "in other parts" not in caplog.text
+    train(replace(again, data=replace(settings.data, validation_share=0.3)), tmp_path / "share")
+    assert caplog.text.count("in other parts: it may know what is held out now") == 1
+    write_pictures(tmp_path / "mine", 25)
+    train(again, tmp_path / "more")
+    assert caplog.text.count("in other parts: it may know what is held out now") == 2
 
 
 def write_pictures(folder: Path, count: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from spikevae.config.reading import hints_of, typed
 
-_MOST = 10**9
+_MOST = 10**12  # more than any machine counts to, and no product of two of them is too large for a float
 
 
 def require_types(config: Any) -> None:

@@ -36,9 +36,13 @@ def divide(
     return order[number:].sort().values, order[:number].sort().values
 
 
-def fingerprint(names: Iterable[str]) -> str:
-    """A short digest of names in their order: who has it can tell whether something was added, removed or renamed."""
-    return sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
+def origins(names: Iterable[str], *, has_validation: bool, has_test: bool) -> dict[str, str]:
+    """Where the validation and the test part come from: a short digest of the names that they are drawn from, or "own".
+
+    Who has it can tell whether something was added, removed or renamed since, or a part came or went.
+    """
+    digest = sha256("\0".join(names).encode(errors="surrogateescape")).hexdigest()[:16]
+    return {"validation": "own" if has_validation else digest, "test": "own" if has_test else digest}
 
 
 def sample(total: int, count: int, labels: Int64[Tensor, " total"] | None = None) -> Int64[Tensor, " n"]:

@@ -51,8 +51,8 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         self.name = name
         self.split: Split = split
         self.class_names = checked_names(class_names, name)
-        self.divided_from: str | None = None
-        """What the parts of one's own pictures were chosen from, as a `fingerprint`; None if they brought this one."""
+        self.origins: dict[str, str] | None = None
+        """Where the parts of one's own pictures come from, as `division.origins` gives it; None of other sets."""
         self.for_testing: StreamedPixels | None = None
         """Beside the training part of one's own pictures, those that it will be tested on."""
         self.cutout = 0  # side of the square that images of a shuffled batch lose, in pixels; see `with_cutout`

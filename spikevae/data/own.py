@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikevae.config import DataConfig, Split
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
-from spikevae.data.division import divide, fingerprint, part_indices
+from spikevae.data.division import divide, origins, part_indices
 from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.names import ARCHIVES
@@ -35,8 +35,8 @@ class OwnPart:
     pixels: UInt8[Tensor, "N C H H"] | StreamedPixels
     labels: Int64[Tensor, " N"] | None = None
     class_names: tuple[str, ...] = ()
-    divided_from: str | None = None
-    """As :attr:`ImageSet.divided_from`."""
+    origins: dict[str, str] | None = None
+    """As :attr:`ImageSet.origins`."""
     for_testing: StreamedPixels | None = None
     """As :attr:`ImageSet.for_testing`."""
 
@@ -97,25 +97,23 @@ def read_own(path: Path, config: DataConfig, split: Split, channels: Channels | 
     if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file():
         images = read_array(path)
         indices = _indices(len(images), config, split, None, has_validation=False, has_test=False)
-        counted = fingerprint(map(str, range(len(images))))
-        return OwnPart(converted(_square(images[indices]), size, channels or 3), divided_from=counted)
+        drawn = origins(map(str, range(len(images))), has_validation=False, has_test=False)
+        return OwnPart(converted(_square(images[indices]), size, channels or 3), origins=drawn)
     parts = list_parts(path)
     names = class_names(parts, config)
     pictures = {"train": parts.train, "validation": parts.validation, "test": parts.test}[split]
-    is_divided = parts.validation is None or parts.test is None
-    divided_from: str | None = None
-    if pictures is None or (split == "train" and is_divided):
-        divided_from = fingerprint(str(picture.place) for picture in parts.train)
     if pictures is None or split == "train":
         pictures = _chosen(parts, config, split, names)
     for_testing: StreamedPixels | None = None
-    if split == "train":
+    if split == "train" and len(parts.train) > 1:
         tested = _chosen(parts, config, "test", names) if parts.test is None else parts.test
         for_testing = StreamedPixels([picture.file for picture in tested], channels or 3, size)
         if names:
             _warn_of_foreign(parts.test or [], names, config)
     pixels = StreamedPixels([picture.file for picture in pictures], channels or 3, size)
-    return OwnPart(pixels, _labels(pictures, names, config), names, divided_from, for_testing)
+    places = (str(picture.place) for picture in parts.train)
+    drawn = origins(places, has_validation=parts.validation is not None, has_test=parts.test is not None)
+    return OwnPart(pixels, _labels(pictures, names, config), names, drawn, for_testing)
 
 
 def _chosen(parts: Parts, config: DataConfig, split: Split, names: tuple[str, ...]) -> list[Picture]:

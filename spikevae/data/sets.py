@@ -184,7 +184,7 @@ def _open_folder(config: DataConfig, split: Split, image_channels: Channels | No
     own = read_own(path, config, split, image_channels)
     pixels = _in_memory_if_small(own.pixels)
     part = ImageSet(pixels, own.labels, name=config.dataset, split=split, class_names=own.class_names)
-    part.divided_from, part.for_testing = own.divided_from, own.for_testing
+    part.origins, part.for_testing = own.origins, own.for_testing
     return part
 
 

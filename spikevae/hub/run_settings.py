@@ -56,31 +56,37 @@ def data_divided_for(
 
 
 def require_same_division(name_or_folder: str | os.PathLike[str] | None, part: Any) -> None:
-    """Refuse a part of a folder that has changed since a model learned from it, and is divided anew.
+    """Refuse a part of a folder that has changed since a model learned from it, and is divided otherwise.
 
     Args:
         name_or_folder: as in :func:`data_divided_for`.
         part: an ``ImageSet`` or ``EventSet`` that was read with its settings.
 
     Raises:
-        ValueError: if the pictures have other names or another number than they had.
+        ValueError: if the files that the part is drawn from have other names or another number than they had, or the
+            folder had no such part, or did not draw it.
     """
-    if part.divided_from is not None and name_or_folder is not None:
-        require_unchanged(model_folder(name_or_folder), part)
-
-
-def require_unchanged(run: Path, part: Any) -> None:
-    """The same of a run folder, which may hold no model yet."""
-    path = run / RUN_NAME
-    if part.divided_from is None or not path.is_file() or not is_same_data(read_run(run).data.dataset, part.name):
-        return
-    former = json.loads(path.read_text(encoding="utf-8")).get("divided_from")
-    if former not in (None, part.divided_from):
+    if part.origins is not None and name_or_folder is not None and has_changed(model_folder(name_or_folder), part):
         raise ValueError(
-            f"{part.name} has changed since {run} was trained on it: files were added, removed or renamed. So its "
-            "parts are others, and what is held out now may have been learned; put it back as it was, or put the new "
-            "files into another folder and give that"
+            f"{part.name} has changed since {name_or_folder} was trained on it: files were added, removed or renamed, "
+            "or its parts are others. So what is held out now may have been learned; put it back as it was, or put the "
+            "new files into another folder and give that"
         )
+
+
+def has_changed(run: Path, part: Any) -> bool:
+    """Whether the folder that a part was read from is divided otherwise than when a run began.
+
+    Of the training part that means either of the others. An older run, and one on other data, say nothing.
+    """
+    path = run / RUN_NAME
+    if part.origins is None or not path.is_file() or not is_same_data(read_run(run).data.dataset, part.name):
+        return False
+    former = json.loads(path.read_text(encoding="utf-8")).get("origins")
+    if not isinstance(former, dict):
+        return False
+    splits = ("validation", "test") if part.split == "train" else (part.split,)
+    return any(former.get(split) != part.origins[split] for split in splits)
 
 
 def is_same_data(first: str, second: str) -> bool:

@@ -27,7 +27,7 @@ from spikevae.training.batches import batches_left, mixed
 from spikevae.training.interruption import Interruption, Stop
 from spikevae.training.learner import Batch, Learner, make_accelerator
 from spikevae.training.phases import Phase, phases_of
-from spikevae.training.pretrained import with_whole_paths
+from spikevae.training.pretrained import tell_of_another_division, with_whole_paths
 from spikevae.training.recorded import quickest
 from spikevae.training.reporting import EventFile, plan, reported
 from spikevae.training.run_folder import (
@@ -98,7 +98,7 @@ def train(
             lock.acquire()
             if is_new:
                 check_run_place(run)  # another run may have begun here while the data was read
-                describe_run(trainer.config, run, trainer.counts, trainer.train_set.divided_from)
+                describe_run(trainer.config, run, trainer.counts, trainer.train_set.origins)
         return trainer.fit()
     except filelock.Timeout:
         raise TrainingError(f"another process trains in {run}; wait until it ends, or stop it and resume it") from None
@@ -138,6 +138,7 @@ class Trainer:
         check_classes(self.learner, self.train_set, self.validation_set)
         if started_with is None:
             require_readable(self.train_set, self.validation_set)
+            tell_of_another_division(self.config, self.train_set)
         self.progress, self.interruption = Progress(), Interruption()
         self.steps = {phase.name: quickest(phase.step, self.accelerator) for phase in self.phases}
         self.events: EventFile | None = None

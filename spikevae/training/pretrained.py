@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from spikevae.config import RunConfig, own_place
 from spikevae.files import in_home
-from spikevae.hub.checkpoints import is_known_anywhere, load
+from spikevae.hub.checkpoints import is_known_anywhere, load, model_folder
+from spikevae.hub.run_settings import has_changed, is_same_data, trained_as
 from spikevae.nn.networks import Network
 
+log = logging.getLogger(__name__)
+
+_DIVIDES = ("validation_share", "unlabelled")  # settings on which the parts of a data set depend
 _LEAST_SHARE = 0.5  # of the weights that learn
 
 
@@ -20,11 +26,12 @@ def with_whole_paths(config: RunConfig) -> RunConfig:
     return replace(
         config,
         train=replace(train, start_from=_whole(train.start_from), teacher=_whole(train.teacher)),
-        data=replace(data, dataset=_whole_data(data.dataset), also=data.also and _whole_data(data.also)),
+        data=replace(data, dataset=whole_data(data.dataset), also=data.also and whole_data(data.also)),
     )
 
 
-def _whole_data(name: str) -> str:
+def whole_data(name: str) -> str:
+    """A data set as the command line names it, with its folder as a whole path."""
     place = own_place(name)
     return f"{name.removesuffix(place)}{in_home(place).absolute()}" if place else name
 
@@ -33,6 +40,18 @@ def _whole(name: str | None) -> str | None:
     if name is None or is_known_anywhere(name):
         return name
     return str(in_home(name).absolute())
+
+
+def tell_of_another_division(config: RunConfig, train_set: Any) -> None:
+    """Say so where a run begins with, or imitates, what learned from the same data in other parts."""
+    for name in filter(None, (config.train.start_from, config.train.teacher)):
+        folder = model_folder(name)
+        before = trained_as(folder)
+        if before is None or not is_same_data(before.data.dataset, config.data.dataset):
+            continue
+        is_alike = all(getattr(before.data, part) == getattr(config.data, part) for part in _DIVIDES)
+        if has_changed(folder, train_set) or not is_alike:
+            log.warning("%s learned from %s in other parts: it may know what is held out now", name, train_set.name)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from spikevae.data.images import save_images
 from spikevae.files import files_of_model, refuse_standard_output, write_atomically, write_text
 from spikevae.hub.checkpoints import WEIGHTS_NAME, save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
-from spikevae.hub.run_settings import RUN_NAME, require_unchanged
+from spikevae.hub.run_settings import RUN_NAME, has_changed
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -81,7 +81,7 @@ def check_run_place(run: Path) -> None:
 
 
 def describe_run(
-    config: RunConfig, run: Path, counts: Mapping[str, int] | None = None, divided_from: str | None = None
+    config: RunConfig, run: Path, counts: Mapping[str, int] | None = None, origins: Mapping[str, str] | None = None
 ) -> None:
     """Write what a run folder needs to explain itself: settings, versions, command, and which images it has.
 
@@ -89,7 +89,7 @@ def describe_run(
         config: its settings.
         run: its folder.
         counts: how many images there are, by name.
-        divided_from: as :attr:`ImageSet.divided_from`.
+        origins: as :attr:`ImageSet.origins`.
     """
     record = {
         "config": to_dict(config),
@@ -97,7 +97,7 @@ def describe_run(
         "machine": machine(),
         "versions": library_versions(),
         "images": dict(counts or {}),
-        "divided_from": divided_from,
+        "origins": origins,
     }
     write_text(run / RUN_NAME, json.dumps(record, indent=2) + "\n")
 
@@ -144,12 +144,17 @@ def require_same_images(run: Path, counts: Mapping[str, int], part: Any) -> None
             f"{run} was started with {before}, and now there are {now}; "
             "put back the data and the version of spikevae that it had, or start a new run"
         )
-    require_unchanged(run, part)
+    if has_changed(run, part):
+        raise ValueError(
+            f"{part.name} has changed since {run} began: files were renamed, or its parts are others; "
+            "put it back as it was, or start a new run"
+        )
 
 
 def _former_counts(run: Path, names: Set[str]) -> dict[str, int]:
     """The numbers of images that a run began with; of one that an earlier version began, those of its last epoch."""
-    found = json.loads((run / RUN_NAME).read_text(encoding="utf-8")).get("images", {})
+    found = json.loads((run / RUN_NAME).read_text(encoding="utf-8")).get("images")
+    found = found if isinstance(found, dict) and all(isinstance(count, int) for count in found.values()) else {}
     path = run / STATS_NAME
     entries = (json.loads(line) for line in reversed(path.read_bytes().splitlines() if path.is_file() else []))
     entry: dict[str, int] = found or next((entry for entry in entries if names <= entry.keys()), {})

@@ -56,8 +56,8 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         self.name = name
         self.split: Split = split
         self.class_names = checked_names(class_names, name)
-        self.divided_from: str | None = None
-        """As `ImageSet.divided_from`."""
+        self.origins: dict[str, str] | None = None
+        """As `ImageSet.origins`."""
         self.augmentation = EventAugmentation()  # of shuffled batches, beside what `batches` is asked for
         self.time_steps = int(frames.shape[1])
         self.frame_size = (int(frames.shape[3]), int(frames.shape[4]))

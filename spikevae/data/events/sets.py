@@ -69,7 +69,7 @@ def load_events(
         if split == "train":
             _tell_of_lost_classes(source, rows, name)
     part = EventSet(kept, source.labels, name=name, split=split, class_names=source.class_names, rows=rows)
-    part.divided_from = source.divided_from
+    part.origins = source.origins
     return part if augmentation is None or split != "train" else part.augmented(augmentation)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, MNIST_CLASSES, Split
-from spikevae.data.division import divide, fingerprint
+from spikevae.data.division import divide, origins
 from spikevae.data.events.files import Archive, RecordingFile, is_recording, list_recordings, read_all, recordings_in
 from spikevae.data.events.recording import Recording, Size
 from spikevae.data.names import is_passed_over, part_of
@@ -36,7 +36,7 @@ class EventSource:
     class_names: tuple[str, ...]
     files: Sequence[RecordingFile] = ()  # one for each, where any can be read alone
     held_out: int = 0  # how many of a training split, the last ones, are a validation part of its own
-    divided_from: str | None = None  # of a folder; see `EventSet.divided_from`
+    origins: dict[str, str] | None = None  # of a folder; see `EventSet.origins`
 
 
 def _of_files(files: Sequence[RecordingFile], labels: Sequence[int] | None, names: tuple[str, ...]) -> EventSource:
@@ -221,11 +221,9 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
         return (replace(recording, size=size) for recording in read_all(chosen))
 
     key = [source.key, _versions(everything)]  # the sensor's size follows from all of them
-    divided_from = None
-    if len(parts) == 1 or not (is_test or held_out):
-        divided_from = fingerprint(_place_in(places["train"], file) for file in parts["train"])
-    held = 0 if is_test else len(held_out)
-    return replace(source, read=read, files=(), key=key, held_out=held, divided_from=divided_from)
+    names_of_files = (_place_in(places["train"], file) for file in parts["train"])
+    drawn = origins(names_of_files, has_validation=bool(held_out), has_test=len(parts) > 1)
+    return replace(source, read=read, files=(), key=key, held_out=0 if is_test else len(held_out), origins=drawn)
 
 
 def _place_in(folder: Path, file: RecordingFile) -> str:
