@@ -63,6 +63,8 @@ def check_output(path: Path | str, what: str, suffixes: Sequence[str]) -> Path:
     path = Path(path)
     suffix, known = path.suffix.lower(), ", ".join(suffixes)
     refuse_standard_output(path)
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path} is a link that leads nowhere; remove it, or choose another name")
     if path.name.lower() in suffixes:
         raise ValueError(f"{path} is a suffix without a name; put a name in front of it")
     if path.is_dir():
@@ -107,7 +109,10 @@ def check_is_not_inside(out: Path, folder: Path, named: str) -> None:
     Raises:
         ValueError: if there is a file at ``out``, and it is inside.
     """
-    if out.is_file() and out.resolve().is_relative_to(in_home(folder).resolve()):
+    # Where a link leads, and where it stands: a folder's data may be links, or lie behind one.
+    places = (out.resolve(), out.parent.resolve() / out.name, Path(os.path.abspath(out)))
+    folders = (in_home(folder).resolve(), Path(os.path.abspath(in_home(folder))))
+    if out.is_file() and any(place.is_relative_to(above) for place in places for above in folders):
         raise ValueError(f"{out} lies in {named}, which is read, and would be replaced; name another file")
 
 

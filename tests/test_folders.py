@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tarfile
 import warnings
@@ -19,7 +20,7 @@ from PIL import Image
 
 from spikevae.config import DataConfig, Split
 from spikevae.data.folders import list_pictures
-from spikevae.data.images import save_images
+from spikevae.data.images import check_save_path, save_images
 from spikevae.data.own import check_is_not_among
 from spikevae.data.sets import class_names_of, load_split
 
@@ -538,3 +539,60 @@ def test_results_may_be_written_again_beside_pictures_and_over_none(tmp_path: Pa
     check_is_not_among(tmp_path / "new.png", [tmp_path])  # which replaces nothing
     with pytest.raises(ValueError, match=r"001\.png lies in .*, which is read, and would be replaced"):
         check_is_not_among(tmp_path / "001.png", [tmp_path])
+
+
+def test_a_result_takes_no_place_of_data_that_links_lead_to(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "store" / "cat", 1, 2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cat").symlink_to("../store/cat")
+    (tmp_path / "mine" / "003.png").symlink_to("../store/cat/002.png")
+    for name in ("mine/cat/001.png", "mine/003.png"):
+        with pytest.raises(ValueError, match="which is read, and would be replaced"):
+            check_is_not_among(tmp_path / name, [tmp_path / "mine"])
+    check_is_not_among(tmp_path / "store" / "cat" / "new.png", [tmp_path / "mine"])
+
+
+def test_a_link_that_leads_nowhere_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="out is a link that leads nowhere"):
+        check_save_path(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("train", "test"), [("training_set", "test_set"), ("Train_Set", "testing_set")])
+def test_parts_may_be_called_sets(train: str, test: str, tmp_path: Path) -> None:
+    for part, level in ((train, 10), (test, 200)):
+        for name in ("a", "b"):
+            write_pictures(tmp_path / part / name, *range(level, level + 12))
+    assert min(levels_of(tmp_path, "test")) >= 200
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ("a", "b")
+
+
+def test_parts_without_one_for_training_are_told_to_be_classes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in ("val", "test"):
+        write_pictures(tmp_path / part, *range(12))
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ("test", "val")
+    assert "it has a part for test and validation and none for training, so its folders are classes" in caplog.text
+
+
+def test_classes_that_lie_deeper_in_a_part_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "b"):
+        write_pictures(tmp_path / "train" / "all" / name, *range(12))
+        write_pictures(tmp_path / "test" / "all" / name, *range(12))
+    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ()
+    assert f"{Path('train', 'all')}: its subfolders a, b are no classes here" in caplog.text
+
+
+@pytest.mark.parametrize("place", [6, 10])
+def test_a_damaged_archive_is_one_line_that_names_it(place: int, tmp_path: Path) -> None:
+    """The version that the entries of its directory need, and their method of compression."""
+    write_pictures(tmp_path / "mine", *range(12))
+    archive = as_zip(tmp_path / "mine")
+    content = bytearray(archive.read_bytes())
+    for entry in re.finditer(re.escape(b"PK\1\2"), bytes(content)):
+        content[entry.start() + place] = 148
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match=r"mine\.zip") as refusal:
+        load_split(DataConfig(dataset=f"folder:{archive}"), "train").images()
+    assert "\n" not in str(refusal.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -95,6 +96,7 @@ def list_parts(path: Path) -> Parts:
     if found:
         _name_what_is_beside(whole, found)
         parts = _as_parts({split: _list_part(place) for split, place in found.items()})
+        _name_what_lies_deeper(found["train"], parts.train)
         return replace(parts, empty=_empty_subfolders(found["train"], parts.train))
     pictures = _without_common_folder(_list(path)) if path.is_file() else _list(path)
     by_part: dict[Split, list[Picture]] = {}
@@ -103,6 +105,12 @@ def list_parts(path: Path) -> Parts:
         if split is not None:
             by_part.setdefault(split, []).append(picture.inside())
     if "train" not in by_part or len(by_part) < 2:
+        if parts_named := sorted(by_part.keys() - {"train"}):
+            log.warning(
+                "%s: it has a part for %s and none for training, so its folders are classes; name the folder of "
+                "pictures for training train",
+                path, " and ".join(parts_named),
+            )  # fmt: skip
         _name_what_lies_deeper(path, pictures)
         return Parts(pictures, empty=_empty_subfolders(path, pictures))
     if beside := len(pictures) - sum(map(len, by_part.values())):
@@ -236,10 +244,14 @@ def _in_zip(path: Path, left_out: Counter[str]) -> list[Picture]:
         archive = zipfile.ZipFile(path)
         for member in archive.infolist():
             place = PurePosixPath(member.filename.replace("\\", "/"))  # as some programs of Windows write it
-            if not member.is_dir():
+            if member.filename and not member.is_dir():
                 found.append(Picture(place, ZippedImage(path, member.filename, archive=archive)))
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as error:
         raise ValueError(f"{path} is truncated or no zip file ({error}); get it again") from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise ValueError(f"{path} is damaged ({error}); get it again") from error
     return _counted_in_archive(found, left_out)
 
 

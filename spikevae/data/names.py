@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from spikevae.config import Split
 
 _PART_NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "train_set", "training_set"),
+    "validation": ("val", "valid", "validation", "val_set", "validation_set"),
+    "test": ("test", "testing", "test_set", "testing_set"),
 }
 ARCHIVES = (".tar", ".zip")
 """Suffixes of files that are read as folders."""
