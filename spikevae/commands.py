@@ -291,9 +291,9 @@ def _say_answer(name: str, probabilities: Tensor, names: tuple[str, ...]) -> dic
 
 
 def _score_lines(record: dict[str, Any]) -> Iterator[str]:
-    from spikevae.hub.measured import other_energies
+    from spikevae.hub.measured import beside
 
     costs = record.get("details", {}).get("costs", {})
     for score in record.get("scores", []):
         if score.get("value") is not None:
-            yield f"{score['name']}: {score['value']:.4g}{other_energies(score['metric'], costs)}"
+            yield f"{score['name']}: {score['value']:.4g}{beside(score, costs)}"

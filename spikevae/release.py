@@ -22,7 +22,7 @@ from spikevae.evaluation.scores import read_scores_json
 from spikevae.files import write_text
 from spikevae.hub.card_metadata import ShownScore
 from spikevae.hub.checkpoints import CARD_NAME, RELEASED, WEIGHTS_NAME, Precision, load, save_release
-from spikevae.hub.measured import measured_scores, other_energies
+from spikevae.hub.measured import beside, measured_scores
 from spikevae.hub.model_card import Training, model_card
 from spikevae.hub.run_settings import RUN_NAME, read_run
 from spikevae.text import printable
@@ -144,7 +144,7 @@ def _shown_scores(path: Path) -> list[ShownScore]:
             score.name or score.metric,
             f"{score.value:.4g}"
             + (f" ± {score.error:.2g}" if score.error else "")
-            + other_energies(score.metric, costs),
+            + beside(dataclasses.asdict(score), costs),
         )
         for score in measured.scores
         if score.value is not None and not score.has_other_weights

@@ -44,7 +44,8 @@ def train_command(default: RunConfig) -> Callable[..., None]:
         Args:
             dataset: fashion-mnist, mnist, cifar10, celeba, or folder:PATH for any folder of images; n-mnist and other
                 event data, or events:FOLDER for recordings.
-            preset: Settings to start from; otherwise those made for the data set. The defaults below are its.
+            preset: Settings to start from; otherwise those made for the data set. The defaults below are its;
+                name a data set or a folder before --help to see those made for it.
             out: Folder for weights, settings, statistics and pictures; otherwise runs/DATASET.
             resume: Folder of a run to go on with, with the settings it was started with.
             settings: All settings.

@@ -29,7 +29,7 @@ class EvaluationConfig:
     """
 
     model: Positional[Annotated[str | None, arg(metavar="[MODEL]")]] = None
-    """A bundled model's name, or the folder of one."""
+    """A bundled model's name, hf:USER/NAME of the Hugging Face hub, or the folder of one."""
     images: Path | None = None
     """Instead of a model: a folder or .zip of images, an .npz or an .npy file, made by any program."""
     data: str | None = None
@@ -37,7 +37,8 @@ class EvaluationConfig:
     reference: Path | None = None
     """Instead of a data set's split: images to compare with, in the same forms as --images."""
     metrics: Annotated[tuple[str, ...] | None, arg(metavar="{" + ",".join(BUILT_IN) + "} [...]")] = None
-    """What to measure; otherwise everything that can be."""
+    """What to measure; otherwise everything that can be. Of recordings: accuracy, spikes, reconstruction, domain,
+    statistics."""
     protocol: Protocol = "paper"
     """paper: 5,000 samples, Inception after 32x32. torch-fidelity: 10,000, or as many as the split has, own size."""
     count: int | None = None

@@ -39,6 +39,17 @@ def measured_scores(folder: Path, weights: Path | None = None) -> Path | None:
     return None
 
 
+def beside(score: Mapping[str, Any], costs: Mapping[str, Mapping[str, Any]]) -> str:
+    """What belongs beside the value of a score: its other energies, or the exact interval of all right or all wrong.
+
+    Args:
+        score: its fields.
+        costs: as for :func:`other_energies`.
+    """
+    is_sure = score.get("error") == 0 and score.get("note")
+    return f" ({score['note']})" if is_sure else other_energies(score["metric"], costs)
+
+
 def other_energies(metric: str, costs: Mapping[str, Mapping[str, Any]]) -> str:
     """What belongs beside an energy, whose gates are multiplied: the same folded, and that of an ordinary network.
 

@@ -79,7 +79,7 @@ def model_card(
         *_usage(model, name),
         "## Data",
         "",
-        f"{_data(config, training, inputs)} The test split was used for scores only.",
+        f"{_data(config, training, inputs)} No setting was chosen by the test split.",
         "",
         "## Training",
         "",

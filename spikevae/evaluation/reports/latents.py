@@ -31,7 +31,7 @@ _TEXT = """## Latents side by side
 Published models differ in more than their latent. Here encoder, decoder, attention and neurons are the same, and so are
 data, classifier, learning rate and number of epochs. Only the latent differs. Each has its own divergence, and a weight
 for it: 1 for FSVAE and 0.001 for ESVAE, as in their code, and 0.0001 for the two others. None has an adversarial phase.
-Two things belong to `grid` (where it has a row) and `potential`: in the last third of the epochs their spikes are not
+Two things belong to `potential` (and `grid`, where it has a row): in the last third of the epochs their spikes are not
 random, and at the end a density is fitted. All latents send T x L bits for an image. The decoder of a grid starts with
 a convolution, the others with a linear layer. Energy is counted with
 [gates multiplied (a), and folded (b)](energy.md#three-columns).

@@ -167,6 +167,8 @@ def _value(entry: Scores, metric: str) -> str:
 def _percent(entry: Scores) -> str:
     score = entry["accuracy"]
     assert score.value is not None
+    if score.error == 0 and score.note:
+        return score.note
     return f"{number_text(100 * score.value, None if score.error is None else 100 * score.error)}%"
 
 
