@@ -59,7 +59,7 @@ def _real(dataset: str) -> list[Example]:
         names = class_names_of(data)
     except (ValueError, OSError):
         return []
-    return [Example(f"{names[label]}, real", f"Real camera, {names[label]}", recording) for recording, label in found]
+    return [Example(names[label], f"Real camera, {names[label]}", recording) for recording, label in found]
 
 
 class Recordings:
@@ -107,10 +107,10 @@ class Recordings:
     def examples(self, model: str) -> list[Example]:
         """Recordings to show beside new ones.
 
-        Real ones of the data set's test split, where it is on this machine. Beside them, for models of digits, what the
+        Real ones of the data set's test split, where it is on this machine. Elsewhere, for models of digits, what the
         simulated camera reports of the page's test images; for others, what the model draws itself.
         """
-        return [*_real(self.models.dataset(model)), *self._made(model)]
+        return _real(self.models.dataset(model)) or self._made(model)
 
     def _made(self, model: str) -> list[Example]:
         if self.models.dataset(model) not in _DIGITS:
