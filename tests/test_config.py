@@ -149,7 +149,7 @@ def test_a_missing_setting_and_what_is_no_object_are_refused() -> None:
         (TrainConfig, {"seed": -1}),
         (TrainConfig, {"image_limit": 0}),
         (TrainConfig, {"epochs": 10**23}),
-        (TrainConfig, {"batch_size": 10**10}),
+        (TrainConfig, {"batch_size": 10**13}),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(kind: type[Any], change: dict[str, Any]) -> None:

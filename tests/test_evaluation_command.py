@@ -180,6 +180,7 @@ def test_the_page_of_results_lists_a_classifier_among_classifiers_alone(tmp_path
     drawn, classified = text.split("\n## n-mnist\n")
     assert "| **mnist, paper protocol** | one shot |" in drawn
     assert "| **n-mnist, paper protocol** | 100% |" in classified
+    assert "n-mnist, paper protocol: 100 of 100; exact 95% interval 96.4% to 100.0%.\n" in classified
     assert "one shot" not in classified
     assert "| – | – |" not in classified
 

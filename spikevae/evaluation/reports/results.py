@@ -105,6 +105,8 @@ def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
     ours = [(f"**{_title(entry)}**", _percent(entry)) for entry in entries if entry.value("accuracy") is not None]
     if ours:
         yield Table(("classification by spiking networks", "accuracy"), [*accuracies, *ours]).as_markdown()
+        sure = [entry for entry in entries if entry.value("accuracy") is not None and entry["accuracy"].error == 0]
+        yield from (f"{_title(entry)}: {entry['accuracy'].note}.\n" for entry in sure)
 
 
 def _details(entry: Scores) -> Iterable[str]:
@@ -167,8 +169,6 @@ def _value(entry: Scores, metric: str) -> str:
 def _percent(entry: Scores) -> str:
     score = entry["accuracy"]
     assert score.value is not None
-    if score.error == 0 and score.note:
-        return score.note
     return f"{number_text(100 * score.value, None if score.error is None else 100 * score.error)}%"
 
 
