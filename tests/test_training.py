@@ -885,11 +885,7 @@ def test_a_folder_is_divided_as_in_training_however_it_is_spelt(
 
 def test_a_run_of_pictures_that_were_renamed_since_is_not_resumed(config: RunConfig, tmp_path: Path) -> None:
     write_pictures(tmp_path / "mine", 24)
-    settings = RunConfig(
-        model=replace(config.model, image_size=16, image_channels=3, class_names=()),
-        data=DataConfig(dataset=f"folder:{tmp_path / 'mine'}", image_size=16, validation_share=0.2),
-        train=short(config, image_limit=None, batch_size=8).train,
-    )
+    settings = of_pictures(config, tmp_path / "mine")
     train(settings, tmp_path / "run")
     (tmp_path / "mine" / "03.png").rename(tmp_path / "mine" / "x.png")
     with pytest.raises(ValueError, match="files were renamed, or its parts are others"):
@@ -949,11 +945,7 @@ def test_a_start_from_a_model_that_learned_what_is_held_out_now_is_told(
     config: RunConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_pictures(tmp_path / "mine", 24)
-    settings = RunConfig(
-        model=replace(config.model, image_size=16, image_channels=3, class_names=()),
-        data=DataConfig(dataset=f"folder:{tmp_path / 'mine'}", image_size=16, validation_share=0.2),
-        train=short(config, image_limit=None, batch_size=8).train,
-    )
+    settings = of_pictures(config, tmp_path / "mine")
     train(settings, tmp_path / "run")
     again = replace(settings, train=replace(settings.train, start_from=str(tmp_path / "run")))
     train(again, tmp_path / "same")
@@ -963,6 +955,15 @@ def test_a_start_from_a_model_that_learned_what_is_held_out_now_is_told(
     write_pictures(tmp_path / "mine", 25)
     train(again, tmp_path / "more")
     assert caplog.text.count("in other parts: it may know what is held out now") == 2
+
+
+def of_pictures(config: RunConfig, folder: Path) -> RunConfig:
+    """One short epoch of all pictures of a folder."""
+    return RunConfig(
+        model=replace(config.model, image_size=16, image_channels=3, class_names=()),
+        data=DataConfig(dataset=f"folder:{folder}", image_size=16, validation_share=0.2),
+        train=short(config, image_limit=None, batch_size=8).train,
+    )
 
 
 def write_pictures(folder: Path, count: int) -> None:
