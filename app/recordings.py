@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,9 +14,8 @@ from torch import Tensor
 
 from spikevae.config import DataConfig
 from spikevae.data.events.recording import Recording
-from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.simulate import record_digits
-from spikevae.data.sets import class_names_of, data_root
+from spikevae.files import in_home
 from spikevae.nn.event_vae import SpikingEventVAE
 
 from . import limits
@@ -27,7 +27,10 @@ from .slices import Slices, sliced, sliced_file
 DecodeRecording = Callable[[bytes, str, int, int], Slices]
 """A file, its suffix, time steps and side of the frames into slices; ValueError if it is no recording."""
 
-_RECORDED = ("n-mnist", "dvs128-gesture", "cifar10-dvs", "n-caltech101")  # data sets of a camera
+_FOLDERS = {
+    "n-mnist": "NMNIST", "dvs128-gesture": "DVS128Gesture", "cifar10-dvs": "CIFAR10DVS", "n-caltech101": "NCaltech101",
+}  # fmt: skip
+"""Of a camera's data sets, in $SPIKEVAE_DATA."""
 _REAL_EXAMPLES = 6
 _DIGITS = ("n-mnist", "sim-n-mnist")  # data sets that the simulated camera's recordings of digits are like
 _FIRST_SEED, _OWN_EXAMPLES = 100, 4  # recordings that a model of other things draws itself
@@ -51,8 +54,13 @@ class Seen(NamedTuple):
 
 def _real(dataset: str) -> list[Example]:
     """Some of a camera's recordings for testing; none where the data set is not on this machine, or not whole."""
-    if dataset not in _RECORDED:
+    root = os.environ.get("SPIKEVAE_DATA", "")
+    if dataset not in _FOLDERS or not root or not (in_home(root) / _FOLDERS[dataset]).is_dir():
         return []
+    # Read by what imports torchvision, for seconds, and leaves a folder for temporary files behind.
+    from spikevae.data.events.sets import load_recordings
+    from spikevae.data.sets import class_names_of, data_root
+
     data = DataConfig(dataset=dataset)
     try:
         found = load_recordings(dataset, "test", root=data_root(data), count=_REAL_EXAMPLES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -186,3 +188,9 @@ def test_a_stranger_hears_in_a_line_what_is_wrong_with_a_file(visitor: Visitor) 
     assert "no whole number of 5-byte events" in answer["error"]
     assert "Traceback" not in answer["error"]
     assert os.sep + "tmp" not in answer["error"]
+
+
+def test_a_page_without_real_recordings_does_not_import_what_reads_them() -> None:
+    code = "import sys, app.server; assert 'torchvision' not in sys.modules, 'torchvision'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
