@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,8 +13,9 @@ from torch import Tensor
 
 from spikevae.config import DataConfig
 from spikevae.data.events.recording import Recording
+from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.simulate import record_digits
-from spikevae.files import in_home
+from spikevae.data.sets import data_root
 from spikevae.nn.event_vae import SpikingEventVAE
 
 from . import limits
@@ -27,10 +27,7 @@ from .slices import Slices, sliced, sliced_file
 DecodeRecording = Callable[[bytes, str, int, int], Slices]
 """A file, its suffix, time steps and side of the frames into slices; ValueError if it is no recording."""
 
-_FOLDERS = {
-    "n-mnist": "NMNIST", "dvs128-gesture": "DVS128Gesture", "cifar10-dvs": "CIFAR10DVS", "n-caltech101": "NCaltech101",
-}  # fmt: skip
-"""Of a camera's data sets, in $SPIKEVAE_DATA."""
+_RECORDED = ("n-mnist", "dvs128-gesture", "cifar10-dvs", "n-caltech101")  # data sets of a camera
 _REAL_EXAMPLES = 6
 _DIGITS = ("n-mnist", "sim-n-mnist")  # data sets that the simulated camera's recordings of digits are like
 _FIRST_SEED, _OWN_EXAMPLES = 100, 4  # recordings that a model of other things draws itself
@@ -52,22 +49,17 @@ class Seen(NamedTuple):
     """Of each class after 1, 2 … T time steps; None without a classifier."""
 
 
-def _real(dataset: str) -> list[Example]:
+def _real(dataset: str, names: tuple[str, ...]) -> list[Example]:
     """Some of a camera's recordings for testing; none where the data set is not on this machine, or not whole."""
-    root = os.environ.get("SPIKEVAE_DATA", "")
-    if dataset not in _FOLDERS or not root or not (in_home(root) / _FOLDERS[dataset]).is_dir():
+    if dataset not in _RECORDED:
         return []
-    # Read by what imports torchvision, for seconds, and leaves a folder for temporary files behind.
-    from spikevae.data.events.sets import load_recordings
-    from spikevae.data.sets import class_names_of, data_root
-
-    data = DataConfig(dataset=dataset)
     try:
-        found = load_recordings(dataset, "test", root=data_root(data), count=_REAL_EXAMPLES)
-        names = class_names_of(data)
+        root = data_root(DataConfig(dataset=dataset))
+        found = load_recordings(dataset, "test", root=root, count=_REAL_EXAMPLES)
     except (ValueError, OSError):
         return []
-    return [Example(names[label], f"Real camera, {names[label]}", recording) for recording, label in found]
+    known = [(recording, names[label]) for recording, label in found if 0 <= label < len(names)]
+    return [Example(name, f"Real camera, {name}", recording) for recording, name in known]
 
 
 class Recordings:
@@ -118,7 +110,7 @@ class Recordings:
         Real ones of the data set's test split, where it is on this machine. Elsewhere, for models of digits, what the
         simulated camera reports of the page's test images; for others, what the model draws itself.
         """
-        return _real(self.models.dataset(model)) or self._made(model)
+        return _real(self.models.dataset(model), self.class_names(model)) or self._made(model)
 
     def _made(self, model: str) -> list[Example]:
         if self.models.dataset(model) not in _DIGITS:

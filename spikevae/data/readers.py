@@ -1,4 +1,7 @@
-"""The files of each data set: found in the data root, downloaded where they are not, read or listed."""
+"""The files of each data set: found in the data root, downloaded where they are not, read or listed.
+
+torchvision is imported where it is needed alone, since that takes longer than to read most files.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from typing import Literal
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
-from torchvision import datasets
-from torchvision.datasets.utils import check_integrity
 
 from spikevae.config import Split
 from spikevae.data.folders import list_pictures
@@ -38,6 +39,8 @@ def read_mnist_family(
     names = [f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte"]
     missing = [name for name in names if not (raw / name).exists() and not (raw / f"{name}.gz").exists()]
     if missing:
+        from torchvision import datasets
+
         dataset = getattr(datasets, folder)
         advice = f"put {missing[0]}.gz into {raw}, from {dataset.mirrors[0]}{missing[0]}.gz"
         _download(lambda: dataset(root, download=True), raw / f"{missing[0]}.gz", advice)
@@ -52,18 +55,22 @@ def read_mnist_family(
 
 def read_cifar10(root: Path, is_test: bool) -> tuple[UInt8[Tensor, "N 3 32 32"], Int64[Tensor, " N"]]:
     """Images and labels from the official Python batches in ``root/cifar-10-batches-py``."""
-    return _read_cifar(datasets.CIFAR10, root, is_test)
+    return _read_cifar("CIFAR10", root, is_test)
 
 
 def read_cifar100(root: Path, is_test: bool) -> tuple[UInt8[Tensor, "N 3 32 32"], Int64[Tensor, " N"]]:
     """Images and fine labels from the official Python batches in ``root/cifar-100-python``."""
-    return _read_cifar(datasets.CIFAR100, root, is_test)
+    return _read_cifar("CIFAR100", root, is_test)
 
 
 def _read_cifar(
-    dataset: type[datasets.CIFAR10], root: Path, is_test: bool
+    name: Literal["CIFAR10", "CIFAR100"], root: Path, is_test: bool
 ) -> tuple[UInt8[Tensor, "N 3 32 32"], Int64[Tensor, " N"]]:
     """Official batches. They are pickles: torchvision opens them only after their MD5 sums are found right."""
+    from torchvision import datasets
+    from torchvision.datasets.utils import check_integrity
+
+    dataset = getattr(datasets, name)
     parts = [(root / dataset.base_folder / name, md5) for name, md5 in dataset.train_list + dataset.test_list]
     for path, md5 in [*parts, (root / dataset.filename, dataset.tgz_md5)]:
         if path.exists() and not check_integrity(path, md5):
@@ -90,6 +97,8 @@ def list_celeba(root: Path, split: Split) -> list[ImageFile]:
     partition = _first(places, ("list_eval_partition.txt", "list_eval_partition.csv"))
     images = _first(places, ("img_align_celeba/img_align_celeba", "img_align_celeba", "img_align_celeba.zip"))
     if partition is None or images is None:
+        from torchvision import datasets
+
         folder = root / datasets.CelebA.base_folder
         advice = (
             f"get img_align_celeba.zip and list_eval_partition.txt from "
