@@ -116,8 +116,8 @@ class TrainConfig:
             )
         if self.image_limit is not None:
             require_not_negative(self, "image_limit")
-            if self.image_limit == 0:
-                raise ValueError("image_limit=0 leaves no image to train on")
+        if self.image_limit == 0:
+            raise ValueError("image_limit=0 leaves no image to train on")
 
     def fitted_to(self, images: int) -> TrainConfig:
         """These settings with every open length chosen for a run on so many training images; what is set stays.

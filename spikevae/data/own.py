@@ -101,27 +101,26 @@ def read_own(path: Path, config: DataConfig, split: Split, channels: Channels | 
         return OwnPart(converted(_square(images[indices]), size, channels or 3), origins=drawn)
     parts = list_parts(path)
     names = class_names(parts, config)
-    pictures = {"train": parts.train, "validation": parts.validation, "test": parts.test}[split]
-    if pictures is None or split == "train":
-        pictures = _chosen(parts, config, split, names)
+    brought: dict[Split, list[Picture] | None] = {"train": None, "validation": parts.validation, "test": parts.test}
+    has = {"has_validation": parts.validation is not None, "has_test": parts.test is not None}
+    labels = _labels(parts.train, names, config)
+
+    def taken(split: Split) -> list[Picture]:
+        """What the folder brings for a part, or else a share of its pictures for training."""
+        own = brought[split]
+        if own is not None:
+            return own
+        return [parts.train[index] for index in _indices(len(parts.train), config, split, labels, **has).tolist()]
+
+    pictures = taken(split)
     for_testing: StreamedPixels | None = None
     if split == "train" and len(parts.train) > 1:
-        tested = _chosen(parts, config, "test", names) if parts.test is None else parts.test
-        for_testing = StreamedPixels([picture.file for picture in tested], channels or 3, size)
+        for_testing = StreamedPixels([picture.file for picture in taken("test")], channels or 3, size)
         if names:
             _warn_of_foreign(parts.test or [], names, config)
     pixels = StreamedPixels([picture.file for picture in pictures], channels or 3, size)
-    places = (str(picture.place) for picture in parts.train)
-    drawn = origins(places, has_validation=parts.validation is not None, has_test=parts.test is not None)
-    return OwnPart(pixels, _labels(pictures, names, config), names, drawn, for_testing)
-
-
-def _chosen(parts: Parts, config: DataConfig, split: Split, names: tuple[str, ...]) -> list[Picture]:
-    """The pictures for training that are in a part."""
-    labels = _labels(parts.train, names, config)
-    has = {"has_validation": parts.validation is not None, "has_test": parts.test is not None}
-    indices = _indices(len(parts.train), config, split, labels, **has)
-    return [parts.train[index] for index in indices.tolist()]
+    drawn_from = origins((str(picture.place) for picture in parts.train), **has)
+    return OwnPart(pixels, _labels(pictures, names, config), names, drawn_from, for_testing)
 
 
 def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:

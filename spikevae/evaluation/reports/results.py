@@ -102,11 +102,11 @@ def _beside_published(data: str, entries: Sequence[Scores]) -> Iterable[str]:
     if rows:
         yield Table(head, rows).as_markdown()
     accuracies = [(name, f"{value:.2%}") for name, value in PUBLISHED_ACCURACY.get(data, ())]
-    ours = [(f"**{_title(entry)}**", _percent(entry)) for entry in entries if entry.value("accuracy") is not None]
-    if ours:
+    rated = [entry for entry in entries if entry.value("accuracy") is not None]
+    if rated:
+        ours = [(f"**{_title(entry)}**", _percent(entry)) for entry in rated]
         yield Table(("classification by spiking networks", "accuracy"), [*accuracies, *ours]).as_markdown()
-        sure = [entry for entry in entries if entry.value("accuracy") is not None and entry["accuracy"].error == 0]
-        yield from (f"{_title(entry)}: {entry['accuracy'].note}.\n" for entry in sure)
+        yield from (f"{_title(entry)}: {entry['accuracy'].note}.\n" for entry in rated if entry["accuracy"].error == 0)
 
 
 def _details(entry: Scores) -> Iterable[str]:
