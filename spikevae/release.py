@@ -21,10 +21,10 @@ from tyro.conf import Positional
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.files import write_text
 from spikevae.hub.card_metadata import ShownScore
-from spikevae.hub.checkpoints import CARD_NAME, RELEASED, WEIGHTS_NAME, Precision, load, save_release
+from spikevae.hub.checkpoints import CARD_NAME, RELEASED, RUN_NAME, WEIGHTS_NAME, Precision, load, save_release
 from spikevae.hub.measured import beside, measured_scores
 from spikevae.hub.model_card import Training, model_card
-from spikevae.hub.run_settings import RUN_NAME, read_run
+from spikevae.hub.run_settings import read_run
 from spikevae.text import printable
 from spikevae.training.run_folder import STATS_NAME
 

@@ -20,8 +20,7 @@ from torch import Tensor
 import spikevae
 from spikevae.config import ModelConfig
 from spikevae.files import write_atomically
-from spikevae.hub.checkpoints import Precision, load, read_dataset_name, save_release, write_weights
-from spikevae.hub.run_settings import RUN_NAME
+from spikevae.hub.checkpoints import RUN_NAME, Precision, load, read_dataset_name, save_release, write_weights
 from spikevae.nn.vae import SpikingVAE
 
 CONFIG = ModelConfig(

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1  # of config.json
 CONFIG_NAME = "config.json"
+RUN_NAME = "run.json"  # of the folder of a run, beside its model
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 RELEASED = Path(__file__).parents[1] / "released"
@@ -80,7 +81,7 @@ def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None
     for part in (CONFIG_NAME, WEIGHTS_NAME):
         if not (folder / part).is_file():
             advice = f"Train one with `spikevae train fashion-mnist --out {folder}`."
-            if (folder / "run.json").is_file():  # as `run_settings` calls it, which reads models by this module
+            if (folder / RUN_NAME).is_file():
                 advice = f"Its training ended before it wrote one: go on with --resume {folder}, or start another."
             raise FileNotFoundError(f"{folder} holds no model: {part} is missing. {advice}")
     return folder

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from spikevae.config import DataConfig, RunConfig, from_dict
-from spikevae.hub.checkpoints import RELEASED, model_folder
+from spikevae.hub.checkpoints import RELEASED, RUN_NAME, model_folder
 from spikevae.presets import PRESETS
-
-RUN_NAME = "run.json"
 
 
 def read_run(run: Path) -> RunConfig:

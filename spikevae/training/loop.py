@@ -19,9 +19,7 @@ from spikevae.config.reading import typed
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.passes import batch_count
 from spikevae.data.sets import ImageSet
-from spikevae.hub.model_card import Training
 from spikevae.hub.run_settings import anywhere, read_run
-from spikevae.runtime import machine
 from spikevae.text import printable
 from spikevae.training.batches import batches_left, mixed
 from spikevae.training.interruption import Interruption, Stop
@@ -49,7 +47,6 @@ from spikevae.training.run_folder import (
 )
 from spikevae.training.sets import fitted_to, load_sets, require_readable
 from spikevae.training.validation import check_classes, fit_density, validate
-from spikevae.versions import library_versions
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +124,7 @@ class Trainer:
         with self.accelerator.local_main_process_first():  # so that one downloads, and the others find it there
             self.train_set, self.validation_set = load_sets(config, train_set, validation_set)
         self.counts = {"train_images": len(self.train_set), "validation_images": len(self.validation_set)}
-        self.config = fitted_to(config, self.train_set, is_divided=validation_set is None)
+        self.config = with_whole_paths(fitted_to(config, self.train_set, is_divided=validation_set is None))
         if started_with is not None and anywhere(started_with) not in (anywhere(config), anywhere(self.config)):
             raise ValueError(f"{run} was started with other settings, which a resumed run keeps; see read_run")
         self.settings = self.config.train
@@ -236,16 +233,8 @@ class Trainer:
             return scores
         entry = {"epoch": done, "seconds": round(self.seconds)} | self.counts | {"validation": scores}
         append_statistics(self.run, entry)
-        training = Training(
-            epoch=done,
-            seconds=self.seconds,
-            machine=machine(),
-            versions=library_versions(),
-            validation=scores,
-            **self.counts,
-        )
         save_previews(self.run, model, done, self.validation_set)
-        publish(self.run, model, self.config, training)
+        publish(self.run, model, self.config, epoch=done, seconds=self.seconds, validation=scores, **self.counts)
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
         log.info("epoch %d/%d (%s) done: %s on held-out images", done, self.settings.epochs, phase.name, shown)
         return scores

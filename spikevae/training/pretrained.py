@@ -26,12 +26,11 @@ def with_whole_paths(config: RunConfig) -> RunConfig:
     return replace(
         config,
         train=replace(train, start_from=_whole(train.start_from), teacher=_whole(train.teacher)),
-        data=replace(data, dataset=whole_data(data.dataset), also=data.also and whole_data(data.also)),
+        data=replace(data, dataset=_whole_data(data.dataset), also=data.also and _whole_data(data.also)),
     )
 
 
-def whole_data(name: str) -> str:
-    """A data set as the command line names it, with its folder as a whole path."""
+def _whole_data(name: str) -> str:
     place = own_place(name)
     return f"{name.removesuffix(place)}{in_home(place).absolute()}" if place else name
 

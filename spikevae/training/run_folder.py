@@ -23,9 +23,9 @@ from spikevae.data.events.frames import FrameConfig
 from spikevae.data.events.writers import save_recordings
 from spikevae.data.images import save_images
 from spikevae.files import files_of_model, refuse_standard_output, write_atomically, write_text
-from spikevae.hub.checkpoints import WEIGHTS_NAME, save_release, write_weights
+from spikevae.hub.checkpoints import RUN_NAME, WEIGHTS_NAME, save_release, write_weights
 from spikevae.hub.model_card import Training, model_card
-from spikevae.hub.run_settings import RUN_NAME, has_changed
+from spikevae.hub.run_settings import has_changed
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -172,8 +172,9 @@ def _is_done(line: bytes, progress: Progress) -> bool:
 # ---------------------------------------------------------------- the model
 
 
-def publish(run: Path, model: Network, config: RunConfig, training: Training) -> None:
-    """Write the model with its card."""
+def publish(run: Path, model: Network, config: RunConfig, **progress: Any) -> None:
+    """Write the model with its card; ``progress`` is what `Training` says of a run, beside machine and versions."""
+    training = Training(machine=machine(), versions=library_versions(), **progress)
     save_release(model, run, dataset=config.data.dataset, card=model_card(config, training))
 
 

@@ -13,7 +13,6 @@ from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.sets import ImageSet, is_events, load_split, wanted_channels
 from spikevae.labels import are_read_alike
-from spikevae.training.pretrained import whole_data
 
 
 def load_sets(
@@ -153,9 +152,7 @@ def fitted_to(config: RunConfig, train_set: Any, *, is_divided: bool = True) -> 
     fitted = replace(
         config,
         model=model,
-        data=replace(
-            data, dataset=whole_data(train_set.name), validation_share=data.validation_share if is_divided else 0.0
-        ),
+        data=replace(data, dataset=train_set.name, validation_share=data.validation_share if is_divided else 0.0),
         train=config.train.fitted_to(len(train_set)),
     )
     _check_fit(fitted, train_set)
