@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -123,6 +124,18 @@ def test_without_randomness_every_unit_follows_the_same_of_its_outputs() -> None
         z_steps.append(last_outputs(latent.posterior_network, inputs)[:, :, 3])  # of outputs 0 to 5
     assert torch.equal(posterior.mode(), torch.stack(z_steps))
     assert posterior.potential is None
+
+
+def test_callers_in_several_threads_do_not_disturb_each_other() -> None:
+    latent = autoregressive()
+
+    def sample(seed: int) -> Tensor:
+        return latent.sample_prior([np.random.default_rng(seed + n) for n in range(2 + seed % 3)])
+
+    alone = [sample(seed) for seed in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(sample, range(12)))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_no_draw_leaves_a_trace_in_the_next(generator: torch.Generator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from threading import RLock
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from spikevae.nn.neurons import SequenceNorm, SpikingLayer, threshold_scaled
 
 PSP_TAU = 2.0  # of the filter that turns spikes into post-synaptic potentials for MMD, in time steps
 SCHEDULED_SAMPLING = 0.3  # share of images whose prior follows its own spikes in training, not the posterior's
+
+_ONE_SEQUENCE = RLock()  # potentials lie in the networks from step to step, so sequences of several callers take turns
 
 
 class StepNetwork(nn.Module):
@@ -127,15 +130,16 @@ class AutoregressiveLatent(NeuronLatent):
             guide: [T, N, L] spikes that take the place of the network's own as the input of the next step...
             guided: [N, 1] ... for the images where this is 1 (teacher forcing).
         """
-        network.reset()
-        z = torch.zeros_like(u_seq[0])
-        steps = []
-        for t in range(self.shape[0]):
-            steps.append(network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1)))
-            z = self.chosen(steps[t], u_seq[t]).detach()
-            if guide is not None and guided is not None:
-                z = guided * guide[t].detach() + (1 - guided) * z
-        network.end_sequence()
+        with _ONE_SEQUENCE:
+            network.reset()
+            z = torch.zeros_like(u_seq[0])
+            steps = []
+            for t in range(self.shape[0]):
+                steps.append(network(z if current_seq is None else torch.cat([current_seq[t], z], dim=1)))
+                z = self.chosen(steps[t], u_seq[t]).detach()
+                if guide is not None and guided is not None:
+                    z = guided * guide[t].detach() + (1 - guided) * z
+            network.end_sequence()
         return torch.stack(steps)
 
     def chosen(self, outputs: Float[Tensor, "*T N L k"], u: Float[Tensor, "*T N L"]) -> Float[Tensor, "*T N L"]:
