@@ -119,6 +119,12 @@ def test_an_exact_copy_has_no_distance(generator: torch.Generator) -> None:
     assert torch.equal(found.index, torch.arange(100))
 
 
+def test_the_nearest_of_images_that_hardly_differ_is_found(generator: torch.Generator) -> None:
+    training = 0.8 + 1e-4 * torch.rand(50, 784, generator=generator)
+    found = nearest(training + 1e-6, blocks(training, 20))
+    assert torch.equal(found.index, torch.arange(50))
+
+
 def test_a_copying_model_is_caught_and_an_honest_one_is_not(generator: torch.Generator) -> None:
     training = torch.rand(300, 12, generator=generator)
     test, honest = torch.rand(2, 100, 12, generator=generator)
