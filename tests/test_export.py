@@ -20,7 +20,7 @@ from spikevae.config import ModelConfig
 from spikevae.hub.checkpoints import save_release
 from spikevae.hub.export.gates import fold_decoder_gates, fold_gates
 from spikevae.hub.export.nir import export_nir
-from spikevae.hub.export.onnx import Part, export_onnx
+from spikevae.hub.export.onnx import Part, _Encoder, export_onnx
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.vae import SpikingVAE
 from tests.test_cli import one_line, run
@@ -283,6 +283,23 @@ def test_a_file_says_whether_its_gates_are_an_approximation(
     assert "an approximation: gates are folded" in capsys.readouterr().out
     assert nir.read(exact).metadata["gates"] == "none"
     assert "6 calibration images" in nir.read(folded).metadata["gates"]
+
+
+def test_an_attention_that_no_calibration_can_fix_is_not_advised_to_be_calibrated(
+    tiny_release: Path, tmp_path: Path
+) -> None:
+    model = spikevae.load(tiny_release)
+    model.decoder.expand.attention = nn.Dropout()
+    with pytest.raises(ValueError, match=r"\(Dropout\) cannot be written as NIR, .* --model.attention none$"):
+        export_nir(model, "decoder", tmp_path / "a.nir", calibration=2)
+
+
+def test_an_encoder_names_the_potentials_that_it_gives(tiny_release: Path) -> None:
+    model = spikevae.load(tiny_release)
+    model.latent.has_density = False  # as a latent of one's own may say that gives potentials all the same
+    encoder = _Encoder(model)
+    assert encoder.output_names == ("z_seq", "potential")
+    assert len(encoder(encoder.example)) == 2
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikevae.hub.export.gates import FixedGate
+from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.neurons import ParametricSpikingLayer, SpikingLayer
 from spikevae.nn.stage import SpikingStage
 from spikevae.ops import THRESHOLD
@@ -70,9 +71,11 @@ def gate_of(attention: nn.Module, channels: int, name: str) -> Tensor:
         return attention.gate
     if isinstance(attention, nn.Identity):
         return torch.ones(channels)
+    can_be_fixed = isinstance(attention, TemporalChannelJointAttention)
     raise ValueError(
         f"{name} ({type(attention).__name__}) cannot be written as NIR, which has no gate; use a model trained with "
-        "--model.attention none, or fix TCJA's gates with --calibrate 256 (an approximation)"
+        "--model.attention none"
+        + (", or fix the gates with --calibrate 256 (an approximation)" if can_be_fixed else "")
     )
 
 

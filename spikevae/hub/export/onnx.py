@@ -28,9 +28,11 @@ class _Encoder(nn.Module):
         super().__init__()
         self.model = model
         self.input_name = "image"
-        self.output_names = ("z_seq", "potential") if model.latent.has_density else ("z_seq",)
         shape = (model.config.image_channels, model.config.image_size, model.config.image_size)
         self.example, self.batch_axis = torch.rand(2, *shape), 0
+        with torch.no_grad():
+            has_potential = model.encode(self.example).potential is not None
+        self.output_names = ("z_seq", "potential") if has_potential else ("z_seq",)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         posterior = self.model.encode(x)
