@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from spikevae.config import ModelConfig
 from spikevae.nn.attention import TemporalChannelJointAttention
 from spikevae.nn.decoder import TimeReadOut
-from spikevae.nn.neurons import ParametricSpikingLayer
+from spikevae.nn.neurons import ParametricSpikingLayer, SpikingLayer
 from spikevae.nn.stage import convolutional_stage, latent_stage
 from spikevae.nn.vae import SpikingVAE
 from spikevae.ops import (
@@ -111,6 +111,26 @@ def test_a_fused_stage_has_the_spikes_and_the_gradients_of_its_reference(
         torch.testing.assert_close(gated_seq, expected)
     for found, wanted in zip(grads, expected_grads, strict=True):  # a spike that differs changes a few elements by far
         assert (found - wanted).norm() < (0.25 if is_half else 1e-3) * wanted.norm() + 1e-4
+
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float16, torch.float64])
+def test_the_gradients_do_not_depend_on_the_type_that_a_program_makes_tensors_of(default: torch.dtype) -> None:
+    norm, attention = PARTS["norm and gate"]()
+    neurons, x_seq = SpikingLayer(3.0, 2.0), sequence()
+    parameters = [*norm.parameters(), *attention.parameters()]
+
+    def run() -> tuple[Tensor, ...]:
+        gated_seq = norm_fire_gate(x_seq, norm, neurons, attention)
+        return gated_seq, *torch.autograd.grad(gated_seq.square().sum(), parameters)
+
+    expected = run()
+    torch.set_default_dtype(default)
+    try:
+        found = run()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(bool(grad.any()) for grad in found)
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -416,6 +436,14 @@ def test_a_backward_hook_sees_the_gradient_of_the_gated_spikes() -> None:
     stage.attention.register_full_backward_hook(lambda _, __, grads: seen.extend(grads))
     stage(sequence()).sum().backward()
     assert torch.equal(seen[0], torch.ones_like(seen[0]))
+
+
+def test_a_hook_on_the_surrogate_sees_how_far_potentials_are_from_the_threshold() -> None:
+    stage = convolutional_stage(CONFIG, C, 32, "same").eval()
+    seen: list[Tensor] = []
+    stage.get_submodule("neurons.surrogate_function").register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    gated_seq = stage(sequence())
+    assert torch.equal(torch.stack(seen) >= 0, gated_seq != 0)
 
 
 def test_monitors_of_spikingjelly_record_spikes() -> None:

@@ -90,9 +90,16 @@ def is_known(module: nn.Module, *, may_be_metered: bool = False) -> bool:
     kind = type(module)
     if kind not in _KNOWN or not _methods_of(kind).isdisjoint(vars(module)):  # type: ignore[arg-type]
         return False  # of another class, or with a method of its own in the place of its class's
+    return not is_watched(module, may_be_metered=may_be_metered)
+
+
+def is_watched(module: object, *, may_be_metered: bool = False) -> bool:
+    """Whether calling this, if it is a module, would call a hook, of its own or of all modules."""
+    if not isinstance(module, nn.Module):
+        return False
     meters = len(meters_of(module)) if may_be_metered else 0
     has_hooks = module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    return len(module._forward_hooks) == meters and not has_hooks and not any(_HOOKS_OF_ALL)
+    return len(module._forward_hooks) != meters or bool(has_hooks) or any(_HOOKS_OF_ALL)
 
 
 @cache

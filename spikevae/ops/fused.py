@@ -51,7 +51,7 @@ def fire(
     Returns:
         Of the input's shape and dtype; with a norm or a gate the channels come last in memory.
     """
-    leak = leak if isinstance(leak, Tensor) else torch.tensor(leak)
+    leak = leak if isinstance(leak, Tensor) else torch.tensor(leak, dtype=torch.float32)
     if norm is not None or gate is not None:
         x_seq = channels_last(x_seq, may_be_constant=norm is None)
     elif not is_dense(x_seq[0]):
@@ -74,7 +74,7 @@ def fire(
 
 def fire_gated(x_seq: Tensor, leak: float | Tensor, norm: nn.BatchNorm2d, gate: Gate | None) -> GatedSpikes:
     """:func:`fire` without gradient, on float32 [T, N, C, H, W]: spikes and gates apart, not multiplied."""
-    leak = leak if isinstance(leak, Tensor) else torch.tensor(leak)
+    leak = leak if isinstance(leak, Tensor) else torch.tensor(leak, dtype=torch.float32)
     x_seq = channels_last(x_seq, may_be_constant=False)
     currents = LaidOut(x_seq, leak, True, norm.weight, norm.bias, *_statistics(norm, x_seq))
     spikes, means = _fire(x_seq, currents, torch.empty_strided(x_seq.shape, strides(x_seq), dtype=torch.uint8))
@@ -165,7 +165,7 @@ class _Fire(torch.autograd.Function):
         of_gate_weights: tuple[Tensor | None, ...] = ()
         if ctx.gate is not None:
             factor = ctx.factor.detach()
-            of_factor = torch.zeros(factor.shape)
+            of_factor = torch.zeros(factor.shape, dtype=torch.float32)
             compile.in_parallel(
                 neurons.sum_where_fired, currents.loop, compile.flat(grad_seq), compile.flat(of_factor),
                 **currents.shares(x_seq),

@@ -8,7 +8,7 @@ import torch
 from spikingjelly.activation_based.surrogate import ATan
 from torch import Tensor
 
-from spikevae.ops.dispatch import may_fuse
+from spikevae.ops.dispatch import is_watched, may_fuse
 from spikevae.ops.fused import fire, fire_once
 
 THRESHOLD = 1.0  # also in the loops of cpu/neurons.py
@@ -26,7 +26,7 @@ def lif(x_seq: Tensor, leak: float | Tensor, surrogate: Callable[[Tensor], Tenso
     Returns:
         [T, N, ...] spikes in {0, 1}, of the input's dtype.
     """
-    if may_fuse(x_seq):
+    if may_fuse(x_seq) and not is_watched(surrogate):
         return fire(x_seq, leak, slope)
     return lif_reference(x_seq, leak, surrogate)
 
@@ -47,7 +47,7 @@ def lif_step(
     x: Tensor, v: Tensor, leak: float | Tensor, surrogate: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """One time step: spikes, and membrane potentials after the reset. Without gradient it is one loop on the CPU."""
-    is_step = type(surrogate) is ATan and surrogate.spiking
+    is_step = type(surrogate) is ATan and surrogate.spiking and not is_watched(surrogate)
     if is_step and not torch.is_grad_enabled() and x.shape == v.shape and may_fuse(x, v, dtypes=(torch.float32,)):
         return fire_once(x, v, leak)
     return lif_step_reference(x, v, leak, surrogate)

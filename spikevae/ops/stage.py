@@ -7,13 +7,14 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from spikevae.ops.dispatch import is_known, makes_new, may_fuse, meters_of
+from spikevae.ops.dispatch import is_known, is_watched, makes_new, may_fuse, meters_of
 from spikevae.ops.fused import Gate, fire
 
 
 class Neurons(Protocol):
     """Neurons that the fast way knows."""
 
+    surrogate_function: nn.Module
     is_standard: bool  # whether no setting was changed that the loops do not know
     leak: float | Tensor
     surrogate_slope: float
@@ -117,8 +118,10 @@ def gate_of(attention: nn.Module, x_seq: Tensor, weights: tuple[Tensor, ...] = (
 
 def fuses_neurons(neurons: nn.Module, attention: nn.Module) -> bool:
     """Whether the operator does what these neurons and this attention do, and nobody watches more than rates."""
-    knows_both = is_known(neurons, may_be_metered=True) and is_known(attention)
-    return knows_both and cast(Neurons, neurons).is_standard
+    if not (is_known(neurons, may_be_metered=True) and is_known(attention)):
+        return False
+    known_neurons = cast(Neurons, neurons)
+    return known_neurons.is_standard and not is_watched(known_neurons.surrogate_function)
 
 
 def fuses_norm(norm: nn.Module, channels: int | None = None) -> bool:

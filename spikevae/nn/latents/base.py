@@ -166,7 +166,7 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator | None, device: t
     Raises:
         ValueError: if the generator is something else, such as a seed.
     """
-    return torch.rand(shape, generator=generator, device=_source(generator, device)).to(device)
+    return torch.rand(shape, generator=generator, dtype=_wide(), device=_source(generator, device)).to(device)
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
@@ -175,7 +175,12 @@ def normal(shape: tuple[int, ...], generator: torch.Generator | None, device: to
     Raises:
         ValueError: if the generator is something else, such as a seed.
     """
-    return torch.randn(shape, generator=generator, device=_source(generator, device)).to(device)
+    return torch.randn(shape, generator=generator, dtype=_wide(), device=_source(generator, device)).to(device)
+
+
+def _wide() -> torch.dtype:
+    """Of random numbers: a program's default type, but not one of 16 bits, which holds few different numbers."""
+    return torch.promote_types(torch.get_default_dtype(), torch.float32)
 
 
 def _source(generator: torch.Generator | None, device: torch.device) -> torch.device:

@@ -205,7 +205,7 @@ class Mixtures(nn.Module):
                 if weight > 0:
                     white = torch.linalg.solve_triangular(factor, (coordinates - centre).T, upper=False)  # [R, N]
                     volume = factor.diagonal().abs().log().sum()
-                    terms.append(torch.tensor(weight).log() - white.square().sum(dim=0) / 2 - volume)
+                    terms.append(math.log(weight) - white.square().sum(dim=0) / 2 - volume)
             shape = torch.stack(terms).logsumexp(dim=0)
             rest = (centred - coordinates @ basis.T) / spread
             shapes.append(shape)
