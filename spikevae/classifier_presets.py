@@ -61,10 +61,47 @@ def _seven_convolutions(
     )
 
 
+def _of_events(
+    layers: str,
+    *,
+    size: tuple[int, int],
+    time_steps: int,
+    kernel: int = 4,
+    class_names: tuple[str, ...] = (),
+) -> ModelConfig:
+    """A network of the TCJA paper for event recordings: height and width of its frames, and both attention kernels."""
+    height, width = size
+    return ModelConfig(
+        network="classifier",
+        layers=layers,
+        image_size=height,
+        image_width=None if width == height else width,
+        image_channels=2,
+        class_names=class_names,
+        time_steps=time_steps,
+        temporal_kernel=kernel,
+        channel_kernel=kernel,
+        neuron="lif",
+    )
+
+
 _NEUROMORPHIC = dataclasses.replace(
     _classifier_training(200), flip=True, shift=5, rotation=15.0, shear=8.0, cutout=8, mixup=0.5
 )
 """Augmentation of the authors of TCJA, after Li et al. (ECCV 2022)."""
+
+_TCJA_CIFAR10 = RunConfig(
+    model=ModelConfig(
+        network="classifier",
+        layers=_WIDE,
+        image_size=32,
+        image_channels=3,
+        class_names=CIFAR10_CLASSES,
+        neuron="lif",
+    ),
+    data=DataConfig(dataset="cifar10"),
+    train=dataclasses.replace(_classifier_training(200, batch_size=64), flip=True, shift=4),
+)
 
 CLASSIFIERS: dict[str, RunConfig] = {
     "n-mnist-classifier": RunConfig(
@@ -101,68 +138,37 @@ CLASSIFIERS: dict[str, RunConfig] = {
         train=dataclasses.replace(_classifier_training(8, batch_size=32, learning_rate=4e-3), shift=3),
     ),
     "tcja-dvs128": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=(
-                "conv128 maxpool2 conv128 maxpool2 conv128 maxpool2 conv128+attention maxpool2 conv128+attention "
-                "maxpool2 dropout0.5 linear512 dropout0.5 vote10"
-            ),
-            image_size=128,
-            image_channels=2,
-            class_names=DVS128_CLASSES,
+        model=_of_events(
+            "conv128 maxpool2 conv128 maxpool2 conv128 maxpool2 conv128+attention maxpool2 conv128+attention "
+            "maxpool2 dropout0.5 linear512 dropout0.5 vote10",
+            size=(128, 128),
             time_steps=20,
-            temporal_kernel=4,
-            channel_kernel=4,
-            neuron="lif",
+            class_names=DVS128_CLASSES,
         ),
         data=DataConfig(dataset="dvs128-gesture"),
         objective=ObjectiveConfig(classification_loss="rate-mse"),
         train=dataclasses.replace(_NEUROMORPHIC, flip=False),
     ),
     "tcja-n-caltech101": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=(
-                "conv64 maxpool2 conv128 maxpool2 conv256 maxpool2 conv256+attention maxpool2 conv512+attention "
-                "maxpool2 dropout0.5 linear1024 dropout0.5 readout"
-            ),
-            image_size=180,
-            image_width=240,
-            image_channels=2,
+        model=_of_events(
+            "conv64 maxpool2 conv128 maxpool2 conv256 maxpool2 conv256+attention maxpool2 conv512+attention "
+            "maxpool2 dropout0.5 linear1024 dropout0.5 readout",
+            size=(180, 240),
             time_steps=14,
-            temporal_kernel=4,
-            channel_kernel=4,
-            neuron="lif",
         ),
         data=DataConfig(dataset="n-caltech101"),
         train=_NEUROMORPHIC,
     ),
     "tcja-cifar10-dvs": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=_VGG.format("", "+attention", "+attention"),
-            image_size=48,
-            image_channels=2,
-            class_names=CIFAR10_CLASSES,
-            time_steps=10,
-            temporal_kernel=4,
-            channel_kernel=4,
-            neuron="lif",
+        model=_of_events(
+            _VGG.format("", "+attention", "+attention"), size=(48, 48), time_steps=10, class_names=CIFAR10_CLASSES
         ),
         data=DataConfig(dataset="cifar10-dvs"),
         train=_NEUROMORPHIC,
     ),
     "tcja-cifar10-dvs-tet": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=_VGG.format("+attention", "", ""),
-            image_size=48,
-            image_channels=2,
-            class_names=CIFAR10_CLASSES,
-            time_steps=10,
-            temporal_kernel=2,
-            channel_kernel=2,
-            neuron="lif",
+        model=_of_events(
+            _VGG.format("+attention", "", ""), size=(48, 48), time_steps=10, kernel=2, class_names=CIFAR10_CLASSES
         ),
         data=DataConfig(dataset="cifar10-dvs"),
         objective=ObjectiveConfig(classification_loss="tet"),
@@ -218,29 +224,11 @@ CLASSIFIERS: dict[str, RunConfig] = {
         label_smoothing=0.0,
         network=ModelConfig(network="classifier", layers=_SEVEN, time_steps=1, attention="none", neuron="relu"),
     ),
-    "tcja-cifar10": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=_WIDE,
-            image_size=32,
-            image_channels=3,
-            class_names=CIFAR10_CLASSES,
-            neuron="lif",
-        ),
-        data=DataConfig(dataset="cifar10"),
-        train=dataclasses.replace(_classifier_training(200, batch_size=64), flip=True, shift=4),
-    ),
-    "tcja-cifar100": RunConfig(
-        model=ModelConfig(
-            network="classifier",
-            layers=_WIDE,
-            image_size=32,
-            image_channels=3,
-            class_names=CIFAR100_CLASSES,
-            neuron="lif",
-        ),
+    "tcja-cifar10": _TCJA_CIFAR10,
+    "tcja-cifar100": dataclasses.replace(
+        _TCJA_CIFAR10,
+        model=dataclasses.replace(_TCJA_CIFAR10.model, class_names=CIFAR100_CLASSES),
         data=DataConfig(dataset="cifar100"),
-        train=dataclasses.replace(_classifier_training(200, batch_size=64), flip=True, shift=4),
     ),
 }
 """The networks of the paper's classifiers begin with ``tcja-``; how long and how they are trained is ours."""
