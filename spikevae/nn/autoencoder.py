@@ -38,6 +38,9 @@ class SpikingAutoencoder(nn.Module):
         config: everything that the network is.
     """
 
+    unit = "image"
+    """What messages call an input."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -88,27 +91,21 @@ class SpikingAutoencoder(nn.Module):
         chosen = self._classes_of(labels, len(indices))
         return self.latent.sample_prior(image_rngs(seed, indices), chosen, temperature, reject=reject).to(self.device)
 
-    def _pass(self, x: Tensor, generator: torch.Generator | None, random: bool) -> Outputs:
-        """One pass of training, of the whole network."""
-        x_seq = self._encoded(x)
-        posterior = self.latent.posterior(x_seq)
-        spikes = posterior.spikes(generator, random=random)
-        return Outputs(
-            reconstruction=self.decode(spikes.z_seq),
-            logits=None if self.classifier is None else self.classifier(self.encoder.upper(x_seq)),
-            divergence=posterior.kl(spikes, generator),
-        )
-
-    def _sampled(
+    def sample_batches(
         self,
         count: int,
-        seed: SupportsIndex,
-        label: Label | Sequence[Label] | Tensor | None,
-        temperature: float,
-        batch_size: int,
-        start: int,
+        *,
+        seed: SupportsIndex = 0,
+        label: Label | Sequence[Label] | Tensor | None = None,
+        temperature: float = 1.0,
+        batch_size: int = 64,
+        start: int = 0,
     ) -> Iterator[Tensor]:
-        """What is decoded of the prior, in batches."""
+        """What :meth:`decode` gives of new latent spikes, in batches, so that any number fits the memory.
+
+        Arguments and errors are those of the method ``sample``.
+        """
+        require_at_least_one(self.unit, count=count, batch_size=batch_size)
         labels = self._classes_of(label, count)
         first = first_number(start)
         indices = range(first, first + count)
@@ -119,6 +116,17 @@ class SpikingAutoencoder(nn.Module):
                 z_seq = self.sample_prior(indices[part], seed=seed, labels=chosen, temperature=temperature)
                 decoded = self.decode(z_seq)
             yield decoded  # outside, since no_grad would hold in the caller's loop
+
+    def _pass(self, x: Tensor, generator: torch.Generator | None, random: bool) -> Outputs:
+        """One pass of training, of the whole network."""
+        x_seq = self._encoded(x)
+        posterior = self.latent.posterior(x_seq)
+        spikes = posterior.spikes(generator, random=random)
+        return Outputs(
+            reconstruction=self.decode(spikes.z_seq),
+            logits=None if self.classifier is None else self.classifier(self.encoder.upper(x_seq)),
+            divergence=posterior.kl(spikes, generator),
+        )
 
     def _classes_of(self, label: Label | Sequence[Label] | Tensor | None, count: int) -> Int[Tensor, " N"] | None:
         """The class of each of so many images, on the CPU; None if they are of any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import SupportsIndex
 
 import numpy as np
@@ -14,7 +14,7 @@ from spikevae.data.events.recording import Recording
 from spikevae.labels import Label
 from spikevae.nn.autoencoder import Outputs, SpikingAutoencoder
 from spikevae.nn.frames import intensity_of, require_frames, sample_recording
-from spikevae.nn.images import crop, first_number, image_rngs, in_batches, pad, require_at_least_one, require_spikes
+from spikevae.nn.images import crop, first_number, image_rngs, in_batches, pad, require_spikes
 
 
 class SpikingEventVAE(SpikingAutoencoder):
@@ -23,6 +23,8 @@ class SpikingEventVAE(SpikingAutoencoder):
     The encoder sees counts of events, [T, N, 2, H, W], a frame a time step. The decoder gives the events that are
     expected in each: the intensity of a Poisson process. A recording is a draw from it.
     """
+
+    unit = "recording"
 
     def forward(
         self, x_seq: Float[Tensor, "T N 2 H W"], generator: torch.Generator | None = None, *, random: bool = True
@@ -129,20 +131,6 @@ class SpikingEventVAE(SpikingAutoencoder):
             rng = np.random.Generator(latent_rng.bit_generator.jumped())  # type: ignore[attr-defined]
             made.append(sample_recording(intensity_of(intensity, self.config), self.config.duration, rng))
         return made
-
-    def sample_batches(
-        self,
-        count: int,
-        *,
-        seed: SupportsIndex = 0,
-        label: Label | Sequence[Label] | Tensor | None = None,
-        temperature: float = 1.0,
-        batch_size: int = 64,
-        start: int = 0,
-    ) -> Iterator[Float[Tensor, "T N 2 H W"]]:
-        """What :meth:`sample` gives, in batches, from recording ``start`` on."""
-        require_at_least_one("recording", count=count, batch_size=batch_size)
-        yield from self._sampled(count, seed, label, temperature, batch_size, start)
 
     def _features_in_batches(self, x_seq: Float[Tensor, "T N 2 H W"], batch_size: int) -> Float[Tensor, "T N F"]:
         parts = in_batches(x_seq, batch_size, "recording", dim=1)

@@ -149,9 +149,11 @@ class SpikingVAE(SpikingAutoencoder):
         start: int = 0,
     ) -> Iterator[Float[Tensor, "N C H W"]]:
         """The images of :meth:`sample` in batches, from image ``start`` on, so that any number fits the memory."""
-        require_at_least_one("image", count=count, batch_size=batch_size)
         require_at_least_one("pixel", size=1 if size is None else size)
-        for images in self._sampled(count, seed, label, temperature, batch_size, start):
+        batches = super().sample_batches(
+            count, seed=seed, label=label, temperature=temperature, batch_size=batch_size, start=start
+        )
+        for images in batches:
             yield resized(images, size)
 
     @torch.no_grad()
