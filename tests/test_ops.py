@@ -26,7 +26,6 @@ from spikevae.nn.vae import SpikingVAE
 from spikevae.ops import (
     GatedSpikes,
     RateMeter,
-    at_every_step,
     lif_step,
     norm_fire_gate,
     points_of_gaussians,
@@ -37,7 +36,7 @@ from spikevae.ops import (
 from spikevae.ops.cpu import compile
 from spikevae.ops.lif import lif_step_reference
 from spikevae.ops.planes import join_gated, split_gated
-from spikevae.ops.repeated import at_every_step_reference
+from spikevae.ops.repeated import at_every_step, at_every_step_reference
 
 T, N, C, H, W = 3, 2, 8, 7, 6
 CONFIG = ModelConfig(

@@ -33,9 +33,10 @@ from spikevae.nn.attention import attention_layer
 from spikevae.nn.frames import require_frames
 from spikevae.nn.images import in_batches, require_images
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
-from spikevae.nn.residual import ResidualBlock, each_step
+from spikevae.nn.residual import ResidualBlock
 from spikevae.nn.stage import convolutional_stage
 from spikevae.nn.synapses import SpikeConv2d
+from spikevae.ops import each_step
 
 _WORD = re.compile(
     r"(?P<kind>conv|stem|res|linear|vote|maxpool)(?P<width>[1-9]\d{0,4})(?P<half>/2)?(?P<attention>\+attention)?"

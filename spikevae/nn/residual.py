@@ -1,4 +1,4 @@
-"""The block of a residual network of spiking neurons, and layers that hold for every step alone.
+"""The block of a residual network of spiking neurons.
 
 Source: Hu et al., MS-ResNet, arXiv:2112.08954.
 """
@@ -15,7 +15,7 @@ from spikevae.nn.attention import attention_layer
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.stage import SpikingStage
 from spikevae.nn.synapses import SpikeConv2d
-from spikevae.ops import at_every_step
+from spikevae.ops import each_step
 
 
 class ResidualBlock(nn.Module):
@@ -50,12 +50,3 @@ class ResidualBlock(nn.Module):
         inner = each_step(self.second, self.first(self.fire(x_seq)))
         currents: Tensor = self.attention(inner) + each_step(self.shortcut, x_seq)
         return currents
-
-
-def each_step(layer: nn.Module, x_seq: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N ..."]:
-    """A layer without memory, applied to every step."""
-    if x_seq.stride(0) == 0:  # one input, shown at every step
-        once: Tensor = layer(x_seq[0])
-        return at_every_step(once, len(x_seq))
-    result: Tensor = layer(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
-    return result

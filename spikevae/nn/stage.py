@@ -12,7 +12,7 @@ from spikevae.config import ModelConfig
 from spikevae.nn.attention import attention_layer
 from spikevae.nn.neurons import spiking_layer, threshold_scaled
 from spikevae.nn.synapses import SpikeConv2d, SpikeConvTranspose2d
-from spikevae.ops import at_every_step, known, norm_fire_gate, spiking_stage
+from spikevae.ops import known, spiking_stage
 
 Resize = Literal["down", "same", "up"]
 
@@ -47,9 +47,6 @@ class SpikingStage(nn.Module):
         """
         if x_seq.shape[0] != self.time_steps:
             raise ValueError(f"this stage was built for {self.time_steps} time steps, got {x_seq.shape[0]}")
-        if x_seq.stride(0) == 0 and isinstance(self.filter, nn.Identity):
-            current_seq = at_every_step(self.norm(self.synapses(x_seq[0])), self.time_steps)
-            return norm_fire_gate(current_seq, nn.Identity(), self.neurons, self.attention)
         return spiking_stage(x_seq, self.synapses, self.filter, self.norm, self.neurons, self.attention)
 
 

@@ -21,7 +21,7 @@ from spikevae.ops.lif import THRESHOLD, lif, lif_step
 from spikevae.ops.planes import GatedSpikes
 from spikevae.ops.read_out import weighted_sum
 from spikevae.ops.remembered import Remembered
-from spikevae.ops.repeated import at_every_step
+from spikevae.ops.repeated import each_step
 from spikevae.ops.stage import norm_fire_gate, spiking_stage
 from spikevae.ops.stages import spiking_stages
 from spikevae.ops.synapses import spike_convolution
@@ -31,7 +31,7 @@ __all__ = [
     "GatedSpikes",
     "RateMeter",
     "Remembered",
-    "at_every_step",
+    "each_step",
     "is_traced",
     "is_transformed",
     "known",

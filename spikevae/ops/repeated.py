@@ -1,8 +1,17 @@
-"""One input at every time step."""
+"""Layers without memory, which see an input that is shown at every time step once."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def each_step(layer: nn.Module, x_seq: Float[Tensor, "T N ..."]) -> Float[Tensor, "T N ..."]:
+    """A layer without memory, applied to every step."""
+    if x_seq.stride(0) == 0:  # one input, shown at every step
+        return at_every_step(layer(x_seq[0]), len(x_seq))
+    result: Tensor = layer(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+    return result
 
 
 def at_every_step(x: Tensor, steps: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spikevae.ops.dispatch import is_known, is_watched, makes_new, may_fuse, meters_of
 from spikevae.ops.fused import Gate, fire
+from spikevae.ops.repeated import at_every_step
 
 
 class Neurons(Protocol):
@@ -35,8 +36,12 @@ def spiking_stage(
 ) -> Tensor:
     """Gated spikes [T, N, C, H, W] of the input [T, N, ...] of a stage.
 
-    On the CPU norm, neurons and gate are one operator, if they are of classes that it knows and nobody watches them.
+    Synapses and norm see one input that is shown at every step once, if no filter tells the steps apart. On the CPU
+    norm, neurons and gate are one operator, if they are of classes that it knows and nobody watches them.
     """
+    if x_seq.stride(0) == 0 and isinstance(filter, nn.Identity):
+        current_seq = at_every_step(norm(synapses(x_seq[0])), len(x_seq))
+        return norm_fire_gate(current_seq, nn.Identity(), neurons, attention)
     if not fuses_neurons(neurons, attention):
         return spiking_stage_reference(x_seq, synapses, filter, norm, neurons, attention)
     current_seq = currents(x_seq, synapses, filter)
