@@ -99,10 +99,6 @@ class Actions:
         """Whether a model's pictures have colours."""
         return self.models.known(model).config.image_channels == 3
 
-    def has_temperature(self, model: Sent) -> bool:
-        """Whether the spread of a model's samples can be chosen."""
-        return self.models.known(model).latent.has_density
-
     def has_class_choice(self, model: Sent) -> bool:
         """Whether samples of one class can be asked for."""
         return self.models.known(model).latent.is_conditional

@@ -70,6 +70,10 @@ class Models(Generic[Kind]):
         self.known(model)
         return self._familiar[model]
 
+    def has_density(self, model: Sent) -> bool:
+        """Whether a model's latent has the density that editing, completing and another spread of samples need."""
+        return self.known(model).latent.has_density
+
     def fit_class(self, model: Sent, label: Sent) -> Sent:
         """The class, or any where only other models can draw it. Errors as for :meth:`known`."""
         network = self.known(model)
@@ -82,7 +86,7 @@ class Models(Generic[Kind]):
 
     def fit_temperature(self, model: Sent, temperature: Sent) -> Sent:
         """The temperature, or 1 where the spread of samples cannot be chosen. Errors as for :meth:`known`."""
-        return temperature if self.known(model).latent.has_density else 1.0
+        return temperature if self.has_density(model) else 1.0
 
     @contextmanager
     def alone(self, model: Sent) -> Iterator[Kind]:

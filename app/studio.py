@@ -60,10 +60,6 @@ class Studio:
         self._models, self._decode = models, decode or decode_here
         self._directions: dict[tuple[str, int | None], list[Direction]] = {}
 
-    def can_edit(self, model: Sent) -> bool:
-        """Whether a model's latent has the density that editing and completing need."""
-        return self._models.known(model).latent.has_density
-
     def edit(
         self, model: Sent, start: tuple[Sent, Sent, bytes | None], amounts: Sequence[Sent], towards: Sent, way: Sent
     ) -> Edited:
@@ -81,7 +77,7 @@ class Studio:
         """
         seed, label, content = start
         network = self._models.known(model)
-        if not self.can_edit(model):
+        if not self._models.has_density(model):
             raise ValueError("This model's latent has no density, so its pictures cannot be changed")
         group = self._group(network, label)
         moved = [float(limits.number("amount", amount, -limits.AMOUNT, limits.AMOUNT)) for amount in amounts]
@@ -106,7 +102,7 @@ class Studio:
             ValueError: if there is no such model or class.
         """
         network = self._models.known(model)
-        if not self.can_edit(model):
+        if not self._models.has_density(model):
             return []
         group = self._group(network, label)
         directions = self._directions_of(model, group)[:SLIDERS]
@@ -130,7 +126,7 @@ class Studio:
             ValueError: if an argument is out of range, the file is no picture, or nothing is hidden.
         """
         network = self._models.known(model)
-        if not self.can_edit(model):
+        if not self._models.has_density(model):
             raise ValueError("This model's latent has no density, so it cannot complete pictures")
         wanted = limits.whole_number("number of proposals", count, 1, limits.PROPOSALS)
         number = limits.whole_number("seed", seed, 0, limits.SEED_LIMIT)

@@ -23,7 +23,7 @@ def traits(actions: Actions, model: str) -> str:
     """What a model can do, in words that `style.css` knows: "density", "label" (samples of one class), "classes"
     (it names what it sees) and "grey"."""
     has = {
-        "density": actions.studio.can_edit(model),
+        "density": actions.models.has_density(model),
         "label": actions.has_class_choice(model),
         "classes": bool(actions.class_names(model)),
         "grey": not actions.is_colour(model),

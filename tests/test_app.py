@@ -356,7 +356,7 @@ def test_a_model_of_any_data_has_examples_and_of_other_data_its_own(
 def test_a_model_without_labels_does_all_but_name_things(unlabelled_release: Path) -> None:
     actions = Actions([str(unlabelled_release)])
     assert not actions.has_class_choice("unlabelled")
-    assert actions.has_temperature("unlabelled")
+    assert actions.models.has_density("unlabelled")
     assert actions.sample("unlabelled", 2, 0, "any", 1.0).images.shape == (2, 3, 16, 16)
     assert actions.reconstruct("unlabelled", shoe()).probabilities is None
     paper = Image.new("L", (280, 280), 255)
@@ -374,7 +374,7 @@ def test_a_model_says_which_choices_it_has(actions: Actions, autoregressive_rele
     assert actions.has_class_choice(MODEL)
     other = Actions([str(autoregressive_release)])
     assert not other.has_class_choice("autoregressive")
-    assert not other.has_temperature("autoregressive")
+    assert not other.models.has_density("autoregressive")
 
 
 # ---------------------------------------------------------------- looking inside

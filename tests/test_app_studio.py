@@ -155,7 +155,7 @@ def test_what_is_to_be_completed_is_checked(
 
 
 def test_a_model_without_a_density_says_that_it_cannot(actions: Actions) -> None:
-    assert not actions.studio.can_edit("autoregressive")
+    assert not actions.models.has_density("autoregressive")
     with pytest.raises(ValueError, match="no density"):
         actions.studio.edit("autoregressive", (1, "any", None), STILL, "any", 0)
     with pytest.raises(ValueError, match="no density"):

@@ -249,7 +249,7 @@ def test_the_energy_of_a_sample_counts_the_bottleneck(release: Path) -> None:
 def test_the_page_walks_and_looks_inside_and_offers_neither_classes_nor_temperature(release: Path) -> None:
     actions = Actions([str(release)])
     assert not actions.has_class_choice("poisson")
-    assert not actions.has_temperature("poisson")
+    assert not actions.models.has_density("poisson")
     walk = actions.walk_samples("poisson", 1, "any", 2, "any", 5)
     torch.testing.assert_close(walk.images[0], spikevae.load(release).sample(1, seed=1)[0])
     assert actions.sample("poisson", 2, 0, "any", 1.0).images.shape == (2, 1, 28, 28)

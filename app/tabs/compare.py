@@ -85,5 +85,5 @@ class CompareTab:
 
     def _shown_of(self, model: Sent) -> tuple[dict[str, Any], dict[str, Any]]:
         """Whether the boxes for class and temperature are shown."""
-        has_choice, has_temperature = self._actions.has_class_choice(model), self._actions.has_temperature(model)
+        has_choice, has_temperature = self._actions.has_class_choice(model), self._actions.models.has_density(model)
         return of_own_model(has_choice), of_own_model(has_temperature)

@@ -47,7 +47,7 @@ class EditTab(Tab):
     def __init__(self, actions: Actions, model: gr.Radio, show: Show) -> None:
         super().__init__(actions, model, show)
         first = actions.names[0]
-        label, can = self._first_class(first), actions.studio.can_edit(first)
+        label, can = self._first_class(first), actions.models.has_density(first)
         shown = self.edit(first, 1, label, None, 0, 0, 0, 0, 0, 0, limits.ANY, 0) if can else (None, None, "")
         with self._with_density(_CANNOT):
             with gr.Column(scale=5, min_width=280, elem_classes="start"):
@@ -139,14 +139,14 @@ class EditTab(Tab):
         return self._show.picture(found.start), self._show.picture(found.image), _line(found.flips, found.latents)
 
     def _moved(self, model: Sent, *rest: Sent) -> tuple[Any, ...]:
-        return self.edit(model, *rest) if self._actions.studio.can_edit(model) else (None, None, "")
+        return self.edit(model, *rest) if self._actions.models.has_density(model) else (None, None, "")
 
     def _new_class(self, model: Sent, label: Sent) -> tuple[Any, ...]:
         ends = self._actions.studio.ends(model, label)
         return (*self._shown_ends(ends), *self._reset_sliders(ends))
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
-        if not self._actions.studio.can_edit(model):
+        if not self._actions.models.has_density(model):
             return (gr.skip(),) * (4 + 2 * SLIDERS)
         names, label = self._actions.class_names(model), self._first_class(model)
         ends = self._actions.studio.ends(model, label)
