@@ -91,10 +91,6 @@ class Actions:
         self.sample(name, 1, 0, limits.ANY, 1.0)
         self._through(name, torch.zeros(config.image_channels, config.image_size, config.image_size))
 
-    def class_names(self, model: Sent) -> tuple[str, ...]:
-        """Classes of a model; empty where it was trained without labels."""
-        return self.models.known(model).config.class_names
-
     def is_colour(self, model: Sent) -> bool:
         """Whether a model's pictures have colours."""
         return self.models.known(model).config.image_channels == 3

@@ -70,8 +70,15 @@ class Models(Generic[Kind]):
         self.known(model)
         return self._familiar[model]
 
+    def class_names(self, model: Sent) -> tuple[str, ...]:
+        """Classes of a model; empty where it was trained without labels. Errors as for :meth:`known`."""
+        return self.known(model).config.class_names
+
     def has_density(self, model: Sent) -> bool:
-        """Whether a model's latent has the density that editing, completing and another spread of samples need."""
+        """Whether a model's latent has the density that editing, completing and a choice of temperature need.
+
+        Errors as for :meth:`known`.
+        """
         return self.known(model).latent.has_density
 
     def fit_class(self, model: Sent, label: Sent) -> Sent:

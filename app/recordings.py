@@ -73,10 +73,6 @@ class Recordings:
     def __init__(self, models: Models[SpikingEventVAE], decode: DecodeRecording | None = None) -> None:
         self.models, self._decode = models, decode or sliced_file
 
-    def class_names(self, model: Sent) -> tuple[str, ...]:
-        """Classes of a model; empty where it was trained without labels."""
-        return self.models.known(model).config.class_names
-
     def sample(self, model: Sent, seed: Sent, label: Sent) -> Recording:
         """The first new recording of a seed, as `spikevae sample` draws it.
 
@@ -110,7 +106,7 @@ class Recordings:
         Real ones of the data set's test split, where it is on this machine. Elsewhere, for models of digits, what the
         simulated camera reports of the page's test images; for others, what the model draws itself.
         """
-        return _real(self.models.dataset(model), self.class_names(model)) or self._made(model)
+        return _real(self.models.dataset(model), self.models.class_names(model)) or self._made(model)
 
     def _made(self, model: str) -> list[Example]:
         if self.models.dataset(model) not in _DIGITS:

@@ -25,7 +25,7 @@ def traits(actions: Actions, model: str) -> str:
     has = {
         "density": actions.models.has_density(model),
         "label": actions.has_class_choice(model),
-        "classes": bool(actions.class_names(model)),
+        "classes": bool(actions.models.class_names(model)),
         "grey": not actions.is_colour(model),
     }
     return " ".join(trait for trait, holds in has.items() if holds)

@@ -58,7 +58,7 @@ def test_probabilities_form_as_the_model_says(actions: Actions, recorder_release
     x_seq = torch.from_numpy(to_frames(recording, FrameConfig(4, "time"))).float()[:, None]
     assert seen.probabilities is not None
     assert torch.allclose(seen.probabilities, spikevae.load(recorder_release).probabilities(x_seq)[:, 0])
-    told = json.loads(player_value([Side("one", seen)], actions.recordings.class_names(MODEL)))["sides"][0]
+    told = json.loads(player_value([Side("one", seen)], actions.recordings.models.class_names(MODEL)))["sides"][0]
     assert told["classes"] == ["above", "below"]
     assert np.allclose(told["shares"], seen.probabilities, atol=1e-4)
     assert told["facts"].startswith("300 events in 40 ms, ")

@@ -80,7 +80,7 @@ class EditTab(Tab):
                     gr.Slider(-3, 3, value=0, step=0.1, label=name, visible=where(is_there), min_width=140, scale=3)
                 )
         with gr.Row(elem_classes=needs("label")):
-            names = self._actions.class_names(model)
+            names = self._actions.models.class_names(model)
             self._towards = class_box(
                 self._actions.models, self._model, [limits.ANY, *names], limits.ANY, "Towards class", info="any: stay"
             )
@@ -89,7 +89,7 @@ class EditTab(Tab):
     def _build_start(self, model: str, label: str) -> None:
         with gr.Row():
             self._seed = gr.Number(1, label="Seed of the start", min_width=110)
-            names = self._actions.class_names(model)
+            names = self._actions.models.class_names(model)
             choices = list(names) or [limits.ANY]
             self._label = class_box(self._actions.models, self._model, choices, label, "Class of the start")
         self._picture = upload("Or start from a picture of yours")
@@ -148,7 +148,7 @@ class EditTab(Tab):
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:
         if not self._actions.models.has_density(model):
             return (gr.skip(),) * (4 + 2 * SLIDERS)
-        names, label = self._actions.class_names(model), self._first_class(model)
+        names, label = self._actions.models.class_names(model), self._first_class(model)
         ends = self._actions.studio.ends(model, label)
         return (
             gr.Dropdown(list(names) or [limits.ANY], value=label),
@@ -166,7 +166,7 @@ class EditTab(Tab):
         return [gr.Slider(value=0, label=name, visible=where(is_there)) for name, is_there in _names(ends)]
 
     def _first_class(self, model: Sent) -> str:
-        names = self._actions.class_names(model)
+        names = self._actions.models.class_names(model)
         return names[0] if names else limits.ANY
 
 

@@ -148,7 +148,7 @@ def choice(label: str, value: Sequence[Any]) -> gr.Gallery:
 
 def label_dropdown(actions: Actions, model: Component, name: str, value: str = limits.ANY, **more: Any) -> ClassBox:
     """Classes to choose from."""
-    choices = [limits.ANY, *actions.class_names(actions.names[0])]
+    choices = [limits.ANY, *actions.models.class_names(actions.names[0])]
     return class_box(actions.models, model, choices, value, name, **more)
 
 
@@ -169,7 +169,7 @@ def class_box(
 
 def label_choices(actions: Actions, model: Sent, value: str = limits.ANY, **more: Any) -> gr.Dropdown:
     """The same, for another model."""
-    return gr.Dropdown([limits.ANY, *actions.class_names(model)], value=value, **more)
+    return gr.Dropdown([limits.ANY, *actions.models.class_names(model)], value=value, **more)
 
 
 def temperature_slider(

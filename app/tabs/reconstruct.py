@@ -125,6 +125,6 @@ class ReconstructTab(PictureTab):
         )
 
     def _advice_for(self, model: Sent) -> str:
-        names = ", ".join(self._actions.class_names(model)[:12])
+        names = ", ".join(self._actions.models.class_names(model)[:12])
         wish = f"Draw one of these: {names}." if names else "Draw what the model was trained on."
         return hint(f"{wish} Thick strokes; fill what is solid.")

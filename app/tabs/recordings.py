@@ -88,7 +88,7 @@ class RecordingsTab:
             self._go = gr.Button("Generate", variant="primary", min_width=90)
             self._surprise = gr.Button("Random seed", min_width=90)
         with gr.Row():
-            classes = self._recordings.class_names(first)
+            classes = self._recordings.models.class_names(first)
             self._label = class_box(
                 self._recordings.models,
                 self._model,
@@ -126,7 +126,7 @@ class RecordingsTab:
     def _played(self, model: Sent, seed: Sent, label: Sent, given: list[Side]) -> tuple[Any, ...]:
         made = self._recordings.sample(model, seed, label)
         sides = [Side(f"Made up by {model}", self._recordings.see(model, made)), *given]
-        return self._show.recordings(made, sides, self._recordings.class_names(model))
+        return self._show.recordings(made, sides, self._recordings.models.class_names(model))
 
     def _given(self, model: Sent, recording: Sent) -> list[Side]:
         file = content(self._show, recording)
@@ -139,7 +139,7 @@ class RecordingsTab:
 
     def _fit(self, model: Sent) -> tuple[Any, ...]:
         """The choices that a model has."""
-        names = self._recordings.class_names(model)
+        names = self._recordings.models.class_names(model)
         choices = gr.Dropdown([limits.ANY, *names], value=limits.ANY, visible=where(bool(names)))
         return choices, self._thumbnails(model), self._first_example(model), self._terms[model]
 

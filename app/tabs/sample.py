@@ -185,7 +185,7 @@ class SampleTab:
             "model": model,
             "count": int(count),
             "seed": int(seed),
-            "label": limits.label_name(label, self._actions.class_names(model)),
+            "label": limits.label_name(label, self._actions.models.class_names(model)),
             "temperature": temperature,
         }
 

@@ -129,7 +129,7 @@ class WalkTab(PictureTab):
 
     def _ends(self, model: Sent) -> tuple[str, ...]:
         """Classes to walk between."""
-        return self._actions.class_names(model) if self._actions.has_class_choice(model) else (limits.ANY,)
+        return self._actions.models.class_names(model) if self._actions.has_class_choice(model) else (limits.ANY,)
 
 
 def _frames_slider() -> gr.Slider:
