@@ -131,7 +131,7 @@ class Studio:
         wanted = limits.whole_number("number of proposals", count, 1, limits.PROPOSALS)
         number = limits.whole_number("seed", seed, 0, limits.SEED_LIMIT)
         group = limits.label_index(label, network.config.class_names)
-        x = self.read(model, content)
+        x = read_picture(content, network.config, "auto", self._decode)
         hidden = read_data_url(mask, _MASK_SIDE, self._decode, "Paint over a part of the picture first")
         size = network.config.image_size
         reduced = torch.nn.functional.interpolate(hidden[None, None], size=(size, size), mode="area")[0, 0]
@@ -139,10 +139,6 @@ class Studio:
             raise ValueError("Paint over a part of the picture first")
         with self._models.alone(model):
             return network.inpaint(x, reduced, count=wanted, seed=number, label=group)
-
-    def read(self, model: Sent, content: bytes | None) -> Float[Tensor, "C H W"]:
-        """A picture file as the model sees it."""
-        return read_picture(content, self._models.known(model).config, "auto", self._decode)
 
     # ------------------------------------------------------------ details
 

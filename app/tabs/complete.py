@@ -95,7 +95,7 @@ class CompleteTab(PictureTab):
     def _seen(self, model: Sent, picture: Sent) -> tuple[str, list[str], str]:
         """The picture as the model sees it, to paint on; proposals for another one go."""
         file = content(self._show, picture)
-        seen = "" if file is None else pictures.data_url(pictures.png(self._actions.studio.read(model, file)))
+        seen = "" if file is None else pictures.data_url(pictures.png(self._actions.read(model, file)))
         return seen, [], hint(_PAINT)
 
     def _refresh(self, model: Sent, picture: Sent) -> tuple[Any, ...]:

@@ -112,7 +112,7 @@ class WalkTab(PictureTab):
         if picture is None or other is None:
             for box in (picture, other):
                 if box is not None:  # what is no picture is refused before there is another one
-                    self._actions.studio.read(model, content(self._show, box))
+                    self._actions.read(model, content(self._show, box))
             return None, None, hint(_CHOOSE)
         return self.walk_pictures(model, picture, other, frames)
 
