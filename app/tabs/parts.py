@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import gradio as gr
@@ -200,6 +200,12 @@ def path_of(picture: Sent) -> Any:
     return picture.get("path") if isinstance(picture, dict) else picture
 
 
+def clicked(paths: Mapping[str, Sequence[str]], model: Sent, event: gr.SelectData) -> Any:
+    """Of a model's files the one that was clicked on; nothing new if none was."""
+    known = paths.get(model, []) if isinstance(model, str) else []
+    return known[event.index] if event.selected and event.index < len(known) else gr.skip()
+
+
 class Examples:
     """Pictures to click on, for every model: test images of its data set, or what it draws itself.
 
@@ -238,5 +244,4 @@ class Examples:
 
     def chosen(self, model: Sent, event: gr.SelectData) -> Any:
         """The file that was clicked on; nothing new if none was."""
-        paths = self._paths.get(model, []) if isinstance(model, str) else []
-        return paths[event.index] if event.selected and event.index < len(paths) else gr.skip()
+        return clicked(self._paths, model, event)

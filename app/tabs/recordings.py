@@ -23,6 +23,7 @@ from .parts import (
     bell,
     choice,
     class_box,
+    clicked,
     content,
     hint,
     keep_answered,
@@ -158,5 +159,5 @@ class RecordingsTab:
 
     def _chosen(self, model: Sent, event: gr.SelectData) -> Any:
         """The file of the example that was clicked on; nothing new if none was."""
-        examples = self._examples.get(model, []) if isinstance(model, str) else []
-        return examples[event.index].path if event.selected and event.index < len(examples) else gr.skip()
+        paths = {name: [example.path for example in examples] for name, examples in self._examples.items()}
+        return clicked(paths, model, event)
