@@ -16,9 +16,9 @@ from spikevae.text import printable
 from . import limits
 from .cleanup import make_room
 from .files import Files
+from .pictures import PNG_URL
 
 _TEXT = 10_000  # characters of a text, if it is no drawing: 24 favourites with long names of models and classes
-_DRAWING = "data:image/png;base64,"
 _DEPTH, _VALUES = 8, 1000  # of a call's values
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SESSIONS = 10_000  # that are remembered by name; beyond, those that asked longest ago are forgotten
@@ -170,7 +170,7 @@ class Calls:
             left -= 1
             if left < 0 or depth > _DEPTH:
                 raise BadCall(422, "The request holds too many values")
-            if isinstance(value, str) and len(value) > _TEXT and not value.startswith(_DRAWING):
+            if isinstance(value, str) and len(value) > _TEXT and not value.startswith(PNG_URL):
                 raise BadCall(413, f"A text of {len(value):,} characters is too long; give at most {_TEXT:,}")
             if isinstance(value, list):
                 return [clean(entry, depth + 1) for entry in value]

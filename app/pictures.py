@@ -20,6 +20,8 @@ from torch import Tensor
 
 from spikevae.data.images import pil, tiled, to_uint8
 
+PNG_URL = "data:image/png;base64,"
+"""How the address of a PNG file that holds it begins."""
 _GRID_SCALE = 4  # screen pixels of a picture's pixel in the downloaded grid
 _GRID_GAP = 2  # screen pixels between its pictures
 
@@ -175,4 +177,4 @@ def png_file(image: Image.Image) -> bytes:
 
 def data_url(png: bytes) -> str:
     """A PNG file as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return PNG_URL + base64.b64encode(png).decode()

@@ -19,13 +19,13 @@ from spikevae.text import printable
 
 from . import limits
 from .limits import Sent
+from .pictures import PNG_URL
 
 Background = Literal["auto", "dark", "light"]
 BACKGROUNDS: tuple[Background, ...] = ("auto", "dark", "light")
 _DRAWING_SIDE = 280  # pixels of a drawing before it is cut to its strokes
 _DRAWING_MARGIN = 1 / 7  # around the strokes, as in MNIST: 4 of 28 pixels
 _BLANK = "Draw something first"
-_PNG_PREFIX = "data:image/png;base64,"
 
 
 class NothingDrawn(ValueError):  # noqa: N818 - it says what the paper is
@@ -98,10 +98,10 @@ def read_data_url(url: Sent, side: int, decode: Decode, missing: str) -> Float[T
     Raises:
         ValueError: if it is no such data URL.
     """
-    if not isinstance(url, str) or not url.startswith(_PNG_PREFIX):
+    if not isinstance(url, str) or not url.startswith(PNG_URL):
         raise NothingDrawn(missing)
     try:
-        content = base64.b64decode(url.removeprefix(_PNG_PREFIX), validate=True)
+        content = base64.b64decode(url.removeprefix(PNG_URL), validate=True)
     except binascii.Error as error:
         raise ValueError(f"The drawing is not base64 ({error}); send a data URL with a PNG") from None
     return _decoded(content, 1, side, decode)[0]
