@@ -75,20 +75,12 @@ def from_image_set(images: ImageSet, count: int | None = None, *, seed: int = 0)
         ValueError: if the split has fewer than ``count`` images.
     """
     name = f"{images.name} {images.split}"
-    if count is None or count == len(images):
-        return ImageStream(
-            name, len(images), lambda size: (images.images(k, size) for k in range(0, len(images), size))
-        )
-    if count > len(images):
+    if count is not None and count > len(images):
         raise ValueError(f"{name} has {len(images)} images, fewer than the {count} asked for; lower --count")
-    # The first images of a split need not be like the rest: MNIST's first half is the easier one.
-    chosen = drawn_numbers(len(images), count, seed).sort().values
-
-    def open_batches(batch_size: int) -> Iterator[Tensor]:
-        for part in chosen.split(batch_size):
-            yield torch.cat([images.images(int(index), 1) for index in part])
-
-    return ImageStream(name, count, open_batches)
+    if count is not None and count < len(images):
+        # The first images of a split need not be like the rest: MNIST's first half is the easier one.
+        images = images.chosen(drawn_numbers(len(images), count, seed).sort().values)
+    return ImageStream(name, len(images), lambda size: (images.images(k, size) for k in range(0, len(images), size)))
 
 
 def drawn_numbers(count: int, wanted: int, seed: int) -> Tensor:

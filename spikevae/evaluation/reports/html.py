@@ -128,7 +128,8 @@ def _training_images(evaluation: Evaluation, indices: list[int]) -> Tensor:
     assert evaluation.data is not None
     channels = evaluation.reference_set.image_channels
     training = load_split(evaluation.data, "train", image_channels=3 if channels == 3 else 1)
-    return torch.cat([training.images(index, 1) for index in indices])
+    pixels: Tensor = training.chosen(torch.tensor(indices)).images()
+    return pixels
 
 
 def _walk(model: SpikingVAE, x: Tensor) -> Figure:
