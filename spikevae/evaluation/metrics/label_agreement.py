@@ -53,13 +53,5 @@ def measure_label_agreement(evaluation: Evaluation) -> list[Score]:
         name: float(agreed[labels == k].mean()) for k, name in enumerate(model.config.class_names)
     }
     return [
-        share_score(
-            "label_agreement",
-            float(agreed.mean()),
-            count,
-            extractor=extractor.name,
-            weights_hash=extractor.weights_hash,
-            reference="the label asked for",
-            image_size=extractor.resizing,
-        )
+        share_score("label_agreement", float(agreed.mean()), count, reference="the label asked for", **extractor.about)
     ]

@@ -29,17 +29,8 @@ def measure_precision_recall(evaluation: Evaluation) -> list[Score]:
 def precision_recall_scores(evaluation: Evaluation, prefix: str, space: str, layer: str) -> list[Score]:
     """Both shares in one layer's features, of as many samples as reference images, chosen by the seed."""
     ours, theirs = (tables[layer] for tables in evaluation.features(space))
-    extractor = evaluation.extractor(space)
-    return equal_precision_recall(
-        ours,
-        theirs,
-        prefix,
-        evaluation.config.seed,
-        extractor=extractor.name,
-        weights_hash=extractor.weights_hash,
-        reference=evaluation.reference.name,
-        image_size=extractor.resizing,
-    )
+    about = {"reference": evaluation.reference.name, **evaluation.extractor(space).about}
+    return equal_precision_recall(ours, theirs, prefix, evaluation.config.seed, **about)
 
 
 def equal_precision_recall(ours: Tensor, theirs: Tensor, prefix: str, seed: int, **about: Any) -> list[Score]:

@@ -163,19 +163,16 @@ def score_in_space(
     evaluation: Evaluation, space: str, metric: str, value: float, error: float | None, error_is: str, better: str
 ) -> Score:
     """A number that was measured in the features of a network, of all samples and the whole reference."""
-    extractor = evaluation.extractor(space)
     return Score(
         metric,
         value,
         error,
         error_is,
         better,
-        extractor=extractor.name,
-        weights_hash=extractor.weights_hash,
         samples=evaluation.samples.count,
         reference=evaluation.reference.name,
         reference_count=evaluation.reference.count,
-        image_size=extractor.resizing,
+        **evaluation.extractor(space).about,
     )
 
 

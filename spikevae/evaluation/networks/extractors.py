@@ -99,6 +99,11 @@ class Extractor:
     device: torch.device
     """Where it computes."""
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a `Score` says of the network that it was measured with."""
+        return {"extractor": self.name, "weights_hash": self.weights_hash, "image_size": self.resizing}
+
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Features [N, D] float32 by layer, on the CPU, of images uint8 [N, 3, H, W]."""
         with torch.inference_mode():
