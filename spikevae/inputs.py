@@ -20,7 +20,7 @@ from spikevae.data.events.eventset import EventSet
 from spikevae.data.images import is_light
 from spikevae.distributed import shared_batches, together, world_size
 from spikevae.files import check_is_not_inside, check_is_not_read
-from spikevae.hub.checkpoints import load, model_folder, read_config, require_generator
+from spikevae.hub.checkpoints import load, load_generator, model_folder, read_config
 from spikevae.hub.run_settings import data_divided_for, require_same_division
 from spikevae.labels import class_numbers
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -71,10 +71,8 @@ def load_decoder(model: str, device: str | None) -> SpikingVAE:
     Raises:
         ValueError: also if the model is a classifier.
     """
-    require_generator(model, read_config(model_folder(model)))
-    network = load_model(model, device)
-    assert isinstance(network, SpikingVAE)
-    return network
+    reuse_freed_memory()
+    return load_generator(model, device=chosen_device(device))
 
 
 def read_inputs(
