@@ -35,12 +35,11 @@ from spikevae.training.run_folder import (
     TrainingError,
     append_statistics,
     check_run_place,
-    damaged_state,
     describe_run,
     drop_statistics_after,
-    load_state,
     publish,
     require_same_images,
+    resume,
     save_previews,
     save_state,
     what_is_kept,
@@ -139,7 +138,6 @@ class Trainer:
         self.progress, self.interruption = Progress(), Interruption()
         self.steps = {phase.name: quickest(phase.step, self.accelerator) for phase in self.phases}
         self.events: EventFile | None = None
-        self.seconds_before = 0.0  # of the sittings that this one resumes
         self.started_at = self.saved_at = time.monotonic()
 
     def fit(self) -> dict[str, float]:
@@ -244,7 +242,7 @@ class Trainer:
     @property
     def seconds(self) -> float:
         """Time that training took so far, over all sittings."""
-        return self.seconds_before + time.monotonic() - self.started_at
+        return time.monotonic() - self.started_at
 
     def _record(self, terms: dict[str, Tensor]) -> None:
         values = {name: float(value) for name, value in terms.items()}
@@ -260,14 +258,8 @@ class Trainer:
             save_state(self.run, self.learner.state(), replace(self.progress, seconds=self.seconds))
 
     def _resume(self) -> None:
-        found = load_state(self.run)
-        if found is not None:
-            state, self.progress = found
-            try:
-                self.learner.load(state)
-            except Exception as error:
-                raise damaged_state(self.run, error) from error
-            self.seconds_before = self.progress.seconds
+        self.progress = resume(self.run, self.learner.load)
+        self.started_at -= self.progress.seconds  # as if the sittings before had ended when this one began
         if self.is_main:
             drop_statistics_after(self.run, self.progress)
             require_same_images(self.run, self.counts, self.train_set)

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import zipfile
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -240,9 +240,26 @@ def load_state(run: Path) -> tuple[dict[str, Any], Progress] | None:
         progress = _progress_of(state)
         networks = {name: state.pop(former) for name, former in _FORMER_PARTS.items() if former in state}
     except Exception as error:
-        raise damaged_state(run, error) from error
+        raise _damaged_state(run, error) from error
     log.info("resumed %s after %d images", run, progress.images_seen)
     return state | networks, progress
+
+
+def resume(run: Path, take: Callable[[dict[str, Any]], None]) -> Progress:
+    """Give the saved state of networks and optimizers to ``take``, if there is one; how far the run has come.
+
+    Raises:
+        TrainingError: as for :func:`load_state`, and if they do not take it.
+    """
+    found = load_state(run)
+    if found is None:
+        return Progress()
+    state, progress = found
+    try:
+        take(state)
+    except Exception as error:
+        raise _damaged_state(run, error) from error
+    return progress
 
 
 def what_is_kept(run: Path, *, may_go_on: bool = True) -> str:
@@ -269,7 +286,7 @@ def _require_file(path: Path) -> None:
         raise TrainingError(f"{path} is not a regular file; remove it, or go on with a copy of the run")
 
 
-def damaged_state(run: Path, error: Exception) -> TrainingError:
+def _damaged_state(run: Path, error: Exception) -> TrainingError:
     """What to say of a state that cannot be gone on from."""
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     return TrainingError(f"{run / STATE_NAME} is damaged or of another model and cannot be resumed: {reason}")
