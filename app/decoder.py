@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -45,9 +44,7 @@ class Decoder:
     def __enter__(self) -> Decoder:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._stop()
 
