@@ -61,8 +61,8 @@ def take_weights(model: Network, name: str) -> float:
         FileNotFoundError: if there is no such model.
         ValueError: if less than half of the weights agree, so that these are two different networks.
     """
-    others = load(name).state_dict()
-    taken = {key: others[key] for key, own in model.state_dict().items() if _agree(own, others.get(key))}
+    others, state = load(name).state_dict(), model.state_dict()
+    taken = {key: other for key, other in others.items() if key in state and state[key].shape == other.shape}
     learned = dict(model.named_parameters())
     count = sum(own.numel() for own in learned.values())
     share = sum(own.numel() for key, own in learned.items() if key in taken) / count
@@ -73,7 +73,3 @@ def take_weights(model: Network, name: str) -> float:
         )
     model.load_state_dict(taken, strict=False)
     return share
-
-
-def _agree(own: torch.Tensor, other: torch.Tensor | None) -> bool:
-    return other is not None and other.shape == own.shape

@@ -22,15 +22,6 @@ from spikevae.nn.stage import ExponentialSynapses, GridMaps, SpikingStage
 from spikevae.nn.synapses import SpikeConv2d
 
 
-def decoder_stages(decoder: SpikingDecoder) -> dict[str, SpikingStage]:
-    """Spiking stages by name, in their order."""
-    stages = {"decoder.expand": decoder.expand}
-    for number, stage in enumerate(decoder.stages):
-        assert isinstance(stage, SpikingStage)
-        stages[f"decoder.stages.{number}"] = stage
-    return stages
-
-
 @torch.no_grad()
 def decoder_nodes(decoder: SpikingDecoder, side: int) -> dict[str, Any]:
     """Nodes from maps of latent spikes, of :func:`steps_seen` time steps, to one step of the read-out.
@@ -47,7 +38,9 @@ def decoder_nodes(decoder: SpikingDecoder, side: int) -> dict[str, Any]:
     kernel, in_side = _first_kernel(decoder.expand, side)
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([kernel.shape[1], in_side, in_side])})}
     scale, gate = 1, torch.ones(kernel.shape[1])
-    for number, (name, stage) in enumerate(decoder_stages(decoder).items()):
+    for number, stage in enumerate([decoder.expand, *decoder.stages]):
+        assert isinstance(stage, SpikingStage)
+        name = f"decoder.stages.{number - 1}" if number else "decoder.expand"
         if number:
             kernel = _kernel(stage.synapses, len(gate) // scale**2, scale)
             in_side, scale = side, 2 * scale
