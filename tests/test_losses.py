@@ -77,9 +77,9 @@ def test_half_precision_outputs_are_judged_in_float32() -> None:
     assert math.isfinite(terms.loss)
 
 
-def test_without_a_decoder_the_rest_is_learned() -> None:
-    logits, labels = torch.randn(N, K), torch.tensor([0, 1, 2, 1, 0])
-    terms = vae_objective(None, torch.rand(N, 1, 2, 2), torch.tensor(0.0), logits, labels, WEIGHTS)
+def test_where_reconstructions_are_perfect_the_rest_is_learned() -> None:
+    x, logits, labels = torch.rand(N, 1, 2, 2), torch.randn(N, K), torch.tensor([0, 1, 2, 1, 0])
+    terms = vae_objective(x, x, torch.tensor(0.0), logits, labels, WEIGHTS)
     assert terms.reconstruction_error == 0.0
     torch.testing.assert_close(terms.loss, 0.25 * terms.cross_entropy)
 

@@ -36,7 +36,7 @@ def event_error(intensity: Float[Tensor, "T N 2 H W"], x_seq: Float[Tensor, "T N
 
 
 def vae_objective(
-    reconstruction: Float[Tensor, "*T N C H W"] | None,
+    reconstruction: Float[Tensor, "*T N C H W"],
     x: Float[Tensor, "*T N C H W"],
     divergence: Tensor,
     logits: Float[Tensor, "N K"] | None,
@@ -47,7 +47,7 @@ def vae_objective(
     """Reconstruction + divergence of the latent + classification, weighted.
 
     Args:
-        reconstruction: images in [0, 1], or expected events; None without a decoder.
+        reconstruction: images in [0, 1], or expected events.
         x: the originals: images in [0, 1], or counts of events.
         divergence: of posterior from prior, a scalar per latent spike.
         logits: class scores, or None without a classifier.
@@ -55,8 +55,7 @@ def vae_objective(
         weights: of the terms.
         taught: a teacher's probabilities of the classes.
     """
-    measure = event_error if x.dim() == 5 else reconstruction_error
-    error = x.new_zeros(()) if reconstruction is None else measure(reconstruction, x)
+    error = (event_error if x.dim() == 5 else reconstruction_error)(reconstruction, x)
     cross_entropy = error.new_zeros(())
     if logits is not None:
         cross_entropy = _mean_over_known(_cross_entropies(logits.float(), labels, weights), labels)

@@ -43,13 +43,13 @@ class Teacher:
 def add_perceptual_distance(
     terms: dict[str, Tensor],
     teacher: Teacher | None,
-    reconstruction: Tensor | None,
+    reconstruction: Tensor,
     x: Tensor,
     share: float,
     weights: ObjectiveConfig,
 ) -> None:
     """Add how different reconstructions look to a teacher to the loss among these terms; nothing without a teacher."""
-    if teacher is not None and reconstruction is not None and weights.perceptual_weight:
+    if teacher is not None and weights.perceptual_weight:
         terms["perceptual_distance"] = share * teacher.distance(reconstruction, x)
         terms["loss"] = terms["loss"] + weights.perceptual_weight * terms["perceptual_distance"]
 
