@@ -28,25 +28,21 @@ class EventAugmentation:
     """Turn by up to so many degrees each way."""
     shear: float = 0.0
     """Slant by up to so many degrees each way, along x."""
-    scale: float = 0.0
-    """Make larger or smaller by up to this share."""
     cutout: int = 0
     """Side of a square that is emptied, in pixels."""
     one_of: bool = True
-    """Apply one of roll, rotation, shear, scale and cut-out, drawn anew for each recording; otherwise all of them."""
+    """Apply one of roll, rotation, shear and cut-out, drawn anew for each recording; otherwise all of them."""
     mixup: float = 0.0
     """Share of the recordings that are mixed with another one, at a weight from Beta(1/2, 1/2); so are their labels."""
 
     def __post_init__(self) -> None:
-        for name in ("roll", "rotation", "shear", "scale", "cutout", "mixup"):
+        for name in ("roll", "rotation", "shear", "cutout", "mixup"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)} is no finite number; use 0 to leave it out")
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is negative")
-        if self.mixup > 1 or self.scale >= 1 or self.shear >= 90:
-            raise ValueError(
-                f"mixup={self.mixup}, scale={self.scale}, shear={self.shear}: expected at most 1, below 1, below 90"
-            )
+        if self.mixup > 1 or self.shear >= 90:
+            raise ValueError(f"mixup={self.mixup}, shear={self.shear}: expected at most 1, below 90")
 
     @property
     def changes_places(self) -> bool:
@@ -70,8 +66,8 @@ class Draws:
 
 def draw(config: EventAugmentation, count: int, rng: np.random.Generator) -> Draws:
     """What happens to each of ``count`` recordings in one epoch."""
-    signed = rng.uniform(-1, 1, (count, 5))
-    names = ("roll", "rotation", "shear", "scale", "cutout")
+    signed = rng.uniform(-1, 1, (count, 5))  # of which two are used; another number would change what seeds draw
+    names = ("roll", "rotation", "shear", "cutout")
     used = [number for number, name in enumerate(names) if getattr(config, name) > 0]
     chosen = np.zeros((count, len(names)), dtype=bool)
     chosen[:, used] = True
@@ -80,13 +76,12 @@ def draw(config: EventAugmentation, count: int, rng: np.random.Generator) -> Dra
     moved = np.round(rng.uniform(-1, 1, (count, 2)) * config.roll) * chosen[:, :1]
     angle = np.radians(signed[:, 1] * config.rotation) * chosen[:, 1]
     slant = np.tan(np.radians(signed[:, 2] * config.shear)) * chosen[:, 2]
-    factor = 1 / (1 + signed[:, 3] * config.scale * chosen[:, 3])
     mirror = np.where(rng.random(count) < (0.5 if config.flip else 0), -1.0, 1.0)
-    cos, sin = np.cos(angle) * factor, np.sin(angle) * factor
+    cos, sin = np.cos(angle), np.sin(angle)
     affine = np.empty((count, 2, 3))
     affine[:, 0] = np.stack([cos * mirror, slant * cos - sin, moved[:, 0]], axis=1)
     affine[:, 1] = np.stack([sin * mirror, slant * sin + cos, moved[:, 1]], axis=1)
-    hole = np.where(chosen[:, 4:], rng.random((count, 2)), -1.0)
+    hole = np.where(chosen[:, 3:], rng.random((count, 2)), -1.0)
     partner = rng.integers(0, count, count)
     weight = np.where(rng.random(count) < config.mixup, rng.beta(0.5, 0.5, count), 1.0)
     return Draws(
