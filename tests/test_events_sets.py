@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from spikevae.data.events.frames import FrameConfig, to_frames
 from spikevae.data.events.sets import load_events, load_recordings
 from spikevae.data.events.writers import encode_atis, save_recordings
 from spikevae.data.sets import load_split
+from spikevae.presets import preset_for
+from spikevae.training.sets import load_sets
 from tests.made_events import encode_aedat2, encode_aedat3, made_recording, write_dvs128, write_files, write_n_mnist
 
 FRAMES = FrameConfig(4)
@@ -47,19 +50,15 @@ def test_validation_and_training_parts_share_no_recording(tmp_path: Path) -> Non
     assert len(torch.cat([part.frames() for part in parts]).unique(dim=0)) == 40
 
 
-def test_augmentation_is_for_the_training_part_alone(tmp_path: Path) -> None:
+def test_augmentation_is_for_the_training_part_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     write_n_mnist(tmp_path / "root")
-    some = EventAugmentation(roll=5)
-    for split in ("train", "validation", "test"):
-        part = load_events(
-            "n-mnist",
-            split,
-            root=tmp_path / "root",
-            validation_share=0.2,
-            augmentation=some,
-            frames_folder=tmp_path / "frames",
-        )
-        assert (part.augmentation == some) == (split == "train")
+    preset = preset_for("n-mnist")
+    data = replace(preset.data, data_root=str(tmp_path / "root"), validation_share=0.2)
+    train, validation = load_sets(replace(preset, data=data), None, None)
+    assert train.augmentation.shear == preset.train.shear > 0
+    for part in (validation, load("n-mnist", tmp_path / "root", "test")):
+        assert part.augmentation == EventAugmentation()
 
 
 def test_a_replaced_archive_has_frames_of_its_own(tmp_path: Path) -> None:

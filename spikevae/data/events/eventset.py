@@ -28,7 +28,6 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         name: what the user called the data set.
         split: the part of the data set this is.
         class_names: names of the labels, in their order; empty without labels.
-        rows: int64 [n], which of the N frames and labels are meant, in this order; otherwise all.
 
     Raises:
         ValueError: if frames or labels are of another type or shape, a label is none of the classes, or the names
@@ -45,14 +44,13 @@ class EventSet(Dataset[tuple[Tensor, Tensor]]):
         name: str,
         split: Split,
         class_names: Sequence[str] = (),
-        rows: Int64[Tensor, " n"] | None = None,
     ) -> None:
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != 2:
             raise ValueError(f"{name}: frames must be a uint8 array of numpy [N, T, 2, H, W], got {kind_of(frames)}")
         check_labels(labels, len(frames), len(class_names), name)
         self._frames = frames
-        self._rows = torch.arange(len(frames)) if rows is None else rows
-        self.labels = labels if labels is None or rows is None else labels[rows]
+        self._rows = torch.arange(len(frames))  # which of the frames, in this order
+        self.labels = labels
         self.name = name
         self.split: Split = split
         self.class_names = checked_names(class_names, name)

@@ -12,7 +12,6 @@ from torch import Tensor
 from spikevae.config import Split
 from spikevae.data.checks import check_split
 from spikevae.data.division import divide, sample
-from spikevae.data.events.augment import EventAugmentation
 from spikevae.data.events.eventset import EventSet
 from spikevae.data.events.files import read_all
 from spikevae.data.events.frames import FrameConfig, kept_frames
@@ -32,7 +31,6 @@ def load_events(
     root: Path | str,
     frames: FrameConfig | None = None,
     validation_share: float = 0.05,
-    augmentation: EventAugmentation | None = None,
     frames_folder: Path | None = None,
 ) -> EventSet:
     """One part of an event data set, cut into frames (the first time, which takes a while; then they are kept).
@@ -46,7 +44,6 @@ def load_events(
         root: where the data sets lie.
         frames: how recordings are cut.
         validation_share: share of the training split that is held out.
-        augmentation: of the shuffled batches of the training part; the others are never changed.
         frames_folder: where frames are kept; otherwise in the user's cache folder.
 
     Raises:
@@ -58,7 +55,8 @@ def load_events(
     kept = kept_frames(
         source.read, source.count, frames or FrameConfig(), key=source.key, name=name, folder=frames_folder
     )
-    rows = None
+    part = EventSet(kept, source.labels, name=name, split=split, class_names=source.class_names)
+    part.origins = source.origins
     if split != "test":
         rows = _divided(source, validation_share)[0 if split == "train" else 1]
         if not len(rows):
@@ -68,9 +66,8 @@ def load_events(
             )
         if split == "train":
             _tell_of_lost_classes(source, rows, name)
-    part = EventSet(kept, source.labels, name=name, split=split, class_names=source.class_names, rows=rows)
-    part.origins = source.origins
-    return part if augmentation is None or split != "train" else part.augmented(augmentation)
+        part = part.chosen(rows)
+    return part
 
 
 def _tell_of_lost_classes(source: EventSource, rows: Tensor, name: str) -> None:
