@@ -462,7 +462,7 @@ def test_a_registered_data_set_is_one_among_the_others(tmp_path: Path, monkeypat
     train, validation, test = (load_split(config, split) for split in SPLITS)
     assert sorted(first_levels(train) + first_levels(validation)) == list(range(40))
     assert first_levels(test) == list(range(5))
-    assert data.class_names_of(config) == train.class_names == ("even", "odd")
+    assert train.class_names == test.class_names == ("even", "odd")
     assert test.labels is not None
     assert test.labels.tolist() == [0, 1, 0, 1, 0]
     with pytest.raises(ValueError, match="'levels' is registered already"):

@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 from spikevae.config import DataConfig, Split
-from spikevae.data.folders import list_pictures
+from spikevae.data.folders import list_parts, list_pictures
 from spikevae.data.images import check_save_path, save_images
-from spikevae.data.own import check_is_not_among
-from spikevae.data.sets import class_names_of, load_split
+from spikevae.data.own import check_is_not_among, class_names, folder_of
+from spikevae.data.sets import load_split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -60,6 +60,12 @@ def levels_of(path: Path, split: Split = "train", **settings: object) -> list[in
     config = DataConfig(dataset=f"folder:{path}", image_size=8, **settings)  # type: ignore[arg-type]
     levels: list[int] = load_split(config, split).images()[:, 0, 0, 0].tolist()
     return levels
+
+
+def classes_of(config: DataConfig) -> tuple[str, ...]:
+    path = folder_of(config)
+    assert path is not None
+    return class_names(list_parts(path), config)
 
 
 def all_levels(path: Path) -> list[int]:
@@ -269,7 +275,7 @@ def test_subfolders_are_classes_and_every_part_has_all_of_them(tmp_path: Path, p
     write_pictures(tmp_path / "mine" / "cat", *range(100, 140))
     write_pictures(tmp_path / "mine" / "ant", *range(7))
     config = DataConfig(dataset=f"folder:{packed(tmp_path / 'mine')}", image_size=8, validation_share=0.2)
-    assert class_names_of(config) == ("ant", "cat")
+    assert classes_of(config) == ("ant", "cat")
     seen = []
     for split in SPLITS:
         images = load_split(config, split)
@@ -308,15 +314,15 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
 
 def test_no_classes_where_pictures_lie_otherwise_or_where_they_are_to_be_ignored(tmp_path: Path) -> None:
     write_pictures(tmp_path / "mine" / "cat", *range(5))
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ()  # only one subfolder
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ()  # only one subfolder
     write_pictures(tmp_path / "mine" / "dog", *range(5, 12))
     ignored = DataConfig(dataset=f"folder:{tmp_path / 'mine'}", image_size=8, unlabelled=True)
-    assert class_names_of(ignored) == ()
+    assert classes_of(ignored) == ()
     assert load_split(ignored, "train").labels is None
     write_pictures(tmp_path / "mine", 50)
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ()  # one lies beside them
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ()  # one lies beside them
     (tmp_path / "mine" / "050.png").rename(tmp_path / "mine" / "dog" / "050.png")
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ("cat", "dog")
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path / 'mine'}")) == ("cat", "dog")
 
 
 @pytest.mark.parametrize("part", ["", "train"])
@@ -329,26 +335,26 @@ def test_a_subfolder_without_pictures_is_said_to_be_no_class(
         write_pictures(tmp_path / "val" / "cat", 1, 2)
     config = DataConfig(dataset=f"folder:{tmp_path}")
     (tmp_path / part / ".cache").mkdir()
-    assert class_names_of(config) == ("cat", "dog")
+    assert classes_of(config) == ("cat", "dog")
     assert not caplog.records
     (tmp_path / part / "ant").mkdir()
     (tmp_path / part / "bee").mkdir()
     (tmp_path / part / "bee" / "notes.txt").touch()
-    assert class_names_of(config) == ("cat", "dog")
+    assert classes_of(config) == ("cat", "dog")
     assert caplog.messages == [f"folder:{tmp_path}: no pictures are read from 'ant', 'bee', so that is no class"]
     caplog.clear()
-    assert class_names_of(replace(config, unlabelled=True)) == ()
+    assert classes_of(replace(config, unlabelled=True)) == ()
     assert not caplog.records
 
 
 def test_classes_below_one_more_folder_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, level in (("cat", 10), ("dog", 20)):
         write_pictures(tmp_path / "download" / "pets" / name, *range(level, level + 8))
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ()
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path}")) == ()
     place = tmp_path / "download" / "pets"
     assert f"{place}: its subfolders cat, dog are no classes here; name that folder to have them" in caplog.messages
     caplog.clear()
-    assert class_names_of(DataConfig(dataset=f"folder:{place}")) == ("cat", "dog")
+    assert classes_of(DataConfig(dataset=f"folder:{place}")) == ("cat", "dog")
     assert not caplog.records
 
 
@@ -369,10 +375,10 @@ def test_classes_may_have_folders_of_their_own_and_a_picture_beside_them_is_told
     write_pictures(tmp_path / "cat" / "wild", 4, 5, 6)
     write_pictures(tmp_path / "dog", 7, 8, 9)
     config = DataConfig(dataset=f"folder:{tmp_path}")
-    assert class_names_of(config) == ("cat", "dog")
+    assert classes_of(config) == ("cat", "dog")
     assert not caplog.records
     write_pictures(tmp_path, 50)
-    assert class_names_of(config) == ()
+    assert classes_of(config) == ()
     assert "subfolders are no classes here, since 1 pictures lie in none of them" in caplog.text
 
 
@@ -383,7 +389,7 @@ def test_a_zip_file_of_windows_has_folders_and_names_that_lead_out_of_one_are_to
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in ("cat\\1.png", "cat\\2.png", "dog\\1.png", "dog\\2.png", "../../out.png"):
             archive.write(tmp_path / "001.png", name)
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'a.zip'}")) == ("cat", "dog")
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path / 'a.zip'}")) == ("cat", "dog")
     assert "1 files whose names lead out of the archive" in caplog.text
 
 
@@ -411,7 +417,7 @@ def test_a_tar_file_has_its_hard_links_too_and_tells_of_its_symbolic_ones(
     (tmp_path / "mine" / "cow").symlink_to("cat")
     with tarfile.open(tmp_path / "mine.tar", "w") as archive:
         archive.add(tmp_path / "mine", "mine")
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / 'mine.tar'}")) == ("cat", "dog")
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path / 'mine.tar'}")) == ("cat", "dog")
     assert all_levels(tmp_path / "mine.tar") == sorted([*range(6), *range(6)])
     assert "1 links, which are not followed in an archive" in caplog.text
 
@@ -521,7 +527,7 @@ def test_an_array_is_a_folder_of_pictures(tmp_path: Path, name: str) -> None:
     array = np.arange(12, dtype=np.uint8)[:, None, None].repeat(20, 1).repeat(16, 2)
     np.save(tmp_path / name, array) if name == "a.npy" else np.savez(tmp_path / name, array)
     assert all_levels(tmp_path / name) == list(range(12))
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path / name}")) == ()
+    assert load_split(DataConfig(dataset=f"folder:{tmp_path / name}"), "train").class_names == ()
 
 
 def test_a_pipe_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
@@ -564,7 +570,7 @@ def test_parts_may_be_called_sets(train: str, test: str, tmp_path: Path) -> None
         for name in ("a", "b"):
             write_pictures(tmp_path / part / name, *range(level, level + 12))
     assert min(levels_of(tmp_path, "test")) >= 200
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ("a", "b")
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path}")) == ("a", "b")
 
 
 def test_parts_without_one_for_training_are_told_to_be_classes(
@@ -572,7 +578,7 @@ def test_parts_without_one_for_training_are_told_to_be_classes(
 ) -> None:
     for part in ("val", "test"):
         write_pictures(tmp_path / part, *range(12))
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ("test", "val")
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path}")) == ("test", "val")
     assert "it has a part for test and validation and none for training, so its folders are classes" in caplog.text
 
 
@@ -580,7 +586,7 @@ def test_classes_that_lie_deeper_in_a_part_are_told_of(tmp_path: Path, caplog: p
     for name in ("a", "b"):
         write_pictures(tmp_path / "train" / "all" / name, *range(12))
         write_pictures(tmp_path / "test" / "all" / name, *range(12))
-    assert class_names_of(DataConfig(dataset=f"folder:{tmp_path}")) == ()
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path}")) == ()
     assert f"{Path('train', 'all')}: its subfolders a, b are no classes here" in caplog.text
 
 

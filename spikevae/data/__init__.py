@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["DATASETS", "ImageSet", "class_names_of", "load_split", "register"]
+__all__ = ["DATASETS", "ImageSet", "load_split", "register"]
 
 if TYPE_CHECKING:
-    from spikevae.data.sets import DATASETS, ImageSet, class_names_of, load_split, register
+    from spikevae.data.sets import DATASETS, ImageSet, load_split, register
 
 
 def __getattr__(name: str) -> Any:

@@ -21,12 +21,10 @@ from spikevae.config import (
     DataConfig,
     Split,
 )
-from spikevae.data.arrays import ARRAY_SUFFIXES
 from spikevae.data.checks import check_labels, check_split, checked_names
 from spikevae.data.division import part_indices
-from spikevae.data.folders import list_parts
 from spikevae.data.imageset import ImageSet as ImageSet
-from spikevae.data.own import FILE_SIZE, class_names, folder_of, read_own
+from spikevae.data.own import FILE_SIZE, folder_of, read_own
 from spikevae.data.pixels import Channels as Channels
 from spikevae.data.pixels import StreamedPixels, check_pixels, converted
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
@@ -99,23 +97,6 @@ def wanted_channels(dataset: str, model_channels: int | None) -> Channels | None
     """
     is_own = dataset.startswith("folder:") and model_channels in (1, 3)
     return cast(Channels, model_channels) if is_own else None
-
-
-def class_names_of(config: DataConfig) -> tuple[str, ...]:
-    """Names of a data set's classes, in the order of its labels; empty if it has none.
-
-    No image is read for them. Recordings of one's own are.
-
-    Raises:
-        ValueError: if the data set is unknown, or its classes are too small.
-        OSError: if its folder is missing or cannot be read.
-    """
-    if is_events(config) and config.dataset not in CLASS_NAMES:
-        return tuple(load_split(config, "train").class_names)
-    path = folder_of(config)
-    if path is None:
-        return CLASS_NAMES.get(config.dataset, ())
-    return () if path.suffix.lower() in ARRAY_SUFFIXES else class_names(list_parts(path), config)
 
 
 def data_root(config: DataConfig) -> Path:
