@@ -1,4 +1,4 @@
-"""What each command does, one function per command, with its options; the only prints of the package."""
+"""What each command does, one function per command, with its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of files as tensors; many images out, whole or not at all. Only this room and `decode` know file formats."""
+"""Images of files as tensors; many images out, whole or not at all."""
 
 from __future__ import annotations
 
