@@ -143,7 +143,7 @@ class Mixtures(nn.Module):
 
     def labels_of(self, noise: Float[Tensor, "N E"]) -> Int[Tensor, " N"]:
         """Classes of images that were asked for without one, as often as they are in the training data."""
-        return choose(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
+        return drawn_by_share(self.share[None].expand(len(noise), -1), noise[:, 0].detach().cpu().double())
 
     def sample(
         self,
@@ -168,7 +168,7 @@ class Mixtures(nn.Module):
         draws = noise.cpu().double()
         labels = (self.labels_of(draws) if labels is None else labels).cpu()
         u, around = draws[:, 1].detach(), draws[:, 2:]
-        component = choose(self.weight.cpu()[labels], u)
+        component = drawn_by_share(self.weight.cpu()[labels], u)
         if at_exemplars:
             component, around = self._at_exemplars(labels, u, component, around)
         return self._drawn(labels, component, around, temperature)
@@ -257,7 +257,7 @@ def check_temperature(temperature: float) -> None:
     raise ValueError(f"temperature={temperature!r}: expected a number of at least 0")
 
 
-def choose(shares: Float[Tensor, "N K"], u: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
+def drawn_by_share(shares: Float[Tensor, "N K"], u: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
     """For each row the place in which a number from U(0, 1) falls when its shares are laid side by side."""
     edges = shares.cpu().double().cumsum(dim=1)
     edges = edges / edges[:, -1:]
