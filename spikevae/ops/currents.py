@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spikevae.ops.cpu import compile, neurons
+
+
+class Norm(NamedTuple):
+    """The numbers of a batch norm, [C] each."""
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    inverse_deviation: Tensor
 
 
 class LaidOut:
@@ -18,24 +27,15 @@ class LaidOut:
         x_seq: [T, N, ...], every step dense in memory; [T, N, C, H, W], channels last, if normalised or gated.
         leak: 1 / tau, a scalar.
         has_gates: whether planes matter for what comes after the neurons.
-        weight, bias, mean, inverse_deviation: [C] each, of the norm, or None.
+        norm: what normalises them, or None.
     """
 
-    def __init__(
-        self,
-        x_seq: Tensor,
-        leak: Tensor,
-        has_gates: bool,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor | None,
-        inverse_deviation: Tensor | None,
-    ) -> None:
-        channels = x_seq.shape[2] if has_gates or weight is not None else 1
+    def __init__(self, x_seq: Tensor, leak: Tensor, has_gates: bool, norm: Norm | None) -> None:
+        channels = x_seq.shape[2] if has_gates or norm is not None else 1
         self._repeats = max(1, compile.BLOCK // channels)
-        if weight is not None and bias is not None and mean is not None and inverse_deviation is not None:
-            weight = (weight * inverse_deviation).detach()
-            scale, shift = self.block(weight), self.block(bias - mean * weight)
+        if norm is not None:
+            weight = (norm.weight * norm.inverse_deviation).detach()
+            scale, shift = self.block(weight), self.block(norm.bias - norm.mean * weight)
         else:
             scale, shift = np.ones(self._repeats * channels, np.float32), np.zeros(self._repeats * channels, np.float32)
         count = x_seq[0].numel()
