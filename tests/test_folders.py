@@ -19,9 +19,10 @@ import torch
 from PIL import Image
 
 from spikevae.config import DataConfig, Split
-from spikevae.data.folders import list_parts, list_pictures
+from spikevae.data.folders import list_pictures
 from spikevae.data.images import check_save_path, save_images
 from spikevae.data.own import check_is_not_among, class_names, folder_of
+from spikevae.data.parts import list_parts
 from spikevae.data.sets import load_split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

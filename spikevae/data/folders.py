@@ -1,4 +1,4 @@
-"""The pictures of a folder, a tar file or a zip file: which files count, which part and which class each belongs to."""
+"""The pictures of a folder, a tar file or a zip file: which files count."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from spikevae.config import Split
 from spikevae.data.decode import IMAGE_SUFFIXES
 from spikevae.data.image_files import ImageFile as ImageFile
 from spikevae.data.image_files import ZippedImage
-from spikevae.data.names import ARCHIVES, is_passed_over, part_of
+from spikevae.data.names import is_passed_over
 from spikevae.data.walk import is_folder, walk
 from spikevae.files import open_regular
 
@@ -41,28 +40,6 @@ class Picture:
         return Picture(PurePosixPath(*self.place.parts[1:]), self.file)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A folder's pictures by part. Where it has no part for validation or testing of its own, that is None."""
-
-    train: list[Picture]
-    validation: list[Picture] | None = None
-    test: list[Picture] | None = None
-    empty: tuple[str, ...] = ()
-    """Subfolders of the part for training that hold no picture that is read."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the subfolders, if every picture for training lies in one of two or more, at any depth."""
-        names = sorted({picture.place.parts[0] for picture in self.train})
-        return tuple(names) if self.beside_subfolders == 0 and len(names) > 1 else ()
-
-    @property
-    def beside_subfolders(self) -> int:
-        """How many pictures for training lie in no subfolder."""
-        return sum(len(picture.place.parts) == 1 for picture in self.train)
-
-
 def list_pictures(path: Path) -> list[ImageFile]:
     """All pictures in a folder, at any depth, or in a tar or zip file, in the order of their names.
 
@@ -73,115 +50,11 @@ def list_pictures(path: Path) -> list[ImageFile]:
         ValueError: if there is none, or the file is damaged.
         OSError: if a folder in it cannot be read.
     """
-    return [picture.file for picture in _list(path)]
+    return [picture.file for picture in list_places(path)]
 
 
-def list_parts(path: Path) -> Parts:
-    """The pictures of a folder, a tar or a zip file by part.
-
-    Where it holds ``train`` beside ``val`` or ``test`` (folders, or tar or zip files), or is itself such a ``train``,
-    these are the parts. Of several for training, the one that was named is read. A validation part serves for testing
-    where there is no other. Otherwise all are for training.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError, OSError: as `list_pictures`.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"folder:{path}: there is no such folder")
-    whole, found = path, _find_parts(path)
-    named = Path(os.path.abspath(path))  # "." has no name
-    if part_of(named.name) == "train" and (found_beside := _find_parts(named.parent)):
-        whole, found = named.parent, {**found_beside, "train": named}
-    if found:
-        _name_what_is_beside(whole, found)
-        parts = _as_parts({split: _list_part(place) for split, place in found.items()})
-        _name_what_lies_deeper(found["train"], parts.train)
-        return replace(parts, empty=_empty_subfolders(found["train"], parts.train))
-    pictures = _without_common_folder(_list(path)) if path.is_file() else _list(path)
-    by_part: dict[Split, list[Picture]] = {}
-    for picture in pictures:
-        split = part_of(picture.place.parts[0]) if len(picture.place.parts) > 1 else None
-        if split is not None:
-            by_part.setdefault(split, []).append(picture.inside())
-    if "train" not in by_part or len(by_part) < 2:
-        if parts_named := sorted(by_part.keys() - {"train"}):
-            log.warning(
-                "%s: it has a part for %s and none for training, so its folders are classes; name the folder of "
-                "pictures for training train",
-                path, " and ".join(parts_named),
-            )  # fmt: skip
-        _name_what_lies_deeper(path, pictures)
-        return Parts(pictures, empty=_empty_subfolders(path, pictures))
-    if beside := len(pictures) - sum(map(len, by_part.values())):
-        log.warning("%s: its parts are read (%s); left out: %d pictures beside them", path, ", ".join(by_part), beside)
-    return _as_parts(by_part)
-
-
-def _as_parts(pictures: dict[Split, list[Picture]]) -> Parts:
-    validation = pictures.get("validation")
-    return Parts(pictures["train"], validation, pictures.get("test", validation))
-
-
-def _empty_subfolders(folder: Path, pictures: list[Picture]) -> tuple[str, ...]:
-    if not folder.is_dir():
-        return ()
-    filled = {picture.place.parts[0] for picture in pictures}
-    names = (entry.name for entry in os.scandir(folder) if is_folder(entry) and not is_passed_over(entry.name))
-    return tuple(sorted(name for name in names if name not in filled))
-
-
-def _find_parts(folder: Path) -> dict[Split, Path]:
-    """The folders or archives of a folder that are parts; nothing unless one is for training and another is not."""
-    found: dict[Split, Path] = {}
-    if folder.is_dir():
-        for name in sorted(os.listdir(folder)):
-            split = part_of(name)
-            if split and ((folder / name).is_dir() or name.lower().endswith(ARCHIVES)):
-                found.setdefault(split, folder / name)
-    return found if "train" in found and len(found) > 1 else {}
-
-
-def _list_part(path: Path) -> list[Picture]:
-    """The pictures of a part, without the folder of the part's name that an archive may have them in."""
-    pictures = _list(path)
-    is_deep = all(len(picture.place.parts) > 1 for picture in pictures)
-    is_packed_twice = path.is_file() and is_deep and part_of(pictures[0].place.parts[0]) is not None
-    return [picture.inside() for picture in pictures] if is_packed_twice else pictures
-
-
-def _name_what_is_beside(folder: Path, parts: dict[Split, Path]) -> None:
-    """Say so where a folder holds pictures or folders that belong to none of its parts."""
-    beside = [
-        name
-        for name in sorted(os.listdir(folder))
-        if folder / name not in parts.values()
-        and not is_passed_over(name)
-        and ((folder / name).is_dir() or PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES)
-    ]
-    if beside:
-        names = ", ".join(path.name for path in parts.values())
-        log.warning("%s: its parts are read (%s); left out: %s", folder, names, ", ".join(beside))
-
-
-def _name_what_lies_deeper(folder: Path, pictures: list[Picture]) -> None:
-    """Say so where all pictures lie in one subfolder, whose own subfolders would be parts or classes."""
-    inside = _without_common_folder(pictures)
-    depth = len(pictures[0].place.parts) - len(inside[0].place.parts)
-    if depth and all(len(picture.place.parts) > 1 for picture in inside):
-        deeper = folder.joinpath(*pictures[0].place.parts[:depth])
-        names = ", ".join(sorted({picture.place.parts[0] for picture in inside}))
-        log.warning("%s: its subfolders %s are no classes here; name that folder to have them", deeper, names)
-
-
-def _without_common_folder(pictures: list[Picture]) -> list[Picture]:
-    """The pictures of an archive without the one folder that all of them lie in, which has the archive's name."""
-    while len({picture.place.parts[0] for picture in pictures}) == 1 and len(pictures[0].place.parts) > 1:
-        pictures = [picture.inside() for picture in pictures]
-    return pictures
-
-
-def _list(path: Path) -> list[Picture]:
+def list_places(path: Path) -> list[Picture]:
+    """As `list_pictures`, each with its place."""
     left_out: Counter[str] = Counter()
     if path.is_dir():
         pictures = list(_in_folder(path, left_out))

@@ -15,9 +15,10 @@ from torch import Tensor
 from spikevae.config import DataConfig, Split
 from spikevae.data.arrays import ARRAY_SUFFIXES, read_array
 from spikevae.data.division import divide, origins, part_indices
-from spikevae.data.folders import Parts, Picture, list_parts, list_pictures
+from spikevae.data.folders import Picture, list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.names import ARCHIVES
+from spikevae.data.parts import Parts, list_parts
 from spikevae.data.pixels import Channels, StreamedPixels, converted
 from spikevae.files import check_is_not_inside, check_is_not_read, in_home
 
