@@ -297,6 +297,14 @@ def test_a_lone_part_for_testing_is_said_to_be_read_whole(tmp_path: Path, caplog
     assert "holds test and no part for training" in caplog.text
 
 
+def test_a_part_beside_folders_that_are_no_parts_is_said_to_be_read_with_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = write_folders(tmp_path / "mine", {"train": 5, "eval": 4})
+    assert load(name, tmp_path / "root").class_names == ("eval", "train")
+    assert "none for validation or testing, so all of it is for training (train, eval)" in caplog.text
+
+
 def test_nobodys_home_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^~nobody-here/x: there is no such home folder"):
         load("events:~nobody-here/x", tmp_path)

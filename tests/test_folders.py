@@ -583,6 +583,30 @@ def test_parts_without_one_for_training_are_told_to_be_classes(
     assert "it has a part for test and validation and none for training, so its folders are classes" in caplog.text
 
 
+def test_a_part_beside_folders_that_are_no_parts_is_told_to_be_a_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("train", "eval"):
+        write_pictures(tmp_path / name, *range(12))
+    config = DataConfig(dataset=f"folder:{tmp_path}")
+    assert classes_of(config) == ("eval", "train")
+    (line,) = caplog.messages
+    assert "a part for training and none for validation or testing, so its folders are classes (eval, train)" in line
+    assert "val (or valid, validation)" in line
+    caplog.clear()
+    (tmp_path / "eval").rename(tmp_path / "val")
+    assert classes_of(config) == ()
+    assert not caplog.messages
+
+
+def test_parts_inside_of_classes_are_told_to_be_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for place in ("cat/train", "cat/test", "dog/train", "dog/test"):
+        write_pictures(tmp_path / place, *range(4))
+    assert classes_of(DataConfig(dataset=f"folder:{tmp_path}")) == ("cat", "dog")
+    (line,) = caplog.messages
+    assert "the folders test, train inside of its classes (cat, dog) are no parts" in line
+
+
 def test_classes_that_lie_deeper_in_a_part_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a", "b"):
         write_pictures(tmp_path / "train" / "all" / name, *range(12))

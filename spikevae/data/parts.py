@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from spikevae.config import Split
 from spikevae.data.decode import IMAGE_SUFFIXES
 from spikevae.data.folders import Picture, list_places
-from spikevae.data.names import ARCHIVES, is_passed_over, part_of
+from spikevae.data.names import ARCHIVES, PARTS_IN_WORDS, is_passed_over, part_of, some_of
 from spikevae.data.walk import is_folder
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,7 @@ def list_parts(path: Path) -> Parts:
         if split is not None:
             by_part.setdefault(split, []).append(picture.inside())
     if "train" not in by_part or len(by_part) < 2:
-        if parts_named := sorted(by_part.keys() - {"train"}):
-            log.warning(
-                "%s: it has a part for %s and none for training, so its folders are classes; name the folder of "
-                "pictures for training train",
-                path, " and ".join(parts_named),
-            )  # fmt: skip
+        _name_what_is_no_part(path, pictures, set(by_part))
         _name_what_lies_deeper(path, pictures)
         return Parts(pictures, empty=_empty_subfolders(path, pictures))
     if beside := len(pictures) - sum(map(len, by_part.values())):
@@ -124,6 +119,30 @@ def _name_what_is_beside(folder: Path, parts: dict[Split, Path]) -> None:
     if beside:
         names = ", ".join(path.name for path in parts.values())
         log.warning("%s: its parts are read (%s); left out: %s", folder, names, ", ".join(beside))
+
+
+def _name_what_is_no_part(folder: Path, pictures: list[Picture], parts: set[Split]) -> None:
+    """Say so where folders are named like parts and are none, since there are no others beside them."""
+    if parts_named := sorted(parts - {"train"}):
+        log.warning(
+            "%s: it has a part for %s and none for training, so its folders are classes; name the folder of "
+            "pictures for training train",
+            folder, " and ".join(parts_named),
+        )  # fmt: skip
+    names = sorted({picture.place.parts[0] for picture in pictures if len(picture.place.parts) > 1})
+    if parts == {"train"} and len(names) > 1:
+        log.warning(
+            "%s: it has a part for training and none for validation or testing, so its folders are classes (%s); "
+            "parts are called %s",
+            folder, some_of(names), PARTS_IN_WORDS,
+        )  # fmt: skip
+    deeper = {picture.place.parts[1] for picture in pictures if len(picture.place.parts) > 2}
+    if len(names) > 1 and "train" in (splits := {part_of(name) for name in deeper}) and len(splits - {None}) > 1:
+        log.warning(
+            "%s: the folders %s inside of its classes (%s) are no parts, so pictures of all of them are held out; "
+            "put the classes into the parts, as train/%s",
+            folder, some_of([name for name in sorted(deeper) if part_of(name)]), some_of(names), names[0],
+        )  # fmt: skip
 
 
 def _name_what_lies_deeper(folder: Path, pictures: list[Picture]) -> None:

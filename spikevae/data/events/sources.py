@@ -17,7 +17,7 @@ from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, MNIST_CLASSES, Spli
 from spikevae.data.division import divide, origins
 from spikevae.data.events.files import Archive, RecordingFile, is_recording, list_recordings, read_all, recordings_in
 from spikevae.data.events.recording import Recording, Size
-from spikevae.data.names import is_passed_over, part_of
+from spikevae.data.names import PARTS_IN_WORDS, is_passed_over, part_of, some_of
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +259,12 @@ def _parts_of(folder: Path) -> dict[Split, Path]:
         log.warning(
             "%s holds %s and no part for training, so all of it is for training; put a folder named train beside",
             folder, " and ".join(path.name for path in found.values()),
+        )  # fmt: skip
+    if len(found) == 1 and "train" in found and not is_alone:
+        log.warning(
+            "%s has a part for training and none for validation or testing, so all of it is for training (%s); parts "
+            "are called %s",
+            folder, some_of([path.name for path in (*found.values(), *beside)]), PARTS_IN_WORDS,
         )  # fmt: skip
     if "train" not in found or (len(found) == 1 and not is_alone):
         return {"train": folder}
