@@ -247,6 +247,28 @@ def test_three_parts_stay_three(tmp_path: Path, packed: Callable[[Path], Path]) 
         assert levels_of(path / "train", "validation") == [10, 11, 12, 13, 14]
 
 
+@pytest.mark.parametrize("packed", [as_it_is, as_tar])
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_a_part_that_is_named_is_read_with_the_parts_beside_it(
+    tmp_path: Path, name: str, packed: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, part in enumerate(("train", "val", "test")):
+        write_pictures(tmp_path / part, *range(10 * number, 10 * number + 5))
+    named = packed(tmp_path / name)
+    if named.is_file():
+        shutil.rmtree(tmp_path / name)
+    assert [levels_of(named, split)[0] for split in SPLITS] == [0, 10, 20]
+    assert f"{named} is a part of {tmp_path}: the parts beside it are read too" in caplog.text
+    shutil.rmtree(tmp_path / "train")
+    assert len(levels_of(named)) == 3  # which has nothing to learn from beside it
+
+
+def test_parts_in_a_folder_that_is_called_one_stay_its_own(tmp_path: Path) -> None:
+    for number, part in enumerate(("test/train", "test/val", "train")):
+        write_pictures(tmp_path / part, *range(10 * number, 10 * number + 5))
+    assert [levels_of(tmp_path / "test", split)[0] for split in SPLITS] == [0, 10, 10]
+
+
 def test_parts_may_be_archives(tmp_path: Path) -> None:
     write_pictures(tmp_path / "train", *range(10))
     write_pictures(tmp_path / "val", 100, 101)

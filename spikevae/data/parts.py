@@ -41,8 +41,8 @@ class Parts:
 def list_parts(path: Path) -> Parts:
     """The pictures of a folder, a tar or a zip file by part.
 
-    Where it holds ``train`` beside ``val`` or ``test`` (folders, or tar or zip files), or is itself such a ``train``,
-    these are the parts. Of several for training, the one that was named is read. A validation part serves for testing
+    Where it holds ``train`` beside ``val`` or ``test`` (folders, or tar or zip files), or is itself one of those,
+    these are the parts. Of several for one part, the one that was named is read. A validation part serves for testing
     where there is no other. Otherwise all are for training.
 
     Raises:
@@ -51,11 +51,10 @@ def list_parts(path: Path) -> Parts:
     """
     if not path.exists():
         raise FileNotFoundError(f"folder:{path}: there is no such folder")
-    whole, found = path, _find_parts(path)
-    named = Path(os.path.abspath(path))  # "." has no name
-    if part_of(named.name) == "train" and (found_beside := _find_parts(named.parent)):
-        whole, found = named.parent, {**found_beside, "train": named}
+    whole, found = parts_of(path)
     if found:
+        if whole is not path and part_of(Path(os.path.abspath(path)).name) != "train":
+            log.warning("%s is a part of %s: the parts beside it are read too", path, whole)
         _name_what_is_beside(whole, found)
         parts = _as_parts({split: _list_part(place) for split, place in found.items()})
         _name_what_lies_deeper(found["train"], parts.train)
@@ -73,6 +72,20 @@ def list_parts(path: Path) -> Parts:
     if beside := len(pictures) - sum(map(len, by_part.values())):
         log.warning("%s: its parts are read (%s); left out: %d pictures beside them", path, ", ".join(by_part), beside)
     return _as_parts(by_part)
+
+
+def parts_of(path: Path) -> tuple[Path, dict[Split, Path]]:
+    """The folder that has the parts, which may be above one that is named, and the folder or archive of each.
+
+    None where there are no parts, or they lie in an archive.
+    """
+    named = Path(os.path.abspath(path))  # "." has no name
+    split, inside = part_of(named.name), _find_parts(path)
+    is_part = split is not None and (split == "train" or not inside)
+    beside = _find_parts(named.parent) if is_part else {}
+    if split is not None and beside:
+        return named.parent, {**beside, split: named}
+    return path, inside
 
 
 def _as_parts(pictures: dict[Split, list[Picture]]) -> Parts:
