@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ from spikevae import runtime
 from spikevae.config import DataConfig, RunConfig, Split, TrainConfig, to_dict
 from spikevae.data.events.writers import encode_atis
 from spikevae.data.sets import ImageSet, load_split
-from spikevae.hub.run_settings import data_divided_for, has_changed, read_run
+from spikevae.hub.run_settings import data_divided_for, has_changed, read_run, require_same_division
 from spikevae.nn.latents.bernoulli import PotentialLatent
 from spikevae.nn.vae import SpikingVAE
 from spikevae.training import learner, loop, validation
@@ -36,6 +36,7 @@ from spikevae.training.batches import batches_left
 from spikevae.training.learner import Learner, make_accelerator
 from spikevae.training.loop import train
 from spikevae.training.phases import phases_of
+from spikevae.training.pretrained import tell_of_another_division
 from spikevae.training.run_folder import Progress, TrainingError, describe_run, require_same_images
 from spikevae.training.sets import load_sets
 from tests import forked
@@ -939,6 +940,50 @@ def test_parts_that_come_or_go_are_a_change(kind: str, tmp_path: Path) -> None:
     write_own(kind, tmp_path / "mine" / "train" / "train", 12)
     write_own(kind, tmp_path / "mine" / "train" / "test", 12)
     assert has_changed(tmp_path, load_split(data, "test"))
+
+
+@pytest.mark.parametrize(
+    ("learned", "other", "is_refused"),
+    [
+        ("mine", "mine/cat", True),
+        ("mine/cat", "mine", True),
+        ("mine", "linked", True),
+        ("mine/cat", "mine/dog", False),
+        ("mine", "mine-too", False),
+        ("parts", "parts/train/cat", True),
+        ("parts", "parts/test/cat", False),  # which nothing was learned from
+        ("parts", "parts/test", False),  # which is read as the whole
+        ("parts/test", "parts", False),
+    ],
+)
+def test_a_folder_that_shares_files_with_the_one_that_was_learned_is_refused(
+    learned: str, other: str, is_refused: bool, tmp_path: Path
+) -> None:
+    for place in ("mine/cat", "mine/dog", "mine-too", "parts/train/cat", "parts/test/cat"):
+        write_pictures(tmp_path / place, 12)
+    (tmp_path / "linked").symlink_to(tmp_path / "mine" / "cat")
+    data = DataConfig(dataset=f"folder:{tmp_path / learned}", unlabelled=True)
+    describe_run(RunConfig(data=data), tmp_path, origins=load_split(data, "train").origins)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    given = data_divided_for(tmp_path, f"folder:{tmp_path / other}", unlabelled=True)
+    with pytest.raises(ValueError, match="shares files with") if is_refused else nullcontext():
+        require_same_division(tmp_path, load_split(given, "test"))
+
+
+def test_a_start_on_a_part_of_the_folder_that_a_model_learned_from_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in ("mine/cat", "mine/dog"):
+        write_pictures(tmp_path / place, 12)
+    describe_run(RunConfig(data=DataConfig(dataset=f"folder:{tmp_path / 'mine' / 'cat'}")), tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    for name, count in (("mine/dog", 0), ("mine", 1)):
+        data = DataConfig(dataset=f"folder:{tmp_path / name}")
+        config = RunConfig(data=data, train=TrainConfig(start_from=str(tmp_path)))
+        tell_of_another_division(config, load_split(data, "train"))
+        assert caplog.text.count(f"learned from files of folder:{tmp_path / name}:") == count
 
 
 def test_a_start_from_a_model_that_learned_what_is_held_out_now_is_told(

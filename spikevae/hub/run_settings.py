@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spikevae.config import DataConfig, RunConfig, from_dict
+from spikevae.config import DataConfig, RunConfig, Split, from_dict, own_place
+from spikevae.data.parts import parts_of
 from spikevae.hub.checkpoints import RELEASED, RUN_NAME, model_folder
 from spikevae.presets import PRESETS
+
+_INSTEAD: dict[Split, tuple[Split, ...]] = {
+    "train": (),
+    "validation": ("validation",),
+    "test": ("test", "validation"),
+}
+"""The parts that serve for each, the first that there is; otherwise it is drawn from the part for training."""
 
 
 def read_run(run: Path) -> RunConfig:
@@ -62,13 +73,24 @@ def require_same_division(name_or_folder: str | os.PathLike[str] | None, part: A
 
     Raises:
         ValueError: if the files that the part is drawn from have other names or another number than they had, or the
-            folder had no such part, or did not draw it.
+            folder had no such part, or did not draw it; or if it lies in the folder that the model learned from, or
+            that in it.
     """
-    if part.origins is not None and name_or_folder is not None and has_changed(model_folder(name_or_folder), part):
+    if part.origins is None or name_or_folder is None:
+        return
+    folder = model_folder(name_or_folder)
+    if has_changed(folder, part):
         raise ValueError(
             f"{part.name} has changed since {name_or_folder} was trained on it: files were added, removed or renamed, "
             "or its parts are others. So what is held out now may have been learned; put it back as it was, or put the "
             "new files into another folder and give that"
+        )
+    trained = trained_as(folder)
+    if trained is not None and share_files(trained.data.dataset, part.name, held_out_beside(part.split)):
+        raise ValueError(
+            f"{part.name} shares files with {trained.data.dataset}, which {name_or_folder} learned from and which is "
+            "divided otherwise. So what is held out now may have been learned; give that folder itself, or another "
+            "that lies elsewhere"
         )
 
 
@@ -83,8 +105,12 @@ def has_changed(run: Path, part: Any) -> bool:
     former = json.loads(path.read_text(encoding="utf-8")).get("origins")
     if not isinstance(former, dict):
         return False
-    splits = ("validation", "test") if part.split == "train" else (part.split,)
-    return any(former.get(split) != part.origins[split] for split in splits)
+    return any(former.get(split) != part.origins[split] for split in held_out_beside(part.split))
+
+
+def held_out_beside(split: Split) -> tuple[Split, ...]:
+    """The parts on which it depends whether this one may be measured on: itself, or of the training part the others."""
+    return ("validation", "test") if split == "train" else (split,)
 
 
 def is_same_data(first: str, second: str) -> bool:
@@ -92,7 +118,50 @@ def is_same_data(first: str, second: str) -> bool:
     kinds, paths = zip(*(name.split(":", 1) if ":" in name else (name, "") for name in (first, second)), strict=True)
     if first == second or kinds[0] != kinds[1] or not all(paths):
         return first == second
-    return bool(os.path.realpath(os.path.expanduser(paths[0])) == os.path.realpath(os.path.expanduser(paths[1])))
+    places = [_whole_of(path) if kinds[0] == "folder" else path for path in map(_in_home, paths)]
+    return os.path.realpath(places[0]) == os.path.realpath(places[1])
+
+
+def share_files(learned: str, other: str, splits: Iterable[Split]) -> bool:
+    """Whether parts of a folder lie in the folder that a model learned from, or that in them; else than the same data.
+
+    Args:
+        learned: as on the command line, what the model was trained on.
+        other: the folder that the parts are of.
+        splits: which of them.
+    """
+    if is_same_data(learned, other) or learned.partition(":")[0] != other.partition(":")[0]:
+        return False
+    if not (own_place(learned) and own_place(other)):
+        return False
+    taught = _places_of(learned, "train")
+    return any(
+        inner.is_relative_to(outer)
+        for split in splits
+        for one, another in itertools.product(taught, _places_of(other, split))
+        for inner, outer in ((one, another), (another, one))
+        if inner.is_dir()
+    )
+
+
+def _places_of(name: str, split: Split) -> tuple[Path, Path]:
+    """Where the files of a part stand, and where links lead from there."""
+    path = _in_home(own_place(name) or "")
+    with contextlib.suppress(OSError):
+        found = parts_of(path)[1]
+        path = next((found[part] for part in (*_INSTEAD[split], "train") if part in found), path)
+    return Path(os.path.abspath(path)), Path(os.path.realpath(path))
+
+
+def _whole_of(path: Path) -> Path:
+    """The folder itself, or if it is named as a part and others lie beside it, the one that they all lie in."""
+    with contextlib.suppress(OSError):
+        return parts_of(path)[0]
+    return path
+
+
+def _in_home(path: str) -> Path:
+    return Path(os.path.expanduser(path))
 
 
 def trained_as(folder: Path) -> RunConfig | None:

@@ -11,7 +11,7 @@ import torch
 from spikevae.config import RunConfig, own_place
 from spikevae.files import in_home
 from spikevae.hub.checkpoints import is_known_anywhere, load, model_folder
-from spikevae.hub.run_settings import has_changed, is_same_data, trained_as
+from spikevae.hub.run_settings import has_changed, held_out_beside, is_same_data, share_files, trained_as
 from spikevae.nn.networks import Network
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,12 @@ def tell_of_another_division(config: RunConfig, train_set: Any) -> None:
     for name in filter(None, (config.train.start_from, config.train.teacher)):
         folder = model_folder(name)
         before = trained_as(folder)
-        if before is None or not is_same_data(before.data.dataset, config.data.dataset):
+        if before is None:
+            continue
+        datasets = before.data.dataset, config.data.dataset
+        if not is_same_data(*datasets):
+            if share_files(*datasets, held_out_beside("train")):
+                log.warning("%s learned from files of %s: it may know what is held out now", name, train_set.name)
             continue
         is_alike = all(getattr(before.data, part) == getattr(config.data, part) for part in _DIVIDES)
         if has_changed(folder, train_set) or not is_alike:
