@@ -305,6 +305,20 @@ def test_a_part_beside_folders_that_are_no_parts_is_said_to_be_read_with_them(
     assert "none for validation or testing, so all of it is for training (train, eval)" in caplog.text
 
 
+def test_a_recording_that_links_lead_to_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = write_folders(tmp_path / "mine", {"train/a": 4, "test/a": 2})
+    for part in ("train", "test"):
+        (tmp_path / "mine" / part / "a" / "z.bin").symlink_to(next((tmp_path / "mine" / "train" / "a").iterdir()))
+    parts = [load(name, tmp_path / "root", split) for split in ("train", "test")]
+    assert [len(part) for part in parts] == [4, 2]
+    assert "1 links to files that were read already" in caplog.text
+    assert "1 recordings that" in caplog.text
+    shutil.rmtree(tmp_path / "mine" / "test")
+    (tmp_path / "mine" / "test").symlink_to("train")
+    with pytest.raises(ValueError, match="test: all of its recordings are links to those of"):
+        load(name, tmp_path / "root")
+
+
 def test_nobodys_home_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^~nobody-here/x: there is no such home folder"):
         load("events:~nobody-here/x", tmp_path)

@@ -195,6 +195,36 @@ def test_linked_folders_and_files_count_once_and_loops_end(tmp_path: Path, caplo
     assert "2 linked folders that were read already" in caplog.text
 
 
+def test_a_picture_that_links_lead_to_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_pictures(tmp_path / "mine", *range(11))
+    write_pictures(tmp_path / "elsewhere", 11)
+    for level in range(11):
+        (tmp_path / "mine" / f"a{level}.png").symlink_to(f"{level:03}.png")  # before the file itself
+    for name in ("x.png", "y.png"):
+        (tmp_path / "mine" / name).symlink_to(tmp_path / "elsewhere" / "011.png")
+    assert all_levels(tmp_path / "mine") == list(range(12))
+    assert {file.path.name for file in list_pictures(tmp_path / "mine")} == {
+        *(f"{n:03}.png" for n in range(11)),
+        "x.png",
+    }
+    assert "12 pictures are read; left out: 12 links to files that were read already" in caplog.text
+
+
+def test_pictures_of_a_held_out_part_that_are_links_to_learned_ones_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_pictures(tmp_path / "train", 1, 2, 3)
+    write_pictures(tmp_path / "val", 4, 5)
+    (tmp_path / "val" / "000.png").symlink_to("../train/001.png")
+    (tmp_path / "test").symlink_to("val")  # one part may serve for both
+    assert [levels_of(tmp_path, split) for split in SPLITS] == [[1, 2, 3], [4, 5], [4, 5]]
+    assert f"{tmp_path / 'val'}: left out: 1 pictures that {tmp_path / 'train'} has too, by links" in caplog.text
+    (tmp_path / "test").unlink()
+    (tmp_path / "test").symlink_to("train")
+    with pytest.raises(ValueError, match=r"test: all of its pictures are links to those of .*train"):
+        levels_of(tmp_path)
+
+
 def test_a_subfolder_that_cannot_be_read_is_an_error_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +14,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from spikevae.config import DataConfig, Split
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 
 def divide(
@@ -34,6 +40,34 @@ def divide(
     number = min(max(1, round(count * share)), count - 1) if share > 0 else 0
     order = torch.from_numpy(np.random.RandomState(0).permutation(count)).to(torch.int64)
     return order[number:].sort().values, order[:number].sort().values
+
+
+def without_learned(
+    parts: dict[Split, list[Item]], places: dict[Split, Path], real: Callable[[Item], str], what: str
+) -> dict[Split, list[Item]]:
+    """The parts of a folder, held-out ones without what the part for training has too, by links.
+
+    Args:
+        parts: the files of each.
+        places: where each lies.
+        real: the path that links of a file lead to; empty of one in an archive.
+        what: the files, in a word.
+
+    Raises:
+        ValueError: if nothing is left of one.
+    """
+    learned = {real(item) for item in parts["train"]} - {""}
+    kept = dict(parts)
+    for split in parts.keys() - {"train"}:
+        kept[split] = [item for item in parts[split] if real(item) not in learned]
+        if not kept[split]:
+            raise ValueError(
+                f"{places[split]}: all of its {what} are links to those of {places['train']}, which are learned from; "
+                "put others there, or remove it"
+            )
+        if count := len(parts[split]) - len(kept[split]):
+            log.warning("%s: left out: %d %s that %s has too, by links", places[split], count, what, places["train"])
+    return kept
 
 
 def origins(names: Iterable[str], *, has_validation: bool, has_test: bool) -> dict[str, str]:

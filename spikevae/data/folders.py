@@ -9,15 +9,14 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from spikevae.data.decode import IMAGE_SUFFIXES
 from spikevae.data.image_files import ImageFile as ImageFile
 from spikevae.data.image_files import ZippedImage
 from spikevae.data.names import is_passed_over
-from spikevae.data.walk import is_folder, walk
+from spikevae.data.walk import each_once, is_folder, walk
 from spikevae.files import open_regular
 
 log = logging.getLogger(__name__)
@@ -34,10 +33,12 @@ class Picture:
 
     place: PurePosixPath
     file: ImageFile = field(compare=False)
+    real: str = field(default="", compare=False)
+    """The path of the file that links lead to; empty of one in an archive."""
 
     def inside(self) -> Picture:
         """The same, seen from the first folder on its way."""
-        return Picture(PurePosixPath(*self.place.parts[1:]), self.file)
+        return replace(self, place=PurePosixPath(*self.place.parts[1:]))
 
 
 def list_pictures(path: Path) -> list[ImageFile]:
@@ -57,7 +58,7 @@ def list_places(path: Path) -> list[Picture]:
     """As `list_pictures`, each with its place."""
     left_out: Counter[str] = Counter()
     if path.is_dir():
-        pictures = list(_in_folder(path, left_out))
+        pictures = _in_folder(path, left_out)
     else:
         with open_regular(path) as file:
             read = _in_zip if zipfile.is_zipfile(file) else _in_tar
@@ -76,7 +77,9 @@ def list_places(path: Path) -> list[Picture]:
     return sorted(kept)
 
 
-def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
+def _in_folder(root: Path, left_out: Counter[str]) -> list[Picture]:
+    places: dict[str, PurePosixPath] = {}
+    found: list[os.DirEntry[str]] = []
     for place, entries in walk(root, left_out):
         names = {entry.name for entry in entries}
         if place.parts and _is_run(names):
@@ -87,9 +90,12 @@ def _in_folder(root: Path, left_out: Counter[str]) -> Iterator[Picture]:
         for entry in entries:
             if not is_folder(entry) and _is_counted(entry.name, left_out):
                 if os.path.isfile(entry.path):
-                    yield Picture(place / entry.name, ImageFile(Path(entry.path)))
+                    found.append(entry)
+                    places[entry.path] = place / entry.name
                 else:
                     left_out["broken links, pipes or devices"] += 1
+    once = each_once(found, left_out)
+    return [Picture(places[entry.path], ImageFile(Path(entry.path)), real) for real, entry in once]
 
 
 def _in_tar(path: Path, left_out: Counter[str]) -> list[Picture]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from spikevae.config import Split
 from spikevae.data.decode import IMAGE_SUFFIXES
+from spikevae.data.division import without_learned
 from spikevae.data.folders import Picture, list_places
 from spikevae.data.names import ARCHIVES, PARTS_IN_WORDS, is_passed_over, part_of, some_of
 from spikevae.data.walk import is_folder
@@ -56,7 +57,8 @@ def list_parts(path: Path) -> Parts:
         if whole is not path and part_of(Path(os.path.abspath(path)).name) != "train":
             log.warning("%s is a part of %s: the parts beside it are read too", path, whole)
         _name_what_is_beside(whole, found)
-        parts = _as_parts({split: _list_part(place) for split, place in found.items()})
+        listed = {split: _list_part(place) for split, place in found.items()}
+        parts = _as_parts(without_learned(listed, found, lambda picture: picture.real, "pictures"))
         _name_what_lies_deeper(found["train"], parts.train)
         return replace(parts, empty=_empty_subfolders(found["train"], parts.train))
     pictures = _without_common_folder(list_places(path)) if path.is_file() else list_places(path)

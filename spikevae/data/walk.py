@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 
@@ -37,6 +37,30 @@ def walk(root: Path, left_out: Counter[str]) -> Iterator[tuple[PurePosixPath, li
             raise type(error)(reason) from None
         yield place, entries
         waiting.extend((Path(entry.path), place / entry.name) for entry in entries if is_folder(entry))
+
+
+def each_once(files: Iterable[os.DirEntry[str]], left_out: Counter[str]) -> list[tuple[str, os.DirEntry[str]]]:
+    """The files, each with its real path, without links to one that is among them or that another link leads to.
+
+    Args:
+        files: of the folders of `walk`.
+        left_out: counts these links.
+    """
+    found: dict[str, os.DirEntry[str]] = {}
+    links: list[os.DirEntry[str]] = []
+    folders: dict[str, str] = {}
+    for entry in files:
+        if entry.is_symlink():
+            links.append(entry)
+            continue
+        folder = os.path.dirname(entry.path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        found[os.path.join(folders[folder], entry.name)] = entry
+    for entry in sorted(links, key=lambda entry: entry.path):
+        if found.setdefault(os.path.realpath(entry.path), entry) is not entry:
+            left_out["links to files that were read already"] += 1
+    return list(found.items())
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

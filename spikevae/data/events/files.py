@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from spikevae.data.events.readers import RECORDING_SUFFIXES, decode_recording, read_recording, read_recordings
 from spikevae.data.events.recording import Recording, Size
 from spikevae.data.names import is_passed_over
-from spikevae.data.walk import walk
+from spikevae.data.walk import each_once, walk
 
 log = logging.getLogger(__name__)
 
@@ -130,22 +131,23 @@ def list_recordings(folder: Path, left_out: Counter[str] | None = None) -> list[
     """Files of a folder, at any depth, that are named like recordings, in the order of their names.
 
     What is hidden, half written or left behind by a system is passed over, and so is all that lies in such a folder.
-    Links are followed, each folder once.
+    Links are followed, each folder and each file once.
 
     Args:
         folder: none if there is no such folder.
-        left_out: counts the links that lead to folders that were read already.
+        left_out: counts the links that lead to what was read already.
 
     Raises:
         OSError: if a folder in it cannot be read.
     """
     if not folder.is_dir():
         return []
-    found: list[Path] = []
-    for _, entries in walk(folder, Counter() if left_out is None else left_out):
+    left_out = Counter() if left_out is None else left_out
+    found: list[os.DirEntry[str]] = []
+    for _, entries in walk(folder, left_out):
         entries[:] = [entry for entry in entries if not is_passed_over(entry.name)]
-        found += [Path(entry.path) for entry in entries if is_recording(Path(entry.name))]
-    return [RecordingFile(path) for path in sorted(found) if path.is_file()]
+        found += [entry for entry in entries if is_recording(Path(entry.name)) and os.path.isfile(entry.path)]
+    return [RecordingFile(path) for path in sorted(Path(entry.path) for _, entry in each_once(found, left_out))]
 
 
 def recordings_in(path: Path) -> list[RecordingFile]:

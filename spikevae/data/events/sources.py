@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spikevae.config import CIFAR10_CLASSES, DVS128_CLASSES, MNIST_CLASSES, Split
-from spikevae.data.division import divide, origins
+from spikevae.data.division import divide, origins, without_learned
 from spikevae.data.events.files import Archive, RecordingFile, is_recording, list_recordings, read_all, recordings_in
 from spikevae.data.events.recording import Recording, Size
 from spikevae.data.names import PARTS_IN_WORDS, is_passed_over, part_of, some_of
@@ -199,6 +200,7 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
     empty = next((places[split] for split, files in parts.items() if not files), None)
     if empty is not None:
         raise ValueError(f"{empty} holds no recordings (files such as .bin, .aedat, .npz)")
+    parts = without_learned(parts, places, lambda file: os.path.realpath(file.path), "recordings")
     folder_of = {file: _folder_in(places[split], file) for split, files in parts.items() for file in files}
     names = _class_names([folder_of[file] for file in parts["train"]], places["train"])
     everything, held_out = list(folder_of), parts.get("validation", [])
