@@ -718,6 +718,20 @@ def test_a_folder_that_cannot_serve_says_why(tmp_path: Path) -> None:
             load_split(DataConfig(dataset=f"folder:{tmp_path / name}"), "validation")
 
 
+@pytest.mark.parametrize(("count", "own", "needed"), [(1, (), 3), (2, (), 3), (1, ("test",), 2)])
+def test_too_few_pictures_are_told_to_be_more_and_no_other_share(
+    count: int, own: tuple[str, ...], needed: int, tmp_path: Path
+) -> None:
+    write_images(tmp_path / ("train" if own else ""), count)
+    for part in own:
+        write_images(tmp_path / part, 1)
+    with pytest.raises(ValueError, match=f"add images until there are {needed} or more$") as refusal:
+        load_split(DataConfig(dataset=f"folder:{tmp_path}"), "validation")
+    assert "raise validation_share" not in str(refusal.value)
+    with pytest.raises(ValueError, match=r"; raise validation_share"):
+        load_split(DataConfig(dataset=f"folder:{tmp_path}", validation_share=0.0), "validation")
+
+
 def test_a_stream_gives_the_same_batches_as_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path, 40)
     config = DataConfig(dataset=f"folder:{tmp_path}", image_size=8)

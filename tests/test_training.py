@@ -25,7 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import spikevae
 from spikevae import runtime
-from spikevae.config import DataConfig, RunConfig, Split, TrainConfig, to_dict
+from spikevae.config import DataConfig, ModelConfig, RunConfig, Split, TrainConfig, to_dict
 from spikevae.data.events.writers import encode_atis
 from spikevae.data.sets import ImageSet, load_split
 from spikevae.hub.run_settings import data_divided_for, has_changed, read_run, require_same_division
@@ -38,7 +38,7 @@ from spikevae.training.loop import train
 from spikevae.training.phases import phases_of
 from spikevae.training.pretrained import tell_of_another_division
 from spikevae.training.run_folder import Progress, TrainingError, describe_run, require_same_images
-from spikevae.training.sets import load_sets
+from spikevae.training.sets import fitted_to, load_sets
 from tests import forked
 from tests.made_data import write_made_data
 from tests.made_events import made_recording, write_files
@@ -789,6 +789,28 @@ def test_a_class_with_too_few_images_is_named_before_anything_is_learned(config:
     with pytest.raises(ValueError, match=r"^own: the class 'b' has 1 of the 25 training images, and a density needs"):
         train(settings, tmp_path / "run", train_set=own, validation_set=own)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rare", "parts", "network", "needed"),
+    [(2, (), "vae", 4), (3, (), "vae", 4), (4, (), "vae", None), (2, (), "classifier", 4), (3, (), "classifier", None),
+     (2, ("test",), "vae", 3), (2, ("test", "val"), "vae", None), (2, ("test",), "classifier", None)],
+)  # fmt: skip
+def test_a_class_of_a_folder_that_is_too_small_for_each_part_is_refused(
+    rare: int, parts: tuple[str, ...], network: str, needed: int | None, config: RunConfig, tmp_path: Path
+) -> None:
+    for place in (*parts, "train") if parts else ("",):
+        write_pictures(tmp_path / place / "cat", 12)
+        write_pictures(tmp_path / place / "rare", rare)
+    settings = of_pictures(config, tmp_path)
+    if network == "classifier":
+        model = ModelConfig(network="classifier", layers="conv8/2 readout", image_size=16, image_channels=3)
+        settings = replace(settings, model=model)
+    sets = load_sets(settings, None, None)
+    learner = Learner(fitted_to(settings, sets[0]), make_accelerator("float32"))
+    message = f"'rare' has .* every class needs {needed} or more: .*--unlabelled"
+    with nullcontext() if needed is None else pytest.raises(ValueError, match=message):
+        validation.check_own_classes(learner, *sets)
 
 
 def test_images_without_a_class_are_refused_before_an_adversarial_phase_and_not_in_it(

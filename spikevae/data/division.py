@@ -106,9 +106,11 @@ def some(images: Any, count: int) -> Any:
 
 
 def part_indices(
-    count: int, config: DataConfig, split: Split, labels: Int64[Tensor, " count"] | None = None
+    count: int, config: DataConfig, split: Split, labels: Int64[Tensor, " count"] | None = None, *, needed: int = 2
 ) -> Int64[Tensor, " n"]:
     """Indices of the training or the validation part, of the ``count`` images of a training split.
+
+    ``needed``: how many images there must be in all, for messages.
 
     Raises:
         ValueError: if there is none.
@@ -116,8 +118,11 @@ def part_indices(
     kept, held_out = divide(count, config.validation_share, labels)
     chosen = kept if split == "train" else held_out
     if len(chosen) == 0:
+        advice = f"add images until there are {needed} or more"  # since of two, one is held out by any share
+        if config.validation_share == 0:
+            advice = f"raise validation_share, and {advice}" if count < 2 else "raise validation_share"
         raise ValueError(
             f"{config.dataset}: {count} training images with validation_share={config.validation_share} "
-            f"leave none for the {split} part; raise validation_share or add images"
+            f"leave none for the {split} part; {advice}"
         )
     return chosen

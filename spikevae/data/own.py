@@ -140,13 +140,23 @@ def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:
     counts = Counter(picture.place.parts[0] for picture in parts.train)
     small = next((name for name in names if counts[name] < 2), None)
     if small is not None:
-        needed = 2 + (parts.validation is None) + (parts.test is None)
-        raise ValueError(
-            f"{config.dataset}: the subfolder {small!r} holds one picture, and every class needs {needed} or more: "
-            "two to learn from, and one for each part that is held out; add pictures, or train without classes: "
-            "--unlabelled"
-        )
+        drawn = (parts.validation is None) + (parts.test is None)
+        raise ValueError(too_few(config.dataset, f"the subfolder {small!r} holds one picture", drawn))
     return names
+
+
+def too_few(dataset: str, found: str, drawn: int) -> str:
+    """What is said of a class that is too small.
+
+    Args:
+        dataset: as on the command line.
+        found: how small it is.
+        drawn: how many parts the folder does not bring, so that a share is held out for each.
+    """
+    return (
+        f"{dataset}: {found}, and every class needs {2 + drawn} or more: two to learn from, and one for each part that "
+        "is held out; add pictures, or train without classes: --unlabelled"
+    )
 
 
 def _warn_of_foreign(test: list[Picture], names: tuple[str, ...], config: DataConfig) -> None:
@@ -184,13 +194,16 @@ def _indices(
 ) -> Int64[Tensor, " n"]:
     """Which of the pictures for training are in a part: a share of them is held out for each part that is not there."""
     kept, test = divide(count, 0.0 if has_test else _TEST_SHARE, labels)
+    needed = 1 + (not has_validation) + (not has_test)
     if split == "test":
         if len(test) == 0:
-            raise ValueError(f"{config.dataset}: one image cannot be divided into parts; add images")
+            raise ValueError(
+                f"{config.dataset}: one image cannot be divided into parts; add images until there are {needed} or more"
+            )
         return test
     if has_validation:
         return kept
-    return kept[part_indices(len(kept), config, split, None if labels is None else labels[kept])]
+    return kept[part_indices(len(kept), config, split, None if labels is None else labels[kept], needed=needed)]
 
 
 def _square(images: UInt8[Tensor, "N C H W"]) -> UInt8[Tensor, "N C S S"]:

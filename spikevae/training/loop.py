@@ -45,7 +45,7 @@ from spikevae.training.run_folder import (
     what_is_kept,
 )
 from spikevae.training.sets import fitted_to, load_sets, require_readable
-from spikevae.training.validation import check_classes, fit_density, validate
+from spikevae.training.validation import check_classes, check_own_classes, fit_density, validate
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ class Trainer:
         self.steps_per_epoch = batch_count(len(self.train_set), self.settings.batch_size, processes)
         self.phases = phases_of(self.config)
         self.learner = Learner(self.config, self.accelerator, is_new=not os.path.lexists(run / STATE_NAME))
+        if started_with is None:
+            check_own_classes(self.learner, self.train_set, self.validation_set)
         check_classes(self.learner, self.train_set, self.validation_set)
         if started_with is None:
             require_readable(self.train_set, self.validation_set)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spikevae.data.division import sample
 from spikevae.data.events.eventset import EventSet
+from spikevae.data.own import too_few
 from spikevae.data.sets import ImageSet
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
@@ -40,6 +41,27 @@ def validate(model: Network, images: ImageSet | EventSet, stoppable: Stoppable) 
             labelled += int((labels >= 0).sum())
     scores = {} if isinstance(model, SpikingClassifier) else {"reconstruction_error": errors / max(len(images), 1)}
     return scores | ({"accuracy": right / labelled} if labelled else {})
+
+
+def check_own_classes(learner: Learner, images: ImageSet | EventSet, held_out: ImageSet | EventSet) -> None:
+    """Refuse, before a training begins, a class of one's own pictures that is too small for each part to have some.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    origins, labels = images.origins, [part.labels for part in (images, held_out) if part.labels is not None]
+    if isinstance(images, EventSet) or origins is None or held_out.origins != origins or len(labels) < 2:
+        return
+    if learner.config.train.image_limit is not None:  # then few may be left of a class that is large enough
+        return
+    model, is_drawn = learner.plain_model, origins["validation"] != "own"
+    latent = None if isinstance(model, SpikingClassifier) else model.latent
+    least = 2 if latent is not None and latent.has_density and latent.is_conditional else 1
+    for label, name in enumerate(images.class_names):
+        learned, validated = (int((own == label).sum()) for own in labels)
+        if learned + is_drawn * validated < least + is_drawn:
+            found = f"the subfolder {name!r} has {learned} to learn from and {validated} for validation"
+            raise ValueError(too_few(images.name, found, sum(origin != "own" for origin in origins.values())))
 
 
 def check_classes(learner: Learner, images: ImageSet | EventSet, held_out: ImageSet | EventSet) -> None:
