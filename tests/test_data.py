@@ -801,6 +801,18 @@ def test_every_damaged_file_of_a_streamed_set_is_named_at_once(tmp_path: Path, m
         kept.require_readable()
 
 
+def test_every_damaged_file_of_a_set_in_memory_is_named_at_once_and_those_for_testing_too(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", 12)
+    write_images(tmp_path / "test", 2)
+    config = DataConfig(dataset=f"folder:{tmp_path}", image_size=8)
+    for path in (*sorted((tmp_path / "train").iterdir())[::2], tmp_path / "test" / "001.png"):
+        path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(
+        ValueError, match=rf"files that cannot be read: \d\. {tmp_path}.*/test/001\.png .*train/0\d\d\.png"
+    ):
+        load_split(config, "train")
+
+
 @pytest.mark.parametrize("has_its_own", [True, False])
 def test_a_damaged_picture_for_testing_is_named_before_the_training(has_its_own: bool, tmp_path: Path) -> None:
     write_images(tmp_path / ("train" if has_its_own else ""), 40)

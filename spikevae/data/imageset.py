@@ -14,10 +14,8 @@ from torch.utils.data import Dataset
 from spikevae.config import Split
 from spikevae.data.checks import check_labels, checked_names
 from spikevae.data.passes import check_pass, shares
-from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, cut_out, to_float
+from spikevae.data.pixels import StreamedPixels, augmented, check_pixels, cut_out, refuse_damaged, to_float
 from spikevae.distributed import from_all, rank, world_size
-
-_MOST_NAMED = 5  # damaged files in one message
 
 
 class ImageSet(Dataset[tuple[Tensor, Tensor]]):
@@ -96,10 +94,7 @@ class ImageSet(Dataset[tuple[Tensor, Tensor]]):
         streams = [pixels for pixels in (self._pixels, self.for_testing) if isinstance(pixels, StreamedPixels)]
         own = [line for pixels in streams for line in pixels.damaged(range(rank(), len(pixels), world_size()))]
         damaged = sorted(line for part in from_all(own) for line in part)
-        if damaged:
-            more = f"; and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
-            shown = "; ".join(damaged[:_MOST_NAMED])
-            raise ValueError(f"{self.name}: files that cannot be read: {len(damaged)}. {shown}{more}")
+        refuse_damaged(damaged, self.name)
 
     def with_cutout(self, side: int) -> ImageSet:
         """The same images, of whose shuffled batches each loses a square of so many pixels."""

@@ -20,6 +20,7 @@ from spikevae.text import kind_of
 Channels = Literal[1, 3]
 
 _PART = 256  # images that are decoded or converted at a time
+_MOST_NAMED = 5  # damaged files in one message
 _BATCHES_AHEAD = 2  # decoded before they are asked for, when streaming
 
 
@@ -80,6 +81,18 @@ class StreamedPixels:
 
     def _read(self, index: int) -> Tensor:
         return self._files[index].read(self._channels, self._size, self._crop)
+
+
+def refuse_damaged(damaged: Sequence[str], name: str) -> None:
+    """Name files that cannot be read, the first five of them.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    if damaged:
+        more = f"; and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
+        shown = "; ".join(damaged[:_MOST_NAMED])
+        raise ValueError(f"{name}: files that cannot be read: {len(damaged)}. {shown}{more}")
 
 
 def check_pixels(pixels: object, name: str) -> None:

@@ -26,7 +26,7 @@ from spikevae.data.division import part_indices
 from spikevae.data.imageset import ImageSet as ImageSet
 from spikevae.data.own import FILE_SIZE, folder_of, read_own
 from spikevae.data.pixels import Channels as Channels
-from spikevae.data.pixels import StreamedPixels, check_pixels, converted
+from spikevae.data.pixels import StreamedPixels, check_pixels, converted, refuse_damaged
 from spikevae.data.readers import list_celeba, read_cifar10, read_cifar100, read_mnist_family
 from spikevae.files import cache_folder, in_home
 from spikevae.registry import register as add_part
@@ -156,14 +156,14 @@ def _pair(found: object, name: str) -> tuple[Tensor, Tensor]:
 def _open_celeba(config: DataConfig, split: Split, image_channels: Channels | None) -> ImageSet:
     files = list_celeba(data_root(config), split)
     pixels = StreamedPixels(files, image_channels or 3, config.image_size or FILE_SIZE, _CELEBA_CROP)
-    return ImageSet(_in_memory_if_small(pixels), name=config.dataset, split=split)
+    return ImageSet(_in_memory_if_small(pixels, config.dataset), name=config.dataset, split=split)
 
 
 def _open_folder(config: DataConfig, split: Split, image_channels: Channels | None) -> ImageSet:
     path = folder_of(config)
     assert path is not None
     own = read_own(path, config, split, image_channels)
-    pixels = _in_memory_if_small(own.pixels)
+    pixels = _in_memory_if_small(own.pixels, config.dataset, own.for_testing)
     part = ImageSet(pixels, own.labels, name=config.dataset, split=split, class_names=own.class_names)
     part.origins, part.for_testing = own.origins, own.for_testing
     return part
@@ -185,10 +185,18 @@ def _open_events(config: DataConfig, split: Split, image_channels: Channels | No
     return found
 
 
-def _in_memory_if_small(pixels: UInt8[Tensor, "N C H H"] | StreamedPixels) -> UInt8[Tensor, "N C H H"] | StreamedPixels:
-    if isinstance(pixels, StreamedPixels) and pixels.shape.numel() <= _MEMORY_LIMIT:
+def _in_memory_if_small(
+    pixels: UInt8[Tensor, "N C H H"] | StreamedPixels, name: str, others: StreamedPixels | None = None
+) -> UInt8[Tensor, "N C H H"] | StreamedPixels:
+    """The images, decoded if they fit; where one cannot be, all are named that cannot, of ``others`` too."""
+    if not isinstance(pixels, StreamedPixels) or pixels.shape.numel() > _MEMORY_LIMIT:
+        return pixels
+    try:
         return pixels[:]
-    return pixels
+    except ValueError:
+        streams = [stream for stream in (pixels, others) if stream is not None]
+        refuse_damaged(sorted(line for stream in streams for line in stream.damaged(range(len(stream)))), name)
+        raise
 
 
 register("fashion-mnist", FASHION_MNIST_CLASSES)(partial(read_mnist_family, "FashionMNIST"))
