@@ -176,6 +176,17 @@ def test_what_is_left_out_and_could_be_missed_is_one_line(tmp_path: Path, caplog
     assert ".txt" not in line
 
 
+def test_raw_files_of_every_maker_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_pictures(tmp_path, 1)
+    suffixes = [".rw2", ".raf", ".orf", ".hif", ".cr3", ".nef", ".arw", ".pef", ".srw", ".x3f", ".dng", ".exr"]
+    for suffix in suffixes:
+        (tmp_path / f"photo{suffix.upper()}").touch()
+    assert len(list_pictures(tmp_path)) == 1
+    assert all(
+        f"1 {suffix} files, which are not read (save them as .png or .jpg)" in caplog.text for suffix in suffixes
+    )
+
+
 @pytest.mark.parametrize("suffix", [".jfif", ".JPG", ".mpo", ".jp2", ".tga", ".qoi", ".dib", ".pcx", ".sgi", ".apng"])
 def test_every_kind_of_picture_that_pillow_reads_counts(tmp_path: Path, suffix: str) -> None:
     write_pictures(tmp_path, *range(11))

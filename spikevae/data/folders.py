@@ -21,7 +21,17 @@ from spikevae.files import open_regular
 
 log = logging.getLogger(__name__)
 
-_UNREAD = frozenset({".heic", ".heif", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".eps"})
+_UNREAD = frozenset(
+    f".{suffix}"
+    for suffixes in (
+        "heic heics heif heifs hif avci",  # of phones and cameras
+        "3fr arw bay cap cr2 cr3 crw dcr dng erf fff gpr iiq k25 kdc mef mos mrw nef nrw orf ori pef raf raw rw2 rwl",
+        "sr2 srf srw x3f",  # as the line above: what cameras call their raw files
+        "jxl jxr wdp hdp jpc j2c exr hdr dds fits xpm xbm",
+        "svg svgz eps ai wmf emf psd psb xcf kra dcm dicom",
+    )
+    for suffix in suffixes.split()
+)
 """Suffixes of pictures that are not read: they are counted and named, so that nobody misses them."""
 _PACKED = frozenset({".npy", ".npz", ".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"})
 """Suffixes of files that may hold pictures, and are read on their own, not in a folder: counted and named, too."""
