@@ -26,6 +26,12 @@ def mean_colour(path: Path) -> list[int]:
     return read_image(path, channels=3, size=8).float().mean((1, 2)).round().int().tolist()
 
 
+def test_the_level_at_which_a_grey_picture_of_16_bits_shows_nothing_is_white(tmp_path: Path) -> None:
+    levels = np.array([[257 * 40, 257 * 40 + 1], [0, 65535]], dtype=np.uint16)  # of which 8 bits tell three apart
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=257 * 40)
+    assert read_image(tmp_path / "a.png", channels=1, size=2).tolist() == [[[255, 40], [0, 255]]]
+
+
 @pytest.mark.parametrize(
     ("mode", "colour", "suffix", "expected"),
     [

@@ -84,7 +84,11 @@ def _to_pixels(
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
         tags = getattr(image, "tag_v2", {})
+        clear = upright.info.get("transparency")  # the level that a grey PNG of 16 bits shows nothing at
+        hidden = None if clear is None else Image.fromarray(np.asarray(upright) == clear)
         upright = _to_8_bit(upright, tags.get(_TIFF_MAX_SAMPLE_VALUE))
+        if hidden is not None:
+            upright.paste(255, mask=hidden)
         if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # which Pillow heeds for 8 bits only
             upright = ImageOps.invert(upright)
     elif upright.has_transparency_data:
