@@ -56,20 +56,24 @@ def class_index(label: object, class_names: Sequence[str]) -> int:
 
 def _classes_called(label: str, class_names: Sequence[str]) -> list[int]:
     """The numbers of the classes with exactly this name; else of those with the same letters; else in another case."""
-    for text, alike in ((label, str), (label.strip(), _composed), (label.strip(), _caseless)):
-        wanted = alike(text)
+    for alike in (str, _trimmed, _caseless):
+        wanted = alike(label)
         if found := [index for index, name in enumerate(class_names) if alike(name) == wanted]:
             return found
     return []
 
 
-def _composed(name: str) -> str:
+def _trimmed(name: str) -> str:
+    return composed(name.strip())
+
+
+def composed(name: str) -> str:
     """The name with every accented letter as one character. Folders of macOS have two, of which keyboards write one."""
     return unicodedata.normalize("NFC", name)
 
 
 def _caseless(name: str) -> str:
-    return _composed(_composed(name).casefold())
+    return composed(_trimmed(name).casefold())
 
 
 def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names: Sequence[str]) -> list[int]:
@@ -87,7 +91,7 @@ def class_indices(label: Label | Sequence[Label] | Any, count: int, class_names:
 
 def are_read_alike(names: Sequence[str], others: Sequence[str]) -> bool:
     """Whether these are the same names in the same order, however their accented letters are written."""
-    return list(map(_composed, names)) == list(map(_composed, others))
+    return list(map(composed, names)) == list(map(composed, others))
 
 
 def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_lack: bool = False) -> list[int]:
@@ -111,7 +115,7 @@ def class_numbers(found: Sequence[str], known: Sequence[str], name: str, *, may_
         )
     if tuple(found) == tuple(known):
         return list(range(len(known)))
-    found, known = ([_composed(one) for one in names] for names in (found, known))
+    found, known = ([composed(one) for one in names] for names in (found, known))
     unknown = [one for one in found if one not in known]
     if unknown:
         raise OtherClassesError(

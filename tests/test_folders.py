@@ -368,6 +368,20 @@ def test_classes_of_a_folder_in_parts_are_those_that_are_learned_from(
     assert (train.labels.tolist(), validation.labels.tolist()) == ([0, 0, 1, 1], [1, 1])
 
 
+def test_a_class_is_the_same_in_another_part_however_its_accented_letters_are_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part, cafe in (("train", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"), ("test", "cafe\N{COMBINING ACUTE ACCENT}")):
+        write_pictures(tmp_path / part / cafe, *range(1, 5))
+        write_pictures(tmp_path / part / "bar", *range(5, 9))
+    config = DataConfig(dataset=f"folder:{tmp_path}", image_size=8)
+    train, test = (load_split(config, split) for split in ("train", "test"))
+    assert train.class_names == test.class_names == ("bar", "caf\N{LATIN SMALL LETTER E WITH ACUTE}")
+    assert test.labels is not None
+    assert test.labels.tolist() == [0] * 4 + [1] * 4
+    assert not caplog.messages
+
+
 def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write_pictures(tmp_path / "train" / "cat", 1, 2)
     write_pictures(tmp_path / "train" / "dog", 3, 4)

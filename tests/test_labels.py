@@ -34,6 +34,12 @@ def test_accents_are_one_however_they_are_written(written: str, asked: str) -> N
         assert class_numbers((unicodedata.normalize(form, "café"), "tea"), names, "own") == [1, 0]
 
 
+@pytest.mark.parametrize("asked", [" lead", "lead", "Lead "])
+def test_spaces_around_a_name_do_not_count(asked: str) -> None:
+    assert class_index(asked, ("tin", " lead")) == 1
+    assert class_index("lead", (" lead", "lead")) == 1  # but for names that differ in nothing else
+
+
 @pytest.mark.parametrize("names", [("CAT", "dog", "cat"), ("Cat", "dog", "Cat")])
 def test_a_name_of_several_classes_is_not_guessed(names: tuple[str, ...]) -> None:
     asked = "Cat"

@@ -21,6 +21,7 @@ from spikevae.data.names import ARCHIVES
 from spikevae.data.parts import Parts, list_parts
 from spikevae.data.pixels import Channels, StreamedPixels, converted
 from spikevae.files import check_is_not_inside, check_is_not_read, in_home
+from spikevae.labels import composed
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def too_few(dataset: str, found: str, drawn: int) -> str:
 
 def _warn_of_foreign(test: list[Picture], names: tuple[str, ...], config: DataConfig) -> None:
     """Say before training that its test part will be of no use, where its pictures lie in no folder of a class."""
-    foreign = [picture for picture in test if picture.place.parts[0] not in names]
+    foreign = [picture for picture, number in zip(test, _numbers(test, names), strict=True) if number is None]
     if foreign:
         log.warning(
             "%s: %d of %d pictures for testing are of no class, as %s; until they lie in folders of classes, or are "
@@ -173,14 +174,22 @@ def _warn_of_foreign(test: list[Picture], names: tuple[str, ...], config: DataCo
 def _labels(pictures: list[Picture], names: tuple[str, ...], config: DataConfig) -> Int64[Tensor, " n"] | None:
     if not names:
         return None
-    numbers = {name: number for number, name in enumerate(names)}
-    foreign = next((picture for picture in pictures if picture.place.parts[0] not in numbers), None)
-    if foreign is not None:
+    numbers = _numbers(pictures, names)
+    if None in numbers:
+        foreign = pictures[numbers.index(None)]
         raise ValueError(
             f"{config.dataset}: {foreign.file.path} is of no class that there is to learn from "
             f"({', '.join(names)}); move it, or train without classes: --unlabelled"
         )
-    return torch.tensor([numbers[picture.place.parts[0]] for picture in pictures], dtype=torch.int64)
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+def _numbers(pictures: list[Picture], names: tuple[str, ...]) -> list[int | None]:
+    """The class of each, by the folder that it lies in, however accented letters are written; None of no class."""
+    known = {composed(name): number for number, name in enumerate(names)}
+    known |= {name: number for number, name in enumerate(names)}
+    folders = (picture.place.parts[0] for picture in pictures)
+    return [known.get(folder, known.get(composed(folder))) for folder in folders]
 
 
 def _indices(
