@@ -174,6 +174,24 @@ def test_recordings_of_a_smaller_sensor_than_others_of_their_folder_are_told_of(
     assert not caplog.text
 
 
+@pytest.mark.parametrize("side", [34, 30])
+def test_frames_may_be_larger_than_the_sensor_of_a_folder_only_where_no_file_says_its_size(
+    side: int, tmp_path: Path
+) -> None:
+    files = {f"{label}/{number}.bin": made_recording(seed=number, size=(25, 30)) for label in "ab" for number in (1, 2)}
+    write_files(tmp_path / "mine", {name: encode_atis(recording) for name, recording in files.items()})
+    name, frames = f"events:{tmp_path / 'mine'}", FrameConfig(4, size=(34, 34))
+    train = load_events(name, "train", root=tmp_path, frames=frames, frames_folder=tmp_path / "frames")
+    assert not train.frames()[..., 25:, :].any()
+    assert train.frames().sum() == 200 * len(train)
+    save_recordings([made_recording(seed=9, size=(side, side))], tmp_path / "mine" / "a" / "sized.npz")
+    if side == 34:
+        assert len(load_events(name, "train", root=tmp_path, frames=frames, frames_folder=tmp_path / "frames"))
+    else:
+        with pytest.raises(ValueError, match="frames of 34x34 pixels are larger than the sensor's 30x30"):
+            load_events(name, "train", root=tmp_path, frames=frames, frames_folder=tmp_path / "frames")
+
+
 def test_a_class_of_which_all_recordings_are_held_out_is_told_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

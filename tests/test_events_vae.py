@@ -27,6 +27,7 @@ from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import equal_precision_recall
 from spikevae.evaluation.model_inputs import ModelEvaluation
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.inputs import list_files, read_inputs
 from spikevae.nn.classifiers import SpikingClassifier
 from spikevae.nn.event_vae import SpikingEventVAE
 from spikevae.nn.frames import sample_recording
@@ -372,6 +373,22 @@ def test_recordings_of_a_smaller_sensor_than_the_model_s_frames_are_told_of(
     save_recordings([recording_of(t, x, y, x % 2, (height, width))], tmp_path / "one.npz")
     main([command, str(run), str(tmp_path / "one.npz")])
     assert (f"one.npz, {height}x{width}) than this model's {SIZE}x{SIZE} frames" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(("height", "width"), [(SIZE - 3, SIZE - 1), (SIZE - 3, SIZE + 4)])
+def test_files_and_their_folder_make_the_same_frames_where_none_says_how_large_the_sensor_is(
+    height: int, width: int, run: Path, model: SpikingEventVAE, tmp_path: Path
+) -> None:
+    x, y = (side.ravel() for side in np.meshgrid(np.arange(width), np.arange(height)))  # an event in each pixel
+    for part, late in (("train", 0), ("test", 3)):
+        recording = recording_of(np.arange(len(x)) + late * (y + 1).cumsum(), x, y, x % 2)
+        for name in TINY.class_names:
+            save_recordings([recording], tmp_path / part / name / "0.bin")
+    files = list_files([tmp_path / "test"], events=True)
+    of_files = read_inputs(str(run), model, files, None, None, None, None)
+    of_folder = read_inputs(str(run), model, [], f"events:{tmp_path}", "test", None, None)
+    assert torch.equal(of_files.frames(), of_folder.frames())
+    assert of_files.frames().sum() == 2 * height * width
 
 
 def test_a_file_of_several_recordings_is_taken_one_by_one(

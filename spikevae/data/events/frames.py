@@ -54,13 +54,15 @@ def to_frames(recording: Recording, config: FrameConfig) -> UInt8[np.ndarray, "T
     """Counts of events: ``frames[t, p, y, x]``, p = 1 for ON; 255 stands for all that are more.
 
     Slices are those of spikingjelly and of the TCJA authors: N // T events, or (last - first time) // T microseconds,
-    and what is left over in the last.
+    and what is left over in the last. A sensor whose size is a guess is at least as large as the frames.
 
     Raises:
         ValueError: if the frames would be larger than the sensor.
     """
     T, (height, width) = config.time_steps, recording.size
     H, W = config.size or recording.size
+    if not recording.is_size_known:
+        height, width = max(height, H), max(width, W)
     if height < H or width < W:
         raise ValueError(f"frames of {H}x{W} pixels are larger than the sensor's {height}x{width}")
     if config.slice_by == "number":

@@ -219,8 +219,8 @@ def from_folder(folder: Path, is_test: bool) -> EventSource:
     source = _of_files(chosen, [names.index(folder_of[file]) for file in chosen] if names else None, names)
 
     def read() -> Iterator[Recording]:
-        size = _size_of_all(everything, folder)
-        return (replace(recording, size=size) for recording in read_all(chosen))
+        size, is_known = _size_of_all(everything, folder)
+        return (replace(recording, size=size, is_size_known=is_known) for recording in read_all(chosen))
 
     key = [source.key, _versions(everything)]  # the sensor's size follows from all of them
     names_of_files = (_place_in(places["train"], file) for file in parts["train"])
@@ -232,8 +232,8 @@ def _place_in(folder: Path, file: RecordingFile) -> str:
     return f"{file.path.relative_to(folder).as_posix()}:{file.number}"
 
 
-def _size_of_all(files: Sequence[RecordingFile], folder: Path) -> Size:
-    """The sensor's: the largest that a file names, or that its events need where it names none."""
+def _size_of_all(files: Sequence[RecordingFile], folder: Path) -> tuple[Size, bool]:
+    """The sensor's, the largest that a file names, or that its events need where it names none; and if one names it."""
     found = [(recording.size, recording.is_size_known) for recording in read_all(files)]
     size = (max(height for (height, _), _ in found), max(width for (_, width), _ in found))
     smaller = [(file, own) for file, (own, is_known) in zip(files, found, strict=True) if is_known and own != size]
@@ -243,7 +243,7 @@ def _size_of_all(files: Sequence[RecordingFile], folder: Path) -> Size:
             "their frames; put recordings of one sensor into a folder",
             folder, len(smaller), *size, smaller[0][0].name, *smaller[0][1],
         )  # fmt: skip
-    return size
+    return size, (size, True) in found
 
 
 def _parts_of(folder: Path) -> dict[Split, Path]:
