@@ -521,6 +521,21 @@ def test_evaluate_measures_recordings(run: Path, judge: Path, tmp_path: Path) ->
     assert record["details"]["event_statistics"]["real"]["recordings"] == 12
 
 
+def test_statistics_of_real_recordings_do_not_follow_from_the_size_of_their_sensor(run: Path, tmp_path: Path) -> None:
+    rng, measured = np.random.default_rng(0), []
+    for scale in (1, 3):
+        folder = tmp_path / str(scale)
+        for part in ("train", "test"):
+            for label, name in enumerate(TINY.class_names):
+                one = made_recording(label, label)
+                x, y = (scale * place + rng.integers(0, scale, len(one)) for place in (one.x, one.y))
+                large = recording_of(one.t, x, y, one.p, (scale * SIZE, scale * SIZE))
+                save_recordings([large], folder / part / name / "0.npz")
+        measured.append(spikevae.evaluate(run, data=f"events:{folder}", metrics="statistics", count=10))
+    assert measured[0]["waiting"].note == measured[1]["waiting"].note
+    assert measured[0]["waiting"].better == measured[1]["waiting"].better
+
+
 @pytest.mark.parametrize("latent", ["esvae", "autoregressive"])
 def test_a_model_that_cannot_be_asked_for_a_class_is_measured_without_one(latent: str) -> None:
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 
 from spikevae.config import ModelConfig
 from spikevae.console import progress
-from spikevae.data.events.recording import Recording
+from spikevae.data.events.recording import Recording, Size
 from spikevae.files import cache_folder, write_atomically
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class FrameConfig:
     """T, slices of a recording."""
     slice_by: Literal["number", "time"] = "number"
     """Slices with equally many events, or of equal duration; what is left over goes to the last one."""
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     """Height and width of the frames; smaller than the sensor's, they add up pixels that fall together."""
 
     @classmethod
@@ -50,21 +50,36 @@ class FrameConfig:
             raise ValueError(f"size={self.size}: frames have 1 to 1024 pixels each way")
 
 
-def to_frames(recording: Recording, config: FrameConfig) -> UInt8[np.ndarray, "T 2 H W"]:
-    """Counts of events: ``frames[t, p, y, x]``, p = 1 for ON; 255 stands for all that are more.
+def shrunk(recording: Recording, size: Size) -> Recording:
+    """A recording on a sensor of ``size`` pixels: those of its own that fall together become one.
 
-    Slices are those of spikingjelly and of the TCJA authors: N // T events, or (last - first time) // T microseconds,
-    and what is left over in the last. A sensor whose size is a guess is at least as large as the frames.
+    A sensor whose size is a guess is at least that large.
 
     Raises:
-        ValueError: if the frames would be larger than the sensor.
+        ValueError: if the sensor is known to be smaller.
     """
-    T, (height, width) = config.time_steps, recording.size
-    H, W = config.size or recording.size
+    if recording.size == size:
+        return recording
+    (height, width), (H, W) = recording.size, size
     if not recording.is_size_known:
         height, width = max(height, H), max(width, W)
     if height < H or width < W:
         raise ValueError(f"frames of {H}x{W} pixels are larger than the sensor's {height}x{width}")
+    y, x = recording.y.astype(np.int64) * H // height, recording.x.astype(np.int64) * W // width
+    return replace(recording, y=y.astype(np.int16), x=x.astype(np.int16), size=size)
+
+
+def to_frames(recording: Recording, config: FrameConfig) -> UInt8[np.ndarray, "T 2 H W"]:
+    """Counts of events: ``frames[t, p, y, x]``, p = 1 for ON; 255 stands for all that are more.
+
+    Slices are those of spikingjelly and of the TCJA authors: N // T events, or (last - first time) // T microseconds,
+    and what is left over in the last.
+
+    Raises:
+        ValueError: as `shrunk` does.
+    """
+    T, (H, W) = config.time_steps, config.size or recording.size
+    recording = shrunk(recording, (H, W))
     if config.slice_by == "number":
         steps = np.minimum(np.arange(len(recording)) // max(len(recording) // T, 1), T - 1)
     else:
@@ -72,8 +87,6 @@ def to_frames(recording: Recording, config: FrameConfig) -> UInt8[np.ndarray, "T
         elapsed = recording.t - start
         steps = np.minimum(elapsed // (recording.duration // T), T - 1) if recording.duration >= T else 0 * elapsed
     y, x = recording.y.astype(np.int64), recording.x.astype(np.int64)
-    if (height, width) != (H, W):
-        y, x = y * H // height, x * W // width
     places = ((steps * 2 + recording.p) * H + y) * W + x
     counts = np.bincount(places, minlength=T * 2 * H * W)
     return np.minimum(counts, 255).astype(np.uint8).reshape(T, 2, H, W)

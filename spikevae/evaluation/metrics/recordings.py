@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from spikevae.data.events.eventset import EventSet
+from spikevae.data.events.frames import shrunk
+from spikevae.data.events.recording import Recording
 from spikevae.data.events.sets import load_recordings
 from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
@@ -129,12 +131,10 @@ def _label_agreement(
 )
 def measure_statistics(evaluation: ModelEvaluation) -> Iterator[Score]:
     """Events a recording, polarity, rate over time and waiting times of generated and of real recordings."""
-    data = evaluation.data
     if evaluation.config.split != "test":
         raise NotComputedError("event statistics are those of the test split")
-    real = [recording for recording, _ in load_recordings(data.dataset, "test", root=data_root(data), count=_MOST_REAL)]
-    duration = _vae(evaluation).config.duration
-    ours, theirs = (event_statistics(recordings, duration) for recordings in (evaluation.generated[0], real))
+    duration, both = _vae(evaluation).config.duration, (evaluation.generated[0], _real_recordings(evaluation))
+    ours, theirs = (event_statistics(recordings, duration) for recordings in both)
     evaluation.details["event_statistics"] = {
         name: {
             "recordings": found.recordings,
@@ -178,6 +178,16 @@ def measure_statistics(evaluation: ModelEvaluation) -> Iterator[Score]:
         + " ".join(f"{value / 1000:.1f}" for value in theirs.waiting),
         **common,
     )
+
+
+def _real_recordings(evaluation: ModelEvaluation) -> list[Recording]:
+    """Some of the test split at the model's frame size, since the fewer pixels there are, the busier is each."""
+    data, size = evaluation.data, _vae(evaluation).config.frame_size
+    found = load_recordings(data.dataset, "test", root=data_root(data), count=_MOST_REAL)
+    try:
+        return [shrunk(recording, size) for recording, _ in found]
+    except ValueError as error:
+        raise NotComputedError(f"{data.dataset}: {error}") from error
 
 
 def _vae(evaluation: ModelEvaluation) -> SpikingEventVAE:
