@@ -170,6 +170,14 @@ def test_the_version_of_an_aedat_file_may_follow_other_comments() -> None:
     )
 
 
+def test_aedat_2_of_the_vendor_s_description_is_read_turned_as_documented() -> None:
+    made = made_recording(50, size=(128, 128))
+    address = (127 - made.y.astype(">u4")) << 8 | made.x.astype(">u4") << 1 | made.p  # from the lower left corner
+    content = b"#!AER-DAT2.0\r\n" + np.stack([address, made.t], axis=1).astype(">u4").tobytes()
+    read = decode_recording(content, ".aedat", name="a")
+    assert recording_of(read.t, 127 - read.y, read.x, 1 - read.p, (128, 128)).is_equal(made)
+
+
 def test_events_that_aedat_3_marks_as_invalid_are_left_out() -> None:
     content = bytearray(encode_aedat3(made_recording(3), packet=3))
     content[-8] &= 0xFE  # the last event's mark

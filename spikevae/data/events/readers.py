@@ -162,7 +162,8 @@ def _decode_aedat2(content: bytes, size: Size) -> Recording:
     """After lines that begin with ``#``: address and time, 4 bytes each, the highest first, of a DVS128.
 
     Bit 0 of the address is 0 for ON, bits 1 to 7 and 8 to 14 count the sensor's rows and columns from its far corner,
-    as CIFAR10-DVS is read everywhere. Bit 15 marks what is no event of a pixel.
+    as CIFAR10-DVS is read everywhere. Bit 15 marks what is no event of a pixel. The vendor's own files
+    (docs/events.md), which nothing tells apart, are read turned a quarter to the left, with ON and OFF exchanged.
     """
     start = 0
     while content[start : start + 1] == b"#":
