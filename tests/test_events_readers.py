@@ -184,6 +184,14 @@ def test_events_that_aedat_3_marks_as_invalid_are_left_out() -> None:
     assert len(decode_recording(bytes(content), ".aedat", name="a")) == 2
 
 
+def test_events_of_aedat_3_are_all_read_where_every_one_is_marked_as_invalid() -> None:
+    made = made_recording(3)
+    content = bytearray(encode_aedat3(made, packet=3))
+    for event in (8, 16, 24):
+        content[-event] &= 0xFE
+    assert decode_recording(bytes(content), ".aedat", name="a", size=made.size).is_equal(made)
+
+
 def test_events_out_of_order_are_sorted_and_those_of_one_time_keep_theirs() -> None:
     t, x = np.asarray([5, 1, 5, 1]), np.asarray([0, 1, 2, 3])
     recording = recording_of(t, x, x, np.ones(4, bool))

@@ -223,7 +223,7 @@ def _decode_aedat3(content: bytes, size: Size | None) -> Recording:
         start += capacity * event_size
     events, t = np.frombuffer(data, "<u4"), np.frombuffer(times, np.int64)
     is_valid = events & 1 == 1
-    if is_valid.any():  # some writers never set the mark
+    if is_valid.any():  # otherwise all count: some writers never set the mark
         events, t = events[is_valid], t[is_valid]
     return recording_of(t, events >> 17, events >> 2 & 0x7FFF, events >> 1 & 1, size)
 
