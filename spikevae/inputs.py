@@ -179,7 +179,7 @@ def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
     from spikevae.data.events.frames import FrameConfig, to_frames
 
     cut = FrameConfig.taken_by(config)
-    frames, guessed, smaller = [], [], []
+    frames, guessed, smaller, other = [], [], [], []
     for file, recording in zip(files, read_all(files), strict=True):
         height, width = (max(sides) for sides in zip(recording.size, config.frame_size, strict=True))
         frames.append(to_frames(replace(recording, size=(height, width)), cut))
@@ -187,6 +187,8 @@ def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
             guessed.append(f"{file.name}, for which {recording.size[0]}x{recording.size[1]} pixels are assumed")
         if recording.is_size_known and (height, width) != recording.size:
             smaller.append(f"{file.name}, {recording.size[0]}x{recording.size[1]}")
+        if _is_of_other_length(recording.duration, config):
+            other.append(f"{file.name}, {recording.duration:,} µs")
     if smaller:
         log.warning(
             "%d of %d recordings are of a smaller sensor (%s) than this model's %dx%d frames and stand in their "
@@ -199,7 +201,18 @@ def _event_set(files: Sequence[RecordingFile], config: ModelConfig) -> EventSet:
             "save them as .npz with size (height, width), or their frames are wrong",
             len(guessed), len(frames), guessed[0],
         )  # fmt: skip
+    if other:
+        log.warning(
+            "%d of %d recordings last more than twice or less than half as long (%s) as this model's, %s µs, and are "
+            "taken for ones of that length; give some of about that length, or train a model with --model.duration",
+            len(other), len(frames), other[0], f"{config.duration:,}",
+        )  # fmt: skip
     return EventSet(np.stack(frames), name="", split="test")
+
+
+def _is_of_other_length(duration: int, config: ModelConfig) -> bool:
+    """Whether a recording is far from what a VAE of recordings draws; of other networks the config says no length."""
+    return config.network == "event-vae" and not config.duration / 2 <= duration <= 2 * config.duration
 
 
 # ---------------------------------------------------------------- work

@@ -375,6 +375,31 @@ def test_recordings_of_a_smaller_sensor_than_the_model_s_frames_are_told_of(
     assert (f"one.npz, {height}x{width}) than this model's {SIZE}x{SIZE} frames" in caplog.text) == warned
 
 
+@pytest.mark.parametrize("command", ["classify", "reconstruct"])
+@pytest.mark.parametrize(
+    ("duration", "warned"), [(19_999, True), (20_000, False), (80_000, False), (80_001, True), (800_000, True)]
+)
+def test_recordings_of_another_length_than_those_the_model_makes_are_told_of(
+    command: str, duration: int, warned: bool, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    places = np.arange(SIZE)
+    t = 5_000_000 + np.linspace(0, duration, SIZE).astype(np.int64)  # when a recording begins does not matter
+    save_recordings([recording_of(t, places, places, places % 2, (SIZE, SIZE))], tmp_path / "one.npz")
+    main([command, str(run), str(tmp_path / "one.npz")])
+    said = f"one.npz, {duration:,} µs) as this model's, {TINY.duration:,} µs, and are taken for ones of that length"
+    assert (said in caplog.text) == warned
+    assert ("last more than twice or less than half" in caplog.text) == warned
+
+
+def test_a_classifier_which_makes_no_recordings_takes_them_of_any_length(
+    judge: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    places = np.arange(SIZE)
+    save_recordings([recording_of(10**6 * places, places, places, places % 2, (SIZE, SIZE))], tmp_path / "one.npz")
+    main(["classify", str(judge), str(tmp_path / "one.npz")])
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(("height", "width"), [(SIZE - 3, SIZE - 1), (SIZE - 3, SIZE + 4)])
 def test_files_and_their_folder_make_the_same_frames_where_none_says_how_large_the_sensor_is(
     height: int, width: int, run: Path, model: SpikingEventVAE, tmp_path: Path
