@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import spikevae
+from spikevae.nn import inpainting
 from spikevae.nn.editing import direction_towards, edit, principal_directions
 from spikevae.nn.vae import SpikingVAE
 from tests.test_cli import one_line, run
@@ -62,6 +63,28 @@ def test_what_is_hidden_is_found_again(garments: SpikingVAE) -> None:
     for image, other in zip(x, others, strict=True):
         errors = (garments.inpaint(image, mask, count=4) - image).square()[:, :, mask].mean(dim=(1, 2))
         assert errors.min() < 0.5 * (other - image).square()[:, mask].mean()
+
+
+def test_proposals_that_fit_best_come_first(grid_release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors are of whole images, before what is visible is put back; two batches of proposals are one order."""
+    monkeypatch.setattr(inpainting, "_CANDIDATES", 8)
+    monkeypatch.setattr(inpainting, "_BATCH", 4)
+    monkeypatch.setattr(inpainting, "_STEPS", 6)
+    model: SpikingVAE = spikevae.load(grid_release)
+    x, mask = torch.rand(1, 28, 28), right_half(28)
+    decoded: list[torch.Tensor] = []
+    decode = model.decode
+
+    def remember(z_seq: torch.Tensor) -> torch.Tensor:
+        decoded.append(decode(z_seq))
+        return decoded[-1]
+
+    monkeypatch.setattr(model, "decode", remember)
+    proposals = model.inpaint(x, mask, count=6, seed=1)
+    made = torch.cat([images for images in decoded if not images.requires_grad][-2:])  # the last of each batch
+    errors = (made - x).square()[:, :, ~mask].mean(dim=(1, 2))
+    assert not torch.equal(errors.argsort(), torch.arange(6))  # or another order would pass too
+    assert torch.equal(proposals[:, :, mask], made[errors.argsort()][:, :, mask])
 
 
 def test_a_class_may_be_asked_for(garments: SpikingVAE) -> None:

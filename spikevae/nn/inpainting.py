@@ -79,14 +79,14 @@ def inpaint(
             with torch.enable_grad():
                 white.requires_grad_()
                 error = error_of(images_of(torch.cat([choice, white], dim=1)))
-                loss = (error + _PRIOR_WEIGHT * white.square().mean(dim=1)).sum()
-                (gradient,) = torch.autograd.grad(loss, [white])
+                (gradient,) = torch.autograd.grad((error + _PRIOR_WEIGHT * white.square().mean(dim=1)).sum(), [white])
             mean = _FIRST * mean + (1 - _FIRST) * gradient
             square = _SECOND * square + (1 - _SECOND) * gradient.square()
             deviation = (square / (1 - _SECOND**step)).sqrt() + 1e-8
             white = white - _STEP_SIZE * mean / (1 - _FIRST**step) / deviation
         found.append(images_of(torch.cat([choice, white], dim=1)))
-    return torch.where(is_hidden, torch.cat(found), image)
+    images = torch.cat(found)
+    return torch.where(is_hidden, images[error_of(images).argsort(stable=True)], image)  # the steps changed the order
 
 
 def _checked(model: SpikingVAE, x: Tensor, mask: Tensor) -> tuple[Float[Tensor, "C H W"], Bool[Tensor, "H W"]]:
