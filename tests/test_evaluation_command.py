@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
@@ -25,7 +26,9 @@ from spikevae.data.pixels import converted
 from spikevae.data.sets import DATASETS, load_split, register
 from spikevae.evaluation.baselines import BaselineSettings, measure_baselines
 from spikevae.evaluation.command import evaluate, unmet
+from spikevae.evaluation.inputs import open_evaluation
 from spikevae.evaluation.metrics import METRICS
+from spikevae.evaluation.metrics.registry import chosen_metrics
 from spikevae.evaluation.networks.bundle import BUNDLED, Domain, bundled_networks, save_networks
 from spikevae.evaluation.networks.classifier import ClassifierConfig, DomainClassifier
 from spikevae.evaluation.networks.inception import OFFICIAL_INCEPTION
@@ -35,6 +38,7 @@ from spikevae.evaluation.reports.tables import number_text
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import read_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.evaluation.unread import tell_of_unread
 from spikevae.files import hash_file
 from spikevae.hub.checkpoints import RELEASED, save_release
 from spikevae.nn.vae import SpikingVAE
@@ -156,6 +160,47 @@ def test_measuring_takes_none_of_the_random_numbers_of_a_program(model_folder: s
     before = torch.get_rng_state()
     evaluate(EvaluationConfig(model=model_folder, data_root=str(made_root), metrics=("labels",), count=10))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "settings", "message"),
+    [
+        (("accuracy",), {"count": 12}, r"^--count 12 changes nothing: what is measured \(accuracy\) does not "),
+        (("accuracy", "reconstruction"), {"seed": 9}, r"\(reconstruction, accuracy\) .*; fad, .* would$"),
+        (("reconstruction",), {"protocol": "torch-fidelity"}, "^--protocol torch-fidelity .*; fid, kid, "),
+        (("sharpness",), {"count": 12, "protocol": "torch-fidelity"}, "^--protocol torch-fidelity "),
+        (("reconstruction",), {"networks": Path("mnist")}, r"^--networks mnist .*; fad, domain, "),
+        (("fad",), {"inception_sha256": "0" * 8}, "^--inception-sha256 00000000 "),
+        (("spikes",), {"count": 12}, "^--count 12 "),
+        (("spikes",), {"seed": 12}, ""),
+        (("accuracy",), {}, ""),
+    ],
+)
+def test_a_line_tells_of_options_that_nothing_measured_depends_on(
+    metrics: tuple[str, ...],
+    settings: dict[str, Any],
+    message: str,
+    model_folder: str,
+    made_root: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = EvaluationConfig(model=model_folder, data_root=str(made_root), metrics=metrics, **settings)
+    evaluation = open_evaluation(config)
+    tell_of_unread(evaluation, chosen_metrics(evaluation))
+    assert len(caplog.messages) == bool(message)
+    assert all(re.search(message, line) for line in caplog.messages)
+
+
+def test_networks_with_baselines_are_no_idle_option(
+    model_folder: str, made_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = EvaluationConfig(model=model_folder, data_root=str(made_root), networks=Path("fashion-mnist"))
+    evaluation = open_evaluation(config)
+    tell_of_unread(evaluation, [METRICS["reconstruction"]])
+    tell_of_unread(evaluation, [dataclasses.replace(METRICS["accuracy"], name="of one's own", reads=None)])
+    assert not caplog.messages
+    tell_of_unread(evaluation, [METRICS["spikes"]])
+    assert "--networks" in caplog.text
 
 
 def test_spikes_are_counted_for_reference_images_as_grey_or_coloured_as_the_model_takes_them(

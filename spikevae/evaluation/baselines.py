@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -116,6 +116,15 @@ def load_baselines(domain: Domain, scores: Sequence[Score], reference: str) -> t
             baseline.metric == "label_agreement" or (baseline.reference, baseline.samples) == (reference, score.samples)
         )
     )
+
+
+def has_baselines(domain: Domain, metrics: Collection[str], reference: str) -> bool:
+    """Whether one of some numbers has a baseline with this reference."""
+    try:
+        baselines = _read_baselines(networks_folder(domain))
+    except FileNotFoundError:
+        return False
+    return any(baseline.metric in metrics and baseline.reference == reference for baseline in baselines)
 
 
 def _read_baselines(folder: Path) -> list[Baseline]:

@@ -22,6 +22,7 @@ from spikevae.evaluation.reports.html import PAGE, write_report
 from spikevae.evaluation.reports.text import table_text
 from spikevae.evaluation.scores import Score, Scores, merge_scores_json, read_scores_json, write_scores_json
 from spikevae.evaluation.settings import EvaluationConfig
+from spikevae.evaluation.unread import tell_of_unread
 from spikevae.files import check_can_write, files_of_model
 from spikevae.nn.networks import Network
 from spikevae.nn.vae import SpikingVAE
@@ -131,6 +132,7 @@ def _measure(
     else:
         evaluation = open_evaluation(config, model)
     metrics = chosen_metrics(evaluation)
+    tell_of_unread(evaluation, metrics)
     if earlier is not None:
         _collected(evaluation, []).check_goes_with(earlier)
     with together():

@@ -23,7 +23,7 @@ from spikevae.nn.networks import Network
 _NAMES = {"accuracy": "classification accuracy"}
 
 
-@register("accuracy", _NAMES, needs=("model", "split"))
+@register("accuracy", _NAMES, needs=("model", "split"), reads=())
 def measure_accuracy(evaluation: Evaluation) -> list[Score]:
     """How often the shared classifier is right on the split, with the confusion matrix."""
     if evaluation.model is None or evaluation.reference_set is None:
@@ -38,7 +38,7 @@ def measure_accuracy(evaluation: Evaluation) -> list[Score]:
     return [share_score("accuracy", found.accuracy, count, reference=name, image_size=size_text, note=found.note)]
 
 
-@register("accuracy", _NAMES, of="models")
+@register("accuracy", _NAMES, of="models", reads=())
 def measure_accuracy_of_model(evaluation: ModelEvaluation) -> Iterator[Score]:
     """How often a classifier is right, with an exact interval, by class, and the confusion matrix."""
     if not evaluation.model.config.classes:

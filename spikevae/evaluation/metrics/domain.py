@@ -6,7 +6,7 @@ from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.frechet import frechet_score
 from spikevae.evaluation.metrics.kid import kernel_score
 from spikevae.evaluation.metrics.precision_recall import precision_recall_scores
-from spikevae.evaluation.metrics.registry import NotComputedError, register
+from spikevae.evaluation.metrics.registry import IN_DOMAIN, NotComputedError, register
 from spikevae.evaluation.scores import Score
 
 
@@ -19,6 +19,7 @@ from spikevae.evaluation.scores import Score
         "domain_recall": "recall, domain classifier",
     },
     spaces=("classifier",),
+    reads=IN_DOMAIN,
 )
 def measure_domain(evaluation: Evaluation) -> list[Score]:
     """All four, in the layer before the classifier's scores; of few images the distances alone."""

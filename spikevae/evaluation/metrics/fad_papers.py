@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from spikevae.evaluation.inputs import Evaluation
 from spikevae.evaluation.metrics.frechet import distance_to, jackknife_error, matrix_root
-from spikevae.evaluation.metrics.registry import JACKKNIFE, NotComputedError, register
+from spikevae.evaluation.metrics.registry import JACKKNIFE, SAMPLES, NotComputedError, register
 from spikevae.evaluation.networks.papers import LEAST_SAMPLES, PROTOCOL, open_instrument
 from spikevae.evaluation.scores import Score
 
 
 @register(
-    "fad_papers", {"fad_papers": "FAD (the papers' autoencoder)"}, spaces=("small pixels",), needs=("papers' files",)
+    "fad_papers",
+    {"fad_papers": "FAD (the papers' autoencoder)"},
+    spaces=("small pixels",),
+    needs=("papers' files",),
+    reads=(*SAMPLES, "fad_autoencoder", "fad_statistics"),
 )
 def measure_fad_papers(evaluation: Evaluation) -> list[Score]:
     """Fréchet distance of the samples' latents from the papers' statistics of the test split."""

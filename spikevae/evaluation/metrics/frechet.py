@@ -8,20 +8,27 @@ from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import JACKKNIFE, check_features, register, score_in_space
+from spikevae.evaluation.metrics.registry import (
+    IN_DOMAIN,
+    IN_INCEPTION,
+    JACKKNIFE,
+    check_features,
+    register,
+    score_in_space,
+)
 from spikevae.evaluation.scores import Score
 
 _GROUPS = 10  # of the jackknife
 _MIXED_BY = 1_000_003  # its seed: one by which nobody has mixed the samples before, for twice by one is not at all
 
 
-@register("fad", {"fad": "FAD (autoencoder)"}, spaces=("autoencoder",))
+@register("fad", {"fad": "FAD (autoencoder)"}, spaces=("autoencoder",), reads=IN_DOMAIN)
 def measure_fad(evaluation: Evaluation) -> list[Score]:
     """Fréchet distance between the latents of the domain's autoencoder."""
     return [frechet_score(evaluation, "fad", "autoencoder", "latent")]
 
 
-@register("fid", {"fid": "FID"}, spaces=("inception",))
+@register("fid", {"fid": "FID"}, spaces=("inception",), reads=IN_INCEPTION)
 def measure_fid(evaluation: Evaluation) -> list[Score]:
     """Fréchet distance between the features of Inception."""
     return [frechet_score(evaluation, "fid", "inception", "2048")]

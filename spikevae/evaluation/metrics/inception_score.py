@@ -8,11 +8,11 @@ from torch import Tensor
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
 
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import check_features, register, score_in_space
+from spikevae.evaluation.metrics.registry import IN_INCEPTION, check_features, register, score_in_space
 from spikevae.evaluation.scores import Score
 
 
-@register("is", {"inception_score": "Inception score"}, spaces=("inception",))
+@register("is", {"inception_score": "Inception score"}, spaces=("inception",), reads=IN_INCEPTION)
 def measure_inception_score(evaluation: Evaluation) -> list[Score]:
     """The score of the samples; no reference enters."""
     ours, _ = evaluation.features("inception")

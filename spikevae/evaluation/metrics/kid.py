@@ -9,14 +9,14 @@ from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import check_features, register, score_in_space
+from spikevae.evaluation.metrics.registry import IN_INCEPTION, check_features, register, score_in_space
 from spikevae.evaluation.scores import Score
 
 _SUBSETS = 100
 _SUBSET_SIZE = 1000
 
 
-@register("kid", {"kid": "KID"}, spaces=("inception",))
+@register("kid", {"kid": "KID"}, spaces=("inception",), reads=IN_INCEPTION)
 def measure_kid(evaluation: Evaluation) -> list[Score]:
     """Kernel distance between the features of Inception."""
     return [kernel_score(evaluation, "kid", "inception", "2048")]

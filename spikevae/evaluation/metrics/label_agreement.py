@@ -7,7 +7,7 @@ import torch
 from spikevae.config import CLASS_NAMES
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
+from spikevae.evaluation.metrics.registry import IN_DOMAIN, NotComputedError, register, share_score
 from spikevae.evaluation.networks.bundle import Domain, NoNetworkError, load_network
 from spikevae.evaluation.networks.extractors import domain_extractor
 from spikevae.evaluation.scores import Score
@@ -25,7 +25,7 @@ def _classes_of(domain: Domain) -> tuple[str, ...]:
     return tuple(training.get("class_names", CLASS_NAMES.get(training.get("data", ""), ())))
 
 
-@register("labels", {"label_agreement": "label agreement"}, needs=("model",))
+@register("labels", {"label_agreement": "label agreement"}, needs=("model",), reads=IN_DOMAIN)
 def measure_label_agreement(evaluation: Evaluation) -> list[Score]:
     """The share over all samples, as many of each class."""
     model = evaluation.model

@@ -14,7 +14,7 @@ from spikevae.data.pixels import converted
 from spikevae.data.sets import load_split
 from spikevae.evaluation.features import extract
 from spikevae.evaluation.inputs import KEPT_SAMPLES, Evaluation
-from spikevae.evaluation.metrics.registry import NotComputedError, register, share_score
+from spikevae.evaluation.metrics.registry import IN_DOMAIN, NotComputedError, register, share_score
 from spikevae.evaluation.networks.bundle import NoNetworkError
 from spikevae.evaluation.networks.extractors import Extractor, domain_extractor
 from spikevae.evaluation.scores import Score
@@ -90,6 +90,7 @@ def compare_distances(samples: Tensor, test: Tensor) -> Copies:
     "copies",
     {"copies_pixels": "near-copies, pixels", "copies_features": "near-copies, features"},
     needs=("split",),
+    reads=IN_DOMAIN,
 )
 def measure_near_copies(evaluation: Evaluation) -> list[Score]:
     """Share of samples as near to a training image as the nearest 1 % of test images, in pixels and in features."""

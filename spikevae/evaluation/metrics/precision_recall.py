@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import check_features, register, share_score
+from spikevae.evaluation.metrics.registry import IN_INCEPTION, check_features, register, share_score
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.streams import drawn_numbers
 
@@ -20,6 +20,7 @@ _BATCH = 2000  # bounds the matrix of distances held at once
     "precision-recall",
     {"inception_precision": "precision, Inception", "inception_recall": "recall, Inception"},
     spaces=("inception",),
+    reads=IN_INCEPTION,
 )
 def measure_precision_recall(evaluation: Evaluation) -> list[Score]:
     """Precision and recall in the features of Inception."""

@@ -27,6 +27,7 @@ _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
         "ssim": "reconstruction SSIM",
     },
     needs=("model", "split"),
+    reads=(),
 )
 def measure_reconstruction(evaluation: Evaluation) -> list[Score]:
     """Errors of reconstructed images of the split."""

@@ -18,7 +18,7 @@ from spikevae.data.events.statistics import event_statistics
 from spikevae.data.sets import data_root
 from spikevae.evaluation.metrics.frechet import frechet_with_error
 from spikevae.evaluation.metrics.precision_recall import equal_precision_recall
-from spikevae.evaluation.metrics.registry import NotComputedError, counted_share, register
+from spikevae.evaluation.metrics.registry import IN_DOMAIN, SAMPLES, NotComputedError, counted_share, register
 from spikevae.evaluation.model_inputs import ModelEvaluation, check_judge, event_split, frames_of
 from spikevae.evaluation.scores import Score
 from spikevae.evaluation.streams import drawn_numbers
@@ -41,6 +41,7 @@ _JACKKNIFED = "standard error, jackknife over the recordings in ten groups"
     {"event_likelihood": "reconstruction, nats an event above a constant rate"},
     needs=("recordings",),
     of="models",
+    reads=(),
 )
 def measure_reconstruction(evaluation: ModelEvaluation) -> Iterator[Score]:
     """How much more likely recordings are, given their latent spikes, than with one rate everywhere."""
@@ -74,6 +75,7 @@ def measure_reconstruction(evaluation: ModelEvaluation) -> Iterator[Score]:
     },
     needs=("recordings",),
     of="models",
+    reads=IN_DOMAIN,
 )
 def measure_domain(evaluation: ModelEvaluation) -> Iterator[Score]:
     """Fréchet distance, precision, recall and agreement with the label, by a classifier trained apart."""
@@ -128,6 +130,7 @@ def _label_agreement(
     },
     needs=("recordings",),
     of="models",
+    reads=SAMPLES,
 )
 def measure_statistics(evaluation: ModelEvaluation) -> Iterator[Score]:
     """Events a recording, polarity, rate over time and waiting times of generated and of real recordings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
@@ -22,6 +22,10 @@ Measure = Callable[[Any], Iterable[Score]]
 """What is measured of an `Evaluation`, or of a `ModelEvaluation`."""
 Kind = Literal["images", "models"]
 
+SAMPLES = ("count", "seed")
+"""Settings that the samples depend on; besides, the protocol says how many there are where ``count`` does not."""
+IN_DOMAIN = (*SAMPLES, "networks")
+IN_INCEPTION = (*SAMPLES, "protocol", "inception_weights", "inception_sha256")
 _CONFIDENCE = 0.95
 JACKKNIFE = "standard error, jackknife over the samples in ten groups"
 
@@ -43,6 +47,9 @@ class Metric:
     needs: tuple[Need, ...] = ()
     """Without these it is not part of "everything"; asked for by name, it says what it lacks, or that there is no such
     metric of this model."""
+    reads: tuple[str, ...] | None = None
+    """Settings of an `EvaluationConfig` that its numbers depend on, beside what is measured and with what it is
+    compared; None if nobody says."""
 
     def run(self, evaluation: Evaluation | ModelEvaluation) -> list[Score]:
         """The numbers, each with its name; those that could not be computed say why."""
@@ -101,6 +108,7 @@ def register(
     spaces: tuple[str, ...] = (),
     needs: tuple[Need, ...] = (),
     of: Kind = "images",
+    reads: Collection[str] | None = None,
 ) -> Callable[[Measure], Measure]:
     """A decorator that adds a function from an evaluation to its scores to `METRICS`, or to `MODEL_METRICS`.
 
@@ -110,6 +118,7 @@ def register(
         spaces: keys of `spikevae.evaluation.networks.spaces.SPACES`, for ``evaluation.features(space)``.
         needs: what an evaluation must have for it.
         of: "images" measures an `Evaluation`; "models" a `ModelEvaluation`, of a classifier or of a VAE of recordings.
+        reads: settings that the numbers depend on; a line says where others are given in vain. None for any.
 
     Raises:
         ValueError: if the name is taken, or there is no such need or kind.
@@ -129,7 +138,8 @@ def register(
     add_to_all = add_part(METRICS if of == "images" else MODEL_METRICS, name)
 
     def add(measure: Measure) -> Measure:
-        add_to_all(Metric(name, measure, scores or {name: name}, used, cast(tuple[Need, ...], needed)))
+        read = None if reads is None else tuple(reads)
+        add_to_all(Metric(name, measure, scores or {name: name}, used, cast(tuple[Need, ...], needed), read))
         return measure
 
     return add

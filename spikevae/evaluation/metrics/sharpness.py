@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from spikevae.evaluation.inputs import Evaluation
-from spikevae.evaluation.metrics.registry import NotComputedError, register
+from spikevae.evaluation.metrics.registry import SAMPLES, NotComputedError, register
 from spikevae.evaluation.scores import Score
 
 
-@register("sharpness", {"sharpness": "sharpness over real"}, spaces=("edges",))
+@register("sharpness", {"sharpness": "sharpness over real"}, spaces=("edges",), reads=SAMPLES)
 def measure_sharpness(evaluation: Evaluation) -> list[Score]:
     """Mean absolute Laplacian of the samples over that of the reference."""
     tables = evaluation.features("edges")

@@ -36,7 +36,7 @@ NAMES = {
 }
 
 
-@register("spikes", NAMES, needs=("model",))
+@register("spikes", NAMES, needs=("model",), reads=("seed",))
 def measure_spikes(evaluation: Evaluation) -> list[Score]:
     """Mean firing rate, and energy with every use of a gated spike as a multiplication (docs/energy.md)."""
     model = evaluation.model
@@ -54,7 +54,7 @@ def measure_spikes(evaluation: Evaluation) -> list[Score]:
     return spike_scores(costs, rates, samples=len(images), reference=evaluation.reference.name)
 
 
-@register("spikes", NAMES, of="models")
+@register("spikes", NAMES, of="models", reads=("seed",))
 def measure_spikes_of_model(evaluation: ModelEvaluation) -> Iterable[Score]:
     """Mean firing rate, and energy of each call (docs/energy.md). Events of the input accumulate."""
     model, x = evaluation.model, evaluation.inputs(min(_INPUTS, len(evaluation.given)))
