@@ -708,11 +708,13 @@ def test_a_folder_that_cannot_serve_says_why(tmp_path: Path) -> None:
     write_images(tmp_path / "one", 1)
     (tmp_path / "none").mkdir()
     (tmp_path / "file.tar").write_text("no archive")
+    write_images(tmp_path, 1)
     for name, message in {
         "one": "1 training images .* leave none for the validation part",
         "none": "holds no images",
         "absent": "there is no such folder",
         "file.tar": "neither a folder, nor a whole, uncompressed tar file, nor a zip file",
+        "000.png": "nor a zip file$",  # and nothing of a damaged tar file
     }.items():
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             load_split(DataConfig(dataset=f"folder:{tmp_path / name}"), "validation")

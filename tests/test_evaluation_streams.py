@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,17 @@ def test_bad_files_are_refused_with_what_was_found(images: Tensor, tmp_path: Pat
         from_path(empty)
     with pytest.raises(FileNotFoundError, match=r"nowhere does not exist"):
         from_path(tmp_path / "nowhere")
+    Image.new("L", (28, 28)).save(tmp_path / "boot.png")
+    with pytest.raises(ValueError, match=r"boot\.png is a file that holds no set of images; give a folder or \.zip"):
+        from_path(tmp_path / "boot.png")
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (28, 28)).save(tmp_path / "pictures" / "boot.png")
+    with tarfile.open(tmp_path / "unnamed", "w") as archive:
+        archive.add(tmp_path / "pictures", "pictures")
+    assert from_path(tmp_path / "unnamed").count == 1
+    (tmp_path / "cut.tar").write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"cut\.tar is neither a folder, nor a whole, uncompressed tar file.*\("):
+        from_path(tmp_path / "cut.tar")
     mixed = tmp_path / "mixed"
     save_images(images[:2] / 255, mixed)
     save_images(images[:1, :, :14, :14] / 255, tmp_path / "small")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from spikevae.data.decode import IMAGE_SUFFIXES
 from spikevae.data.image_files import ImageFile as ImageFile
 from spikevae.data.image_files import ZippedImage
-from spikevae.data.names import is_passed_over
+from spikevae.data.names import ARCHIVES, is_passed_over
 from spikevae.data.walk import each_once, is_folder, walk
 from spikevae.files import open_regular
 
@@ -123,7 +123,8 @@ def _in_tar(path: Path, left_out: Counter[str]) -> list[Picture]:
                     left_out["links, which are not followed in an archive"] += 1
     except tarfile.TarError as error:
         kinds = "neither a folder, nor a whole, uncompressed tar file, nor a zip file"
-        raise ValueError(f"{path} is {kinds} ({error})") from error
+        reason = f" ({error})" if path.suffix.lower() in ARCHIVES else ""  # of a tar file, which others are not
+        raise ValueError(f"{path} is {kinds}{reason}") from error
     return _counted_in_archive(found, left_out)
 
 

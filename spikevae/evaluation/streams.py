@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,14 @@ from spikevae.data.decode import FILE_FORMATS
 from spikevae.data.folders import list_pictures
 from spikevae.data.image_files import ImageFile
 from spikevae.data.images import to_uint8
+from spikevae.data.names import ARCHIVES
 from spikevae.data.sets import ImageSet
 from spikevae.distributed import from_all, shared_batches
 from spikevae.files import open_regular
 from spikevae.nn.vae import SpikingVAE
 
 _CPU_ACTIVATION = 2**26  # bytes of one activation: larger ones only miss the caches more often
+_FORMS = "a folder or .zip of images, an .npz or an .npy file"
 _FAILURES = {"noise": "pixel noise", "mean": "the mean image", "blur": "blurred images"}
 
 
@@ -157,13 +161,15 @@ def from_path(path: Path) -> ImageStream:
         ValueError: if it holds no images, images of several sizes, not square ones, or something that is not an image.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; give a folder or .zip of images, an .npz or an .npy file")
+        raise FileNotFoundError(f"{path} does not exist; give {_FORMS}")
     if path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
         images = read_array(path)
         height, width = images.shape[2:]
         if height != width:
             raise ValueError(f"{path} holds images of {width}x{height}; images to be scored must be square")
         return from_tensor(images, str(path))
+    if path.is_file() and not _is_archive(path):
+        raise ValueError(f"{path} is a file that holds no set of images; give {_FORMS}")
     files = list_pictures(path)
     side = _square_side(files[0])
     for file in files[1:]:  # before any work; a pass may take hours until it meets the last one
@@ -180,6 +186,17 @@ def from_path(path: Path) -> ImageStream:
             yield torch.stack([file.read(channels=3, size=side) for file in files[start : start + batch_size]])
 
     return ImageStream(str(path), len(files), open_batches)
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is a zip or tar file, or has the name of one, which may be damaged."""
+    if path.suffix.lower() in ARCHIVES:
+        return True
+    with open_regular(path) as file:
+        if zipfile.is_zipfile(file):
+            return True
+        file.seek(0)  # from its end, where it was searched for a zip file's table
+        return tarfile.is_tarfile(file)
 
 
 def _square_side(file: ImageFile) -> int:
