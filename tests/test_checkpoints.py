@@ -22,6 +22,7 @@ from spikevae.config import ModelConfig
 from spikevae.files import write_atomically
 from spikevae.hub.checkpoints import RUN_NAME, Precision, load, read_dataset_name, save_release, write_weights
 from spikevae.nn.vae import SpikingVAE
+from spikevae.training.run_folder import STATE_NAME, check_run_place, what_is_kept
 
 CONFIG = ModelConfig(
     image_size=10,
@@ -138,6 +139,18 @@ def test_a_missing_file_is_named_with_what_to_do(folder: Path, name: str) -> Non
     assert_refused(folder, f"{name} is missing. Train one with", FileNotFoundError)
     (folder / RUN_NAME).touch()
     assert_refused(folder, f"go on with --resume {folder}, or start another", FileNotFoundError)
+
+
+def test_what_to_do_is_quoted_as_a_shell_takes_it(folder: Path) -> None:
+    odd = folder.rename(folder.parent / "run ü 1")
+    (odd / "config.json").unlink()
+    assert_refused(odd, f"--out '{odd}'`", FileNotFoundError)
+    (odd / RUN_NAME).touch()
+    assert_refused(odd, f"go on with --resume '{odd}', or start another", FileNotFoundError)
+    with pytest.raises(FileExistsError, match=f"go on with --resume '{odd}', or choose another --out"):
+        check_run_place(odd)
+    (odd / STATE_NAME).touch()
+    assert what_is_kept(odd) == f"the last saved state is kept, go on with --resume '{odd}'"
 
 
 # ---------------------------------------------------------------- weights that are not what they should be

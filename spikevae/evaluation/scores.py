@@ -194,7 +194,8 @@ def read_scores_json(path: Path) -> Scores:
         values["baselines"] = tuple(Baseline(**baseline) for baseline in values["baselines"])
         return Scores(**(values if "split" in values else values | _compared_with(values["command"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} holds no scores: write it with `spikevae evaluate … --json {path}`") from error
+        command = f"spikevae evaluate … --json {shlex.quote(str(path))}"
+        raise ValueError(f"{path} holds no scores: write it with `{command}`") from error
 
 
 def _compared_with(command: str) -> dict[str, str]:

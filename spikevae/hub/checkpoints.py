@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -80,9 +81,10 @@ def model_folder(name_or_folder: str | os.PathLike[str], *, revision: str | None
         )
     for part in (CONFIG_NAME, WEIGHTS_NAME):
         if not (folder / part).is_file():
-            advice = f"Train one with `spikevae train fashion-mnist --out {folder}`."
+            place = shlex.quote(str(folder))
+            advice = f"Train one with `spikevae train fashion-mnist --out {place}`."
             if (folder / RUN_NAME).is_file():
-                advice = f"Its training ended before it wrote one: go on with --resume {folder}, or start another."
+                advice = f"Its training ended before it wrote one: go on with --resume {place}, or start another."
             raise FileNotFoundError(f"{folder} holds no model: {part} is missing. {advice}")
     return folder
 

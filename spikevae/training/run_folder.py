@@ -69,7 +69,8 @@ def check_run_place(run: Path) -> None:
     """
     refuse_standard_output(run)
     if (run / RUN_NAME).exists():
-        raise FileExistsError(f"{run} already holds a run; go on with --resume {run}, or choose another --out")
+        resumed = f"go on with {_resume(run)}"
+        raise FileExistsError(f"{run} already holds a run; {resumed}, or choose another --out")
     for path in files_of_model(run):
         if os.path.lexists(path):
             raise FileExistsError(f"{run} holds {path.name}, which a new run would write over; choose another --out")
@@ -266,7 +267,12 @@ def what_is_kept(run: Path, *, may_go_on: bool = True) -> str:
     """What to say of a training that ended early; ``may_go_on``: whether it would not end so again."""
     if not (run / STATE_NAME).is_file():
         return "no state was saved yet"
-    return "the last saved state is kept" + (f", go on with --resume {run}" if may_go_on else "")
+    return "the last saved state is kept" + (f", go on with {_resume(run)}" if may_go_on else "")
+
+
+def _resume(run: Path) -> str:
+    """The words of a command that goes on with it, as a shell takes them."""
+    return shlex.join(["--resume", str(run)])
 
 
 def _progress_of(state: dict[str, Any]) -> Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -84,7 +85,7 @@ def networks_folder(domain: Domain) -> Path:
         raise NoNetworkError(
             f"no domain networks for {domain.name}: {missing}bundled are "
             f"{', '.join(bundled_networks())}, others are made by `python -m spikevae.evaluation.networks.train "
-            f"--data {domain.name} --out FOLDER` and named by --networks FOLDER"
+            f"--data {shlex.quote(domain.name)} --out FOLDER` and named by --networks FOLDER"
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ def write_results(files: Sequence[Path], out: Path, latents: Path | None = None)
     for entry in scores:
         by_data.setdefault(entry.data, []).append(entry)
     words = [*files, *(() if latents is None else ("--latents", latents)), "--out", out]
-    command = f"python -m spikevae.evaluation.reports.results {' '.join(map(str, words))}"
+    command = f"python -m spikevae.evaluation.reports.results {shlex.join(map(str, words))}"
     sections = [_HEAD.format(command=command)]
     for data, entries in by_data.items():
         sections += [f"## {data}\n", *_beside_published(data, entries)]
