@@ -95,6 +95,8 @@ def _hidden(image: Path, mask: Path | None, box: tuple[int, int, int, int] | Non
     left, top, right, bottom = box
     if not (0 <= left < right <= size and 0 <= top < bottom <= size):
         raise ValueError(f"--box {left} {top} {right} {bottom}: expected 0 <= LEFT < RIGHT <= {size}, and TOP likewise")
+    if right - left == bottom - top == size:
+        raise ValueError(f"--box {left} {top} {right} {bottom} is the whole picture; leave a part of it visible")
     hidden = torch.zeros(size, size, dtype=torch.bool)
     hidden[top:bottom, left:right] = True
     return hidden

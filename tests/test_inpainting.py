@@ -137,6 +137,7 @@ def test_the_command_writes_proposals(tiny_release: Path, tmp_path: Path, capsys
         ([], "either --mask FILE or --box"),
         (["--mask", mask], "30, 40"),
         (["--box", "5", "0", "4", "28"], "LEFT < RIGHT"),
+        (["--box", "0", "0", "28", "28"], "is the whole picture; leave a part of it visible"),
         (["--mask", tmp_path / "none.png"], "none.png"),
     )
     for options, message in wrong:
