@@ -538,6 +538,21 @@ def test_a_model_that_is_chosen_at_once_leaves_nothing_of_the_one_before(
     context.close()
 
 
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_picture_that_is_clicked_on_is_shown_larger(browser: Any, page_address: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    page.goto(f"{page_address}/?count=3")  # of one row
+    panel = page.locator("#sample")
+    pictures(panel, 3)
+    small = panel.locator(".thumbnail-lg").first.bounding_box()["width"]
+    panel.locator(".thumbnail-lg").first.click()
+    large = panel.locator(".preview .media-button img").bounding_box()
+    assert min(large["width"], large["height"]) > 2 * small
+    context.close()
+
+
 def test_a_phone_shows_all_tabs_and_never_scrolls_sideways(browser: Any, page_address: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
     context.set_default_timeout(60_000)
