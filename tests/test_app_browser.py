@@ -553,6 +553,28 @@ def test_a_picture_that_is_clicked_on_is_shown_larger(browser: Any, page_address
     context.close()
 
 
+def test_a_drawing_is_not_offered_for_a_colour_model_once_it_was_shown(browser: Any, page_address: str) -> None:
+    context = browser.new_context(viewport={"width": 1200, "height": 844})
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    page.goto(page_address)
+    panel = tab(page, "Reconstruct", "A drawing")
+    drawing = panel.get_by_role("tab", name="A drawing", exact=True)
+    paper = panel.get_by_label("Paper to draw on")
+    sync_api.expect(paper).to_be_visible()
+    page.get_by_label("unlabelled").check()
+    sync_api.expect(drawing).to_be_hidden()
+    sync_api.expect(paper).to_be_hidden()
+    sync_api.expect(panel.locator(".upload:visible")).to_have_count(1)  # of the other inner tab
+    frames = "all => all.map((frame) => frame.getBoundingClientRect().height).filter((height) => height < 10)"
+    assert panel.locator(".form:visible").evaluate_all(frames) == []  # no frame around nothing
+    page.get_by_label("tiny").check()
+    sync_api.expect(drawing).to_be_visible()
+    drawing.click()
+    sync_api.expect(paper).to_be_visible()
+    context.close()
+
+
 def test_a_phone_shows_all_tabs_and_never_scrolls_sideways(browser: Any, page_address: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
     context.set_default_timeout(60_000)

@@ -16,6 +16,8 @@ from .parts import LIVE, Examples, answer, content, hint, keep_answered, unanswe
 from .tab import PictureTab, paper_html, paper_script
 
 _READ_DRAWING = "(model, _) => [model, document.querySelector('#paper canvas').toDataURL('image/png')]"
+_PICTURE = "picture"
+"""The inner tab that every model has."""
 _CHOOSE = "Choose a picture, or click on an example: what the model makes of it appears here."
 _DRAW = "Draw something: what the model makes of it appears here while you draw."
 
@@ -25,10 +27,10 @@ class ReconstructTab(PictureTab):
 
     def __init__(self, actions: Actions, model: gr.Radio, show: Show, examples: Examples) -> None:
         super().__init__(actions, model, show, examples)
-        with gr.Tabs():
-            with gr.Tab("A picture"):
+        with gr.Tabs() as self._inner:
+            with gr.Tab("A picture", id=_PICTURE):
                 self._build_picture()
-            with gr.Tab("A drawing", visible=not actions.is_colour(actions.names[0])) as self._drawing_tab:
+            with gr.Tab("A drawing", elem_id="drawing", elem_classes=needs("grey")):
                 self._build_drawing()
         self._connect_picture()
         self._connect_drawing()
@@ -38,7 +40,7 @@ class ReconstructTab(PictureTab):
             "outputs": [
                 self._picture,
                 self._choices,
-                self._drawing_tab,
+                self._inner,
                 self._advice,
             ],
         }
@@ -120,7 +122,7 @@ class ReconstructTab(PictureTab):
         return (
             self._examples[model][0] if self._examples.has(picture) else gr.skip(),
             self._examples.choices(model),
-            gr.Tab(visible=not self._actions.is_colour(model)),
+            gr.Tabs(selected=_PICTURE) if self._actions.is_colour(model) else gr.skip(),
             self._advice_for(model),
         )
 
