@@ -141,25 +141,15 @@ def load_generator(name_or_folder: str | os.PathLike[str], *, device: str | torc
     Raises:
         ValueError: also if the model is a classifier, or a VAE of event recordings.
     """
-    require_generator(os.fspath(name_or_folder), read_config(model_folder(name_or_folder)))
+    faults = {
+        "classifier": "a classifier, which neither draws nor reconstructs; use a model with a decoder",
+        "event-vae": "a VAE of event recordings; use one of images",
+    }
+    if fault := faults.get(read_config(model_folder(name_or_folder)).network):
+        known = [other for other in released_models() if read_config(RELEASED / other).network == "vae"]
+        raise ValueError(f"{os.fspath(name_or_folder)} is {fault}: {', '.join(known) or 'none is bundled'}")
     model: SpikingVAE = load(name_or_folder, device=device)
     return model
-
-
-def require_generator(name: str, config: ModelConfig) -> None:
-    """Refuse a classifier, or a VAE of event recordings, where a VAE of images is needed.
-
-    Raises:
-        ValueError: if the network is one.
-    """
-    if config.network == "classifier":
-        fault = "a classifier, which neither draws nor reconstructs; use a model with a decoder"
-    elif config.network == "event-vae":
-        fault = "a VAE of event recordings; use one of images"
-    else:
-        return
-    known = [other for other in released_models() if read_config(RELEASED / other).network == "vae"]
-    raise ValueError(f"{name} is {fault}: {', '.join(known) or 'none is bundled'}")
 
 
 def read_dataset_name(name_or_folder: str | os.PathLike[str]) -> str:
