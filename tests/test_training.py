@@ -793,7 +793,7 @@ def test_a_class_with_too_few_images_is_named_before_anything_is_learned(config:
 
 @pytest.mark.parametrize(
     ("rare", "parts", "network", "needed"),
-    [(2, (), "vae", 4), (3, (), "vae", 4), (4, (), "vae", None), (2, (), "classifier", 4), (3, (), "classifier", None),
+    [(2, (), "vae", 4), (3, (), "vae", 4), (4, (), "vae", None), (2, (), "classifier", 3), (3, (), "classifier", None),
      (2, ("test",), "vae", 3), (2, ("test", "val"), "vae", None), (2, ("test",), "classifier", None)],
 )  # fmt: skip
 def test_a_class_of_a_folder_that_is_too_small_for_each_part_is_refused(

@@ -142,21 +142,22 @@ def class_names(parts: Parts, config: DataConfig) -> tuple[str, ...]:
     small = next((name for name in names if counts[name] < 2), None)
     if small is not None:
         drawn = (parts.validation is None) + (parts.test is None)
-        raise ValueError(too_few(config.dataset, f"the subfolder {small!r} holds one picture", drawn))
+        raise ValueError(too_few(config.dataset, f"the subfolder {small!r} holds one picture", 2, drawn))
     return names
 
 
-def too_few(dataset: str, found: str, drawn: int) -> str:
+def too_few(dataset: str, found: str, learned: int, drawn: int) -> str:
     """What is said of a class that is too small.
 
     Args:
         dataset: as on the command line.
         found: how small it is.
+        learned: how many there must be to learn from.
         drawn: how many parts the folder does not bring, so that a share is held out for each.
     """
     return (
-        f"{dataset}: {found}, and every class needs {2 + drawn} or more: two to learn from, and one for each part that "
-        "is held out; add pictures, or train without classes: --unlabelled"
+        f"{dataset}: {found}, and every class needs {learned + drawn} or more: {learned} to learn from, and one for "
+        "each part that is held out; add pictures, or train without classes: --unlabelled"
     )
 
 

@@ -61,7 +61,8 @@ def check_own_classes(learner: Learner, images: ImageSet | EventSet, held_out: I
         learned, validated = (int((own == label).sum()) for own in labels)
         if learned + is_drawn * validated < least + is_drawn:
             found = f"the subfolder {name!r} has {learned} to learn from and {validated} for validation"
-            raise ValueError(too_few(images.name, found, sum(origin != "own" for origin in origins.values())))
+            drawn = sum(origin != "own" for origin in origins.values())
+            raise ValueError(too_few(images.name, found, least, drawn))
 
 
 def check_classes(learner: Learner, images: ImageSet | EventSet, held_out: ImageSet | EventSet) -> None:
