@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -580,6 +581,21 @@ def test_a_damaged_file_in_a_zip_file_is_named_however_it_is_packed(tmp_path: Pa
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"mine\.zip: 005\.png cannot be unpacked .* get the file again"):
         all_levels(path)
+
+
+def test_an_archive_with_a_damaged_picture_is_closed_at_once(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "mine", *range(12))
+    (tmp_path / "mine" / "005.png").write_bytes(b"no picture")
+    path = as_zip(tmp_path / "mine")
+    gc.collect()
+    gc.disable()  # which would close it some time
+    try:
+        with pytest.raises(ValueError, match=r"005\.png"):
+            all_levels(path)
+        archives = [found for found in gc.get_objects() if type(found) is zipfile.ZipFile]
+    finally:
+        gc.enable()
+    assert not [archive for archive in archives if archive.fp is not None and archive.filename == str(path)]
 
 
 def test_a_zip_file_that_is_damaged_or_packs_a_bomb_is_one_line(tmp_path: Path) -> None:

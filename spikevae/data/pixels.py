@@ -58,9 +58,9 @@ class StreamedPixels:
                 for part in parts:
                     pending.append([pool.submit(self._read, index) for index in part.tolist()])
                     if len(pending) > _BATCHES_AHEAD:
-                        yield torch.stack([image.result() for image in pending.popleft()])
+                        yield torch.stack(list(map(Future.result, pending.popleft())))
                 while pending:
-                    yield torch.stack([image.result() for image in pending.popleft()])
+                    yield torch.stack(list(map(Future.result, pending.popleft())))
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -194,8 +193,7 @@ def _in_memory_if_small(
         return pixels
     try:
         return pixels[:]
-    except ValueError as error:
-        traceback.clear_frames(error.__traceback__)  # which would hold an archive open, in a circle
+    except ValueError:
         streams = [stream for stream in (pixels, others) if stream is not None]
         refuse_damaged(sorted(line for stream in streams for line in stream.damaged(range(len(stream)))), name)
         raise
