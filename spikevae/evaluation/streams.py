@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,9 +166,12 @@ def from_path(path: Path) -> ImageStream:
         if height != width:
             raise ValueError(f"{path} holds images of {width}x{height}; images to be scored must be square")
         return from_tensor(images, str(path))
-    if path.is_file() and not _is_archive(path):
-        raise ValueError(f"{path} is a file that holds no set of images; give {_FORMS}")
-    files = list_pictures(path)
+    try:
+        files = list_pictures(path)
+    except ValueError as error:
+        if path.is_file() and path.suffix.lower() not in ARCHIVES:
+            raise ValueError(f"{path} is a file that holds no set of images; give {_FORMS}") from error
+        raise
     side = _square_side(files[0])
     for file in files[1:]:  # before any work; a pass may take hours until it meets the last one
         if (found := _square_side(file)) != side:
@@ -186,17 +187,6 @@ def from_path(path: Path) -> ImageStream:
             yield torch.stack([file.read(channels=3, size=side) for file in files[start : start + batch_size]])
 
     return ImageStream(str(path), len(files), open_batches)
-
-
-def _is_archive(path: Path) -> bool:
-    """Whether a file is a zip or tar file, or has the name of one, which may be damaged."""
-    if path.suffix.lower() in ARCHIVES:
-        return True
-    with open_regular(path) as file:
-        if zipfile.is_zipfile(file):
-            return True
-        file.seek(0)  # from its end, where it was searched for a zip file's table
-        return tarfile.is_tarfile(file)
 
 
 def _square_side(file: ImageFile) -> int:
